@@ -1,0 +1,1 @@
+//! The gateway daemon as a library: tests start it exactly as `main` does.

@@ -1,0 +1,3 @@
+//! `clawline-gateway`: flags, logging, signals; then over to the library.
+
+fn main() {}

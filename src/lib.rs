@@ -1,0 +1,9 @@
+//! What the `clawline` app and `clawline-gateway` share: the wire protocol, the client that speaks
+//! it over any byte stream, and the supervised in-process SSH tunnel that carries it.
+//!
+//! Start reading at [`layer`] (what can go wrong, in order), then [`tunnel`] and [`client`].
+
+pub mod backoff;
+pub mod layer;
+pub mod secret;
+pub mod tunnel;

@@ -1,0 +1,194 @@
+//! What a tunnel is to be: checked descriptions that nothing later checks again.
+//!
+//! `ssh_config` produces them, `connection` reads them. "Not said" is a value of its own, so that
+//! defaults are applied in one place only.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// One SSH connection, possibly through others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TunnelSpec {
+    /// What the user typed or named; the identity of this tunnel in messages.
+    pub target: String,
+    /// The servers on the way, first to be dialled first; the last one is where the gateway lives.
+    pub hops: Vec<HopSpec>,
+}
+
+impl TunnelSpec {
+    /// The last hop: the machine that runs the gateway. `None` only for an empty list.
+    pub fn destination(&self) -> Option<&HopSpec> {
+        self.hops.last()
+    }
+}
+
+/// One SSH server and how to get into it, after ssh_config, flags and our own config were folded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HopSpec {
+    /// The name before any rewriting (an alias of ssh_config, or the host itself).
+    pub alias: String,
+    /// Name or address that is dialled (`HostName`, tokens expanded).
+    pub host: String,
+    /// TCP port; 22 when nothing was said.
+    pub port: u16,
+    /// Login name; the local user when nothing was said.
+    pub user: String,
+    /// `AddressFamily`.
+    pub address_family: AddressFamily,
+    /// `BindAddress`: the local address to dial from.
+    pub bind_address: Option<String>,
+    /// `ConnectTimeout`; ours (10 s an address) when not said.
+    pub connect_timeout: Option<Duration>,
+    /// `TCPKeepAlive`, on unless switched off.
+    pub tcp_keepalive: bool,
+    /// Private keys to try, in order; defaults filled in when none was named.
+    pub identity_files: Vec<IdentityFile>,
+    /// `CertificateFile`, in order.
+    pub certificate_files: Vec<PathBuf>,
+    /// Offer only keys that `identity_files` name, also out of the agent.
+    pub identities_only: bool,
+    /// Which agent to ask.
+    pub agent: AgentChoice,
+    /// Files of known host keys; user files first, and the first one learns new keys.
+    pub known_hosts: KnownHostsFiles,
+    /// `HostKeyAlias`: the name under which the key is looked up and stored.
+    pub host_key_alias: Option<String>,
+    /// `StrictHostKeyChecking`.
+    pub strict_host_key: StrictHostKey,
+    /// `HashKnownHosts`.
+    pub hash_known_hosts: bool,
+    /// `HostKeyAlgorithms` as an explicit list; `None` leaves the order to known_hosts.
+    pub host_key_algorithms: Option<Vec<String>>,
+    /// `ServerAliveInterval`; `None` means our own 5 s, zero means off as in ssh.
+    pub alive_interval: Option<Duration>,
+    /// `ServerAliveCountMax`; `None` means 3.
+    pub alive_count_max: Option<u32>,
+    /// Which ways of signing in may be used, in order of preference.
+    pub auth_methods: Vec<AuthMethod>,
+    /// `NumberOfPasswordPrompts`; 3 when not said.
+    pub password_prompts: u32,
+    /// `BatchMode`: never ask.
+    pub batch_mode: bool,
+}
+
+/// `AddressFamily`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddressFamily {
+    /// IPv4 and IPv6, raced.
+    #[default]
+    Any,
+    /// IPv4 only.
+    Inet,
+    /// IPv6 only.
+    Inet6,
+}
+
+/// A private key file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFile {
+    /// Where it is.
+    pub path: PathBuf,
+    /// True when the user named it; a missing default file is no news, a missing named one is.
+    pub named: bool,
+}
+
+/// Which agent to ask for keys.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum AgentChoice {
+    /// The socket that `SSH_AUTH_SOCK` names, when set.
+    #[default]
+    Environment,
+    /// `IdentityAgent none`.
+    Off,
+    /// `IdentityAgent PATH`.
+    Socket(PathBuf),
+}
+
+/// Where host keys are known.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownHostsFiles {
+    /// The user's files; the first one learns.
+    pub user: Vec<PathBuf>,
+    /// The machine's files.
+    pub global: Vec<PathBuf>,
+    /// `RevokedHostKeys` files.
+    pub revoked: Vec<PathBuf>,
+}
+
+/// `StrictHostKeyChecking`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StrictHostKey {
+    /// An unknown host is refused without a question.
+    Yes,
+    /// An unknown host is asked about; refused when nobody can be asked.
+    #[default]
+    Ask,
+    /// An unknown host is trusted and remembered; a changed or revoked key is refused.
+    AcceptNew,
+    /// As `AcceptNew`, without a word; shown as a warning.
+    No,
+}
+
+/// A way of signing in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Agent and key files.
+    PublicKey,
+    /// The server's own questions.
+    KeyboardInteractive,
+    /// A password.
+    Password,
+}
+
+/// The far end of a forward, as the SSH server sees it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RemoteEnd {
+    /// Host and port.
+    Tcp {
+        /// Name or address; sent as written.
+        host: String,
+        /// Port.
+        port: u16,
+    },
+    /// A unix socket on the far side.
+    Unix(String),
+}
+
+impl RemoteEnd {
+    /// Loopback on the far side, where gateways listen.
+    pub fn loopback(port: u16) -> Self {
+        Self::Tcp {
+            host: "127.0.0.1".into(),
+            port,
+        }
+    }
+}
+
+impl std::fmt::Display for RemoteEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Tcp { host, port } => write!(f, "{host}:{port}"),
+            Self::Unix(path) => f.write_str(path),
+        }
+    }
+}
+
+/// The local end of a forward.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalEnd {
+    /// A TCP address; port 0 lets the system choose.
+    Tcp(SocketAddr),
+    /// A unix socket, created 0600.
+    Unix(PathBuf),
+}
+
+impl std::fmt::Display for LocalEnd {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Unix(path) => write!(f, "{}", path.display()),
+        }
+    }
+}

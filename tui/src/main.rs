@@ -1,0 +1,3 @@
+//! `clawline`: parse flags, then a subcommand or the full-screen app.
+
+fn main() {}
