@@ -5,5 +5,6 @@
 
 pub mod backoff;
 pub mod layer;
+pub mod peer;
 pub mod secret;
 pub mod tunnel;
