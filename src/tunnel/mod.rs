@@ -6,3 +6,4 @@
 pub mod prompt;
 pub mod spec;
 pub mod status;
+pub mod target;
