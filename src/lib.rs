@@ -1,10 +1,13 @@
 //! What the `clawline` app and `clawline-gateway` share: the wire protocol, the client that speaks
 //! it over any byte stream, and the supervised in-process SSH tunnel that carries it.
 //!
-//! Start reading at [`layer`] (what can go wrong, in order), then [`tunnel`] and [`client`].
+//! Start reading at [`layer`] (what can go wrong, in order), then [`tunnel`] and [`protocol`].
 
 pub mod backoff;
+pub mod identity;
 pub mod layer;
+pub mod owner_file;
 pub mod peer;
+pub mod protocol;
 pub mod secret;
 pub mod tunnel;

@@ -1,0 +1,119 @@
+//! Files that only their owner may read: 0600, in directories of 0700, written whole or not at all.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::secret::Secret;
+
+/// Creates a file that must not exist yet, and the directories above it.
+///
+/// # Errors
+/// `AlreadyExists`, or whatever the system says.
+pub fn create_new(path: &Path, content: &Secret) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        create_dir(parent)?;
+    }
+    let staged = stage(path, content)?;
+    // A hard link fails when the name is taken, and never shows half a file.
+    let linked = fs::hard_link(&staged, path);
+    let removed = fs::remove_file(&staged);
+    linked.and(removed)?;
+    sync_parent(path)
+}
+
+/// Replaces a file, or creates it, in one step that a crash cannot tear.
+///
+/// # Errors
+/// Whatever the system says; the old file is then still there.
+pub fn replace(path: &Path, content: &Secret) -> io::Result<()> {
+    if let Some(parent) = path.parent() {
+        create_dir(parent)?;
+    }
+    let staged = stage(path, content)?;
+    fs::rename(&staged, path).inspect_err(|_| {
+        let _ = fs::remove_file(&staged);
+    })?;
+    sync_parent(path)
+}
+
+/// Creates a directory and those above it; new ones are 0700, existing ones are left as they are.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn create_dir(path: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::DirBuilderExt as _;
+        builder.mode(0o700);
+    }
+    builder.create(path)
+}
+
+/// Whether others than the owner may read or write the file.
+///
+/// # Errors
+/// Whatever the system says, `NotFound` above all.
+pub fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    let metadata = fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        Ok(metadata.permissions().mode() & 0o077 != 0)
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        Ok(false)
+    }
+}
+
+fn stage(path: &Path, content: &Secret) -> io::Result<std::path::PathBuf> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let staged = path.with_file_name(format!(".{name}.{}", uuid::Uuid::new_v4()));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        options.mode(0o600);
+    }
+    let mut file = options.open(&staged)?;
+    let written = file
+        .write_all(content.expose().as_bytes())
+        .and_then(|()| file.sync_all());
+    if let Err(error) = written {
+        let _ = fs::remove_file(&staged);
+        return Err(error);
+    }
+    Ok(staged)
+}
+
+fn sync_parent(path: &Path) -> io::Result<()> {
+    match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_name_is_not_overwritten_and_replace_leaves_no_debris() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("a/token");
+        create_new(&path, &Secret::new("one")).expect("created");
+        let again = create_new(&path, &Secret::new("two")).expect_err("taken");
+        assert_eq!(again.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&path).expect("there"), "one");
+        replace(&path, &Secret::new("three")).expect("replaced");
+        assert_eq!(fs::read_to_string(&path).expect("there"), "three");
+        let names = fs::read_dir(dir.path().join("a")).expect("listed").count();
+        assert_eq!(names, 1);
+        assert!(!is_open_to_others(&path).expect("there"));
+    }
+}

@@ -1,0 +1,44 @@
+//! The methods, one file an area.
+
+pub mod agent;
+pub mod agents;
+pub mod chat;
+pub mod config;
+pub mod devices;
+pub mod sessions;
+pub mod system;
+
+use serde::{Deserialize, Serialize};
+
+/// No parameters. Unknown members are ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct NoParams {}
+
+/// Every declared method name.
+pub fn names() -> Vec<&'static str> {
+    [
+        system::NAMES,
+        sessions::NAMES,
+        chat::NAMES,
+        agent::NAMES,
+        agents::NAMES,
+        config::NAMES,
+        devices::NAMES,
+    ]
+    .concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_method_is_declared_twice() {
+        let mut names = names();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}
