@@ -6,6 +6,8 @@
 pub mod backoff;
 pub mod identity;
 pub mod layer;
+#[cfg(feature = "loopback-ssh")]
+pub mod loopback_ssh;
 pub mod owner_file;
 pub mod peer;
 pub mod protocol;

@@ -7,3 +7,4 @@ pub mod prompt;
 pub mod spec;
 pub mod status;
 pub mod target;
+pub mod transport;

@@ -1,0 +1,335 @@
+//! The byte stream under russh: it can be ended from outside, notices a writer that is stuck, and
+//! remembers when bytes came last.
+//!
+//! russh races no timer against its own writes, keeps the socket of a cancelled connect open, and waits
+//! for ever inside some prompts. A stream that fails on demand cures all three.
+
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+
+use crate::layer::LayerError;
+
+/// A write that makes no progress for this long ends the connection.
+pub const WRITE_STALL: Duration = Duration::from_secs(20);
+/// How much of what the peer says first is kept, to tell an SSH server from another program.
+const HEAD_BYTES: usize = 512;
+
+/// The life of one SSH connection: when bytes came last, and the switch that ends it.
+///
+/// Clones share one life. Ending it wakes every read and write of the transports that carry it.
+#[derive(Debug, Clone, Default)]
+pub struct Lifeline(Arc<Life>);
+
+#[derive(Debug)]
+struct Life {
+    ended: CancellationToken,
+    why: OnceLock<LayerError>,
+    started: Instant,
+    seen_ms: AtomicU64,
+    stalled_readers: AtomicU64,
+}
+
+impl Default for Life {
+    fn default() -> Self {
+        Self {
+            ended: CancellationToken::new(),
+            why: OnceLock::new(),
+            started: Instant::now(),
+            seen_ms: AtomicU64::new(0),
+            stalled_readers: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Lifeline {
+    /// Ends the connection and says why; only the first reason counts.
+    pub fn end(&self, why: LayerError) {
+        let _ = self.0.why.set(why);
+        self.0.ended.cancel();
+    }
+
+    /// Ends the connection without a word of its own.
+    pub fn cut(&self) {
+        self.0.ended.cancel();
+    }
+
+    /// True once it was ended.
+    pub fn is_over(&self) -> bool {
+        self.0.ended.is_cancelled()
+    }
+
+    /// Waits for the end. Cancel safe.
+    pub async fn over(&self) {
+        self.0.ended.cancelled().await;
+    }
+
+    /// Why it ended, when somebody said so.
+    pub fn why(&self) -> Option<LayerError> {
+        self.0.why.get().cloned()
+    }
+
+    /// When bytes came last; the start of the connection before the first.
+    pub fn last_seen(&self) -> Instant {
+        self.0.started + Duration::from_millis(self.0.seen_ms.load(Ordering::Relaxed))
+    }
+
+    /// Marks a reader of ours that has stopped taking data, and so keeps russh from reading at all;
+    /// silence is no sign of a dead link until the mark is dropped.
+    pub fn stalled_reader(&self) -> StalledReader {
+        self.0.stalled_readers.fetch_add(1, Ordering::Relaxed);
+        StalledReader(self.clone())
+    }
+
+    /// True while one of our own readers holds the connection up.
+    pub fn has_stalled_reader(&self) -> bool {
+        self.0.stalled_readers.load(Ordering::Relaxed) > 0
+    }
+
+    fn saw_bytes(&self) {
+        let ms = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.0.seen_ms.store(ms, Ordering::Relaxed);
+    }
+
+    pub(crate) fn ended(&self) -> WaitForCancellationFutureOwned {
+        self.0.ended.clone().cancelled_owned()
+    }
+}
+
+/// Held while a reader of ours stalls.
+#[derive(Debug)]
+pub struct StalledReader(Lifeline);
+
+impl Drop for StalledReader {
+    fn drop(&mut self) {
+        self.0.0.stalled_readers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the peer said first, before russh made sense of it.
+#[derive(Debug, Clone, Default)]
+pub struct Head(Arc<Mutex<Vec<u8>>>);
+
+impl Head {
+    /// The first bytes, as text.
+    pub fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// The SSH identification line, once it was seen whole.
+    pub fn ssh_id(&self) -> Option<String> {
+        let text = self.text();
+        let complete = &text[..=text.rfind('\n')?];
+        complete
+            .lines()
+            .find(|line| line.starts_with("SSH-"))
+            .map(str::to_owned)
+    }
+
+    /// Keeps what still fits; true while there is room.
+    fn push(&self, bytes: &[u8]) -> bool {
+        let mut head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let room = HEAD_BYTES.saturating_sub(head.len()).min(bytes.len());
+        head.extend_from_slice(&bytes[..room]);
+        head.len() < HEAD_BYTES
+    }
+}
+
+/// A stream with a [`Lifeline`].
+#[derive(Debug)]
+pub struct Transport<S> {
+    stream: S,
+    life: Lifeline,
+    head: Option<Head>,
+    write_stall: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+    read_end: Pin<Box<WaitForCancellationFutureOwned>>,
+    write_end: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+impl<S> Transport<S> {
+    /// Wraps `stream`; `write_stall` bounds how long a write may make no progress.
+    pub fn new(stream: S, life: Lifeline, write_stall: Duration) -> Self {
+        Self {
+            stream,
+            head: None,
+            write_stall,
+            stalled: None,
+            read_end: Box::pin(life.ended()),
+            write_end: Box::pin(life.ended()),
+            life,
+        }
+    }
+
+    /// Keeps what the peer says first in `head`.
+    #[must_use]
+    pub fn with_head(mut self, head: Head) -> Self {
+        self.head = Some(head);
+        self
+    }
+
+    /// Turns a pending write into an error when the connection is over or the write is stuck.
+    fn pending_write<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.write_end.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(over()));
+        }
+        let limit = self.write_stall;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(limit)));
+        if stalled.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::Error::new(
+                io::ErrorKind::TimedOut,
+                format!("a write made no progress for {} s", limit.as_secs_f32()),
+            )));
+        }
+        Poll::Pending
+    }
+}
+
+fn over() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::ConnectionAborted,
+        "the SSH connection is over",
+    )
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.life.is_over() {
+            return Poll::Ready(Err(over()));
+        }
+        let before = buf.filled().len();
+        match Pin::new(&mut this.stream).poll_read(cx, buf) {
+            Poll::Pending if this.read_end.as_mut().poll(cx).is_ready() => Poll::Ready(Err(over())),
+            Poll::Ready(Ok(())) => {
+                let new = &buf.filled()[before..];
+                if !new.is_empty() {
+                    this.life.saw_bytes();
+                    if this.head.as_ref().is_some_and(|head| !head.push(new)) {
+                        this.head = None;
+                    }
+                }
+                Poll::Ready(Ok(()))
+            }
+            other => other,
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Transport<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = &mut *self;
+        if this.life.is_over() {
+            return Poll::Ready(Err(over()));
+        }
+        match Pin::new(&mut this.stream).poll_write(cx, buf) {
+            Poll::Pending => this.pending_write(cx),
+            ready => {
+                this.stalled = None;
+                ready
+            }
+        }
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        if this.life.is_over() {
+            return Poll::Ready(Err(over()));
+        }
+        match Pin::new(&mut this.stream).poll_flush(cx) {
+            Poll::Pending => this.pending_write(cx),
+            ready => ready,
+        }
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        // A connection that is over is closed by dropping it; there is nothing left to say.
+        if this.life.is_over() {
+            return Poll::Ready(Ok(()));
+        }
+        match Pin::new(&mut this.stream).poll_shutdown(cx) {
+            Poll::Pending => this.pending_write(cx),
+            ready => ready,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::layer::Layer;
+
+    #[tokio::test]
+    async fn ending_the_life_wakes_a_waiting_reader_and_a_waiting_writer() {
+        let (ours, _theirs) = tokio::io::duplex(1);
+        let life = Lifeline::default();
+        let (mut read, mut write) =
+            tokio::io::split(Transport::new(ours, life.clone(), WRITE_STALL));
+        let reader = tokio::spawn(async move { read.read_u8().await.unwrap_err().kind() });
+        let writer = tokio::spawn(async move { write.write_all(b"abc").await.unwrap_err().kind() });
+        tokio::task::yield_now().await;
+        life.end(LayerError::new(Layer::Ssh, "enough"));
+        assert_eq!(reader.await.unwrap(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(writer.await.unwrap(), io::ErrorKind::ConnectionAborted);
+        assert_eq!(life.why().unwrap().what, "enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_without_progress_fails_after_the_limit() {
+        let (ours, _theirs) = tokio::io::duplex(1);
+        let mut transport = Transport::new(ours, Lifeline::default(), Duration::from_secs(3));
+        let started = Instant::now();
+        let error = transport.write_all(b"abc").await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert_eq!(started.elapsed().as_secs(), 3);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_slow_write_that_moves_is_left_alone() {
+        let (ours, mut theirs) = tokio::io::duplex(1);
+        let mut transport = Transport::new(ours, Lifeline::default(), Duration::from_secs(3));
+        let writer = tokio::spawn(async move { transport.write_all(b"abcdef").await.is_ok() });
+        for _ in 0..6 {
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            theirs.read_u8().await.unwrap();
+        }
+        assert!(writer.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn the_first_words_of_the_peer_are_kept() {
+        let (ours, mut theirs) = tokio::io::duplex(64);
+        let head = Head::default();
+        let mut transport =
+            Transport::new(ours, Lifeline::default(), WRITE_STALL).with_head(head.clone());
+        theirs
+            .write_all(b"hello\r\nSSH-2.0-OpenSSH_9.2\r\n")
+            .await
+            .unwrap();
+        let mut buffer = [0; 64];
+        let _ = transport.read(&mut buffer).await.unwrap();
+        assert_eq!(head.ssh_id().unwrap(), "SSH-2.0-OpenSSH_9.2");
+    }
+}

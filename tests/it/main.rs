@@ -1,0 +1,1 @@
+//! Both halves together: one test binary, one module a subject.
