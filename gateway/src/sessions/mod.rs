@@ -1,0 +1,19 @@
+//! Conversations: their keys, their pages, their transcripts, over the store.
+
+mod event;
+mod key;
+mod model;
+
+pub use event::{ChangeReason, SessionEvent};
+pub use key::{AgentId, KeyError, MAIN_AGENT, MAIN_SESSION, MAX_KEY_BYTES, SessionKey};
+pub use model::{
+    Archived, Change, Deleted, History, HistoryDelta, LastRun, ListCursor, ListQuery, Message,
+    NewMessage, Part, Role, Session, SessionPage, SessionPatch, Settings, Span, Usage, text_of,
+};
+
+/// Sessions on a page when the caller does not say.
+pub const DEFAULT_LIST_LIMIT: usize = 100;
+/// The most sessions on a page.
+pub const MAX_LIST_LIMIT: usize = 1000;
+/// The most messages on a page, and in a gap that is filled.
+pub const MAX_HISTORY_LIMIT: usize = 1000;
