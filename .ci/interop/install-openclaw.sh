@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs Node 24 and the two OpenClaw releases that the interop checks run against, outside the repository.
+# About two minutes the first time, nothing to do afterwards: a package.json that did not change is not installed again.
+set -euo pipefail
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+cache=${CLAWLINE_CI_CACHE:-$HOME/.cache/clawline-ci}
+
+# install NAME NPM_OPTION...: the packages of .ci/interop/NAME/package.json, into $cache/NAME.
+install() {
+  local name=$1 into=$cache/$1 started=$SECONDS
+  shift
+  if cmp -s "$here/$name/package.json" "$into/.installed"; then
+    echo "have $name"
+    return
+  fi
+  mkdir -p "$into"
+  rm -f "$into/.installed"
+  cp "$here/$name/package.json" "$into/package.json"
+  local try
+  for try in 1 2 3; do
+    if (cd "$into" && npm install "$@" --no-audit --no-fund --no-package-lock --loglevel=error); then
+      cp "$here/$name/package.json" "$into/.installed"
+      echo "installed $name in $((SECONDS - started)) s"
+      return
+    fi
+    echo "npm install of $name failed (try $try)" >&2
+  done
+  return 1
+}
+
+if ! command -v npm >/dev/null; then
+  apt-get update -q
+  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends nodejs npm
+fi
+install node
+# The releases check for their Node at install time, so npm itself runs on the one just installed.
+PATH=$cache/node/node_modules/node/bin:$PATH
+node --version
+# No install scripts: they fetch native extras that a gateway without channels does not use.
+install openclaw-v4 --ignore-scripts
+install openclaw-v3 --ignore-scripts

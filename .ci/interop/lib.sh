@@ -1,0 +1,325 @@
+# Helpers of the interop scripts: a world of its own a script, with a real sshd, real gateways and real terminals.
+# Source it, use the start_* functions, state claims with `check`, end with `finish`.
+#
+# $WORK/near is the laptop's HOME, $WORK/far is the HOME of the machine the gateway runs on. sshd is told to
+# give that HOME to those who sign in, so nothing of the real user's is read or written.
+set -uo pipefail
+
+HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+ROOT=$(cd "$HERE/../.." && pwd)
+CACHE=${CLAWLINE_CI_CACHE:-$HOME/.cache/clawline-ci}
+BIN=${CLAWLINE_BIN:-$ROOT/target/debug}
+NODE_PATH_DIR=$CACHE/node/node_modules/node/bin
+ME=$(id -un)
+# It guards nothing but a gateway that lives as long as the script.
+TOKEN=interop-token
+
+WORK=$(mktemp -d /tmp/clawline-interop.XXXXXX)
+mkdir -p "$WORK"/{near,far,tmp,run,log} "$WORK/near/.ssh" "$WORK/far/.openclaw"
+chmod 700 "$WORK"/{near,far,run} "$WORK/near/.ssh" "$WORK/far/.openclaw"
+
+PIDS=()
+PASSED=0
+FAILED=0
+
+# ---- running things --------------------------------------------------------------------------------------
+
+# clean_env HOME COMMAND...: nothing of the caller's environment but what a login would have. Replaces the
+# calling (sub)shell, so that a background caller's $! is the command itself.
+clean_env() {
+  local home=$1
+  shift
+  cd "$home" && exec env -i HOME="$home" USER="$ME" LOGNAME="$ME" SHELL=/bin/bash LANG=C.UTF-8 TERM=xterm-256color \
+    PATH="$NODE_PATH_DIR:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" \
+    TMPDIR="$WORK/tmp" XDG_RUNTIME_DIR="$WORK/run" "$@"
+}
+
+# near COMMAND..., far COMMAND...: on the laptop, on the far machine.
+near() { (clean_env "$WORK/near" "$@") </dev/null; }
+far() { (clean_env "$WORK/far" "$@") </dev/null; }
+
+# clawline ARG...: our program on the laptop, never longer than a minute.
+clawline() { near timeout -k 5 60 "$BIN/clawline" "$@"; }
+
+# openclaw v3|v4 ARG...: the official client, in a HOME of its own on the laptop.
+openclaw() {
+  local version=$1
+  shift
+  mkdir -p "$WORK/near/openclaw-$version"
+  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 60 node "$(openclaw_entry "$version")" "$@") </dev/null
+}
+openclaw_entry() { echo "$CACHE/openclaw-$1/node_modules/openclaw/openclaw.mjs"; }
+
+# start NAME HOME COMMAND...: in the background, in its own process group; sets STARTED to its pid, which is also the
+# group's. Its output goes to $WORK/log/NAME.
+start() {
+  local name=$1 home=$2
+  shift 2
+  (clean_env "$home" setsid "$@") >>"$WORK/log/$name" 2>&1 </dev/null &
+  STARTED=$!
+  PIDS+=("$STARTED")
+}
+
+alive() { kill -0 "$1" 2>/dev/null && [ "$(ps -o stat= -p "$1" | cut -c1)" != Z ]; }
+gone() { ! alive "$1"; }
+group_gone() { ! kill -0 -- "-$1" 2>/dev/null; }
+
+# stop PID: SIGTERM to its group, SIGKILL to what is left of it ten seconds later.
+stop() {
+  kill -TERM -- "-$1" 2>/dev/null || return 0
+  wait_for 10 gone "$1" || true
+  kill -KILL -- "-$1" 2>/dev/null
+  wait "$1" 2>/dev/null
+  return 0
+}
+
+# children PID: every process below it, which still belongs to it when it dies.
+children() {
+  local child
+  for child in $(ps -o pid= --ppid "$1"); do
+    echo "$child"
+    children "$child"
+  done
+}
+
+# wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
+wait_for() {
+  local until=$((${EPOCHREALTIME/./} + $1 * 1000000))
+  shift
+  until "$@" >/dev/null 2>&1; do
+    [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
+    sleep 0.05
+  done
+}
+
+# free_port: one that nobody listens on. Below the kernel's range for outgoing connections, so none of those takes it.
+free_port() {
+  local port
+  while :; do
+    port=$((10000 + RANDOM % 20000))
+    # OpenClaw also wants port + 2 and some above.
+    if ! ss -Hltn | awk '{print $4}' | grep -qE ":($port|$((port + 2)))$"; then
+      echo "$port"
+      return
+    fi
+  done
+}
+
+listening() { ss -Hltn "sport = :$1" | grep -q LISTEN; }
+not_listening() { ! listening "$1"; }
+# answers PORT PATH: an HTTP request there gets any success.
+answers() { curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$1$2"; }
+
+# json EXPRESSION: of the JSON on standard input, called `v`. Prints its value; nothing and failure where it is missing.
+json() {
+  "$NODE_PATH_DIR/node" -e '
+    let text = ""; process.stdin.on("data", (piece) => (text += piece)).on("end", () => {
+      let value; try { value = new Function("v", `return ${process.argv[1]}`)(JSON.parse(text)); } catch (error) { console.error(String(error)); }
+      if (value === undefined || value === null || value === false) process.exit(1);
+      console.log(typeof value === "string" ? value : JSON.stringify(value));
+    });' "$1"
+}
+
+# ---- claims ----------------------------------------------------------------------------------------------
+
+# check NAME COMMAND...: one claim. What the command printed is shown either way, shortened when it held.
+check() {
+  local name=$1 log=$WORK/log/check
+  shift
+  if "$@" >"$log" 2>&1; then
+    PASSED=$((PASSED + 1))
+    echo "ok   $name"
+    LC_ALL=C.UTF-8 sed -E '/^[[:space:]─]*$/d; s/^(.{150}).*/\1…/; s/^/     | /' "$log" | head -n 14
+  else
+    FAILED=$((FAILED + 1))
+    echo "FAIL $name"
+    tail -n 60 "$log" | sed 's/^/     | /'
+  fi
+  return 0
+}
+
+# expect WANTED_CODE COMMAND...: the command's exit code is the wanted one; its output passes through.
+expect() {
+  local wanted=$1 got=0
+  shift
+  "$@" || got=$?
+  echo "exit code $got"
+  [ "$got" = "$wanted" ] || { echo "wanted exit code $wanted"; return 1; }
+}
+
+# says PATTERN COMMAND...: the command succeeds and its output matches (extended regular expression).
+says() {
+  local pattern=$1 out code=0
+  shift
+  out=$("$@" 2>&1) || code=$?
+  printf '%s\n' "$out"
+  [ "$code" = 0 ] || { echo "exit code $code"; return 1; }
+  grep -qE -- "$pattern" <<<"$out" || { echo "no match for: $pattern"; return 1; }
+}
+
+# finish: stops everything this script started, prints the count, ends with failure if a claim failed.
+finish() { exit 0; }
+cleanup() {
+  trap - EXIT
+  local pid log
+  [ -S "$WORK/tmux" ] && tmux -S "$WORK/tmux" kill-server 2>/dev/null
+  for pid in "${PIDS[@]}"; do stop "$pid"; done
+  if [ "$FAILED" -gt 0 ]; then
+    for log in "$WORK"/log/*; do
+      [ "$log" = "$WORK/log/check" ] || { echo "---- end of ${log##*/}"; tail -n 25 "$log"; }
+    done
+  fi
+  if [ -n "${KEEP:-}" ]; then echo "kept $WORK"; else rm -rf "$WORK"; fi
+  echo "$PASSED passed, $FAILED failed"
+  [ "$FAILED" -eq 0 ] && [ "$PASSED" -gt 0 ] && exit 0
+  exit 1
+}
+trap cleanup EXIT
+trap 'exit 130' INT TERM
+
+# need NAME COMMAND...: like check, for what all the rest stands on: a failure ends the script.
+need() {
+  local before=$FAILED
+  check "$@"
+  [ "$FAILED" -eq "$before" ] || exit 1
+}
+
+# ---- sshd ------------------------------------------------------------------------------------------------
+
+# start_sshd: Debian's own, with its own config, keys and port. Sets SSH_PORT, SSHD and KEY; writes the laptop's known_hosts.
+start_sshd() {
+  SSH_PORT=${SSH_PORT:-$(free_port)}
+  KEY=$WORK/near/.ssh/id_ed25519
+  if [ ! -e "$WORK/host_key" ]; then
+    ssh-keygen -q -t ed25519 -N '' -C 'interop host' -f "$WORK/host_key"
+    ssh-keygen -q -t ed25519 -N '' -C 'interop laptop' -f "$KEY"
+    cp "$KEY.pub" "$WORK/authorized_keys"
+    cat >"$WORK/sshd_config" <<EOF
+ListenAddress 127.0.0.1
+Port $SSH_PORT
+HostKey $WORK/host_key
+PidFile none
+AuthorizedKeysFile $WORK/authorized_keys
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AcceptEnv LANG LC_*
+SetEnv HOME=$WORK/far
+PrintMotd no
+LogLevel VERBOSE
+EOF
+    know_host "$WORK/host_key.pub"
+  fi
+  # Debian's sshd drops privileges into this directory; systemd makes it, a container does not have it.
+  [ "$(id -u)" != 0 ] || mkdir -p /run/sshd
+  start sshd "$WORK/far" /usr/sbin/sshd -D -e -f "$WORK/sshd_config"
+  SSHD=$STARTED
+  wait_for 10 listening "$SSH_PORT"
+}
+
+# know_host PUBLIC_KEY: the laptop's known_hosts says exactly this about our sshd.
+know_host() { echo "[127.0.0.1]:$SSH_PORT $(cut -d' ' -f1,2 "$1")" >"$WORK/near/.ssh/known_hosts"; }
+
+# kill_sshd: SIGKILL to the listener and to every session it serves, as a crash of the machine would.
+kill_sshd() {
+  local pids
+  pids="$(children "$SSHD") $SSHD"
+  # shellcheck disable=SC2086 # a list of pids
+  kill -KILL $pids 2>/dev/null
+  wait "$SSHD" 2>/dev/null
+  wait_for 10 not_listening "$SSH_PORT"
+}
+
+# SSH options of OpenSSH's own client to our sshd, for checks of the harness itself and for comparisons.
+ssh_options() {
+  echo "-F none -p $SSH_PORT -i $KEY -o BatchMode=yes -o StrictHostKeyChecking=yes -o UserKnownHostsFile=$WORK/near/.ssh/known_hosts"
+}
+
+# ---- gateways --------------------------------------------------------------------------------------------
+
+# start_model [DELAY_MS]: the model stub. Sets MODEL_PORT.
+start_model() {
+  MODEL_PORT=$(free_port)
+  start model "$WORK/near" node "$HERE/model-stub.mjs" "$MODEL_PORT" "${1:-40}" "$WORK/log/model-requests"
+  wait_for 10 answers "$MODEL_PORT" /v1/models
+}
+
+# start_openclaw v3|v4: the official gateway on the far machine, token in its config, answering through the stub.
+# Sets GATEWAY_PORT and GATEWAY. It takes about ten seconds alone on a machine, more with company.
+start_openclaw() {
+  local version=$1
+  GATEWAY_PORT=$(free_port)
+  rm -rf "$WORK/far/.openclaw"
+  mkdir -m 700 "$WORK/far/.openclaw"
+  cat >"$WORK/far/.openclaw/openclaw.json" <<EOF
+{
+  "gateway": { "mode": "local", "port": $GATEWAY_PORT, "bind": "loopback", "auth": { "mode": "token", "token": "$TOKEN" } },
+  "agents": { "defaults": { "model": { "primary": "stub/stub" } } },
+  "models": { "mode": "merge", "providers": { "stub": {
+    "baseUrl": "http://127.0.0.1:$MODEL_PORT/v1", "apiKey": "not-a-key", "api": "openai-completions",
+    "models": [ { "id": "stub", "name": "Stub", "contextWindow": 128000, "maxTokens": 4096 } ]
+  } } }
+}
+EOF
+  chmod 600 "$WORK/far/.openclaw/openclaw.json"
+  start "openclaw-$version" "$WORK/far" node "$(openclaw_entry "$version")" gateway run --port "$GATEWAY_PORT"
+  GATEWAY=$STARTED
+  wait_for 120 listening "$GATEWAY_PORT" && wait_for 60 openclaw_ready "$version"
+}
+# It listens before it can answer: ready is an answered call of its own client.
+openclaw_ready() { openclaw "$1" gateway health --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN"; }
+
+# start_gateway [OPTION...]: ours on the far machine. Sets GATEWAY and, unless already set by the caller, GATEWAY_PORT.
+start_gateway() {
+  GATEWAY_PORT=${GATEWAY_PORT:-$(free_port)}
+  start clawline-gateway "$WORK/far" "$BIN/clawline-gateway" run --port "$GATEWAY_PORT" "$@"
+  GATEWAY=$STARTED
+  wait_for 10 answers "$GATEWAY_PORT" /readyz
+}
+
+# ---- terminals -------------------------------------------------------------------------------------------
+
+# term_start NAME HOME COMMAND...: in a terminal of 120 by 40 that stays readable after the command ended.
+term_start() {
+  local name=$1 home=$2 quoted
+  shift 2
+  printf -v quoted '%q ' "$@"
+  cat >"$WORK/tmp/$name.sh" <<EOF
+( $(declare -f clean_env); WORK=$(printf %q "$WORK") ME=$(printf %q "$ME") NODE_PATH_DIR=$(printf %q "$NODE_PATH_DIR"); clean_env $(printf %q "$home") $quoted )
+echo "[ended with \$?]"
+exec sleep 600
+EOF
+  tmux -S "$WORK/tmux" -f /dev/null new-session -d -s "$name" -x 120 -y 40 "bash $WORK/tmp/$name.sh"
+}
+term_send() { tmux -S "$WORK/tmux" send-keys -t "$1" -l "$2"; }
+term_key() { tmux -S "$WORK/tmux" send-keys -t "$1" "${@:2}"; }
+term_screen() { tmux -S "$WORK/tmux" capture-pane -t "$1" -p; }
+term_stop() { tmux -S "$WORK/tmux" kill-session -t "$1" 2>/dev/null; }
+
+shows() { term_screen "$1" | grep -qE -- "$2"; }
+# A part of the long answer, before its end: the proof that it streams.
+shows_part() {
+  local screen
+  screen=$(term_screen "$1")
+  grep -qE 'word[0-9]+' <<<"$screen" && ! grep -q 'word60' <<<"$screen"
+}
+
+# wait_screen NAME SECONDS PATTERN: until the screen shows it; prints the screen either way.
+wait_screen() {
+  local code=0
+  wait_for "$2" shows "$1" "$3" || code=1
+  [ "$code" = 0 ] || echo "never saw: $3"
+  term_screen "$1"
+  return "$code"
+}
+
+# streams NAME: the answer to a message with "slowly" in it is seen growing, and then whole.
+streams() {
+  wait_for 30 shows_part "$1" || { echo "no part of the answer was seen before its end"; term_screen "$1"; return 1; }
+  echo "while it streams:"
+  term_screen "$1" | grep -E 'word|stub says' | tail -n 4
+  echo "at its end:"
+  wait_screen "$1" 30 'word60 \(end\)'
+}
