@@ -184,7 +184,7 @@ pub trait DeviceStore: Send + Sync {
     async fn get(&self, device_id: &str) -> Result<Option<Device>>;
     /// A device id with another public key starts over: all its roles are forgotten first.
     async fn grant(&self, grant: DeviceGrant, at: i64) -> Result<Device>;
-    /// Notes that it was seen in this role, with what it now says about itself.
+    /// Notes that it was seen in this role.
     async fn touch(&self, device_id: &str, role: &str, at: i64) -> Result<()>;
     async fn rename(&self, device_id: &str, name: &str) -> Result<bool>;
     async fn remove(&self, device_id: &str) -> Result<bool>;

@@ -1,0 +1,212 @@
+//! The SQLite behind the traits: one writing connection, a few reading ones.
+
+mod devices;
+mod files;
+mod open;
+mod pairing;
+mod rows;
+mod runs;
+mod sessions;
+
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clawline::secret::Secret;
+use sqlx::{Sqlite, SqlitePool, Transaction};
+use tokio::sync::watch;
+
+use super::{StoreError, StoreHealth};
+
+/// After the disk was full, one write in this time may try whether there is room again.
+const FULL_DISK_RETRY: Duration = Duration::from_secs(5);
+
+type Tx = Transaction<'static, Sqlite>;
+
+/// The open database; implements every store trait.
+pub(super) struct Db {
+    path: PathBuf,
+    writer: SqlitePool,
+    readers: SqlitePool,
+    health: watch::Sender<StoreHealth>,
+    /// When the disk was last found full; the one reason for read-only that can pass.
+    full_at: Mutex<Option<Instant>>,
+    secret: Secret,
+}
+
+impl Db {
+    pub(super) fn health(&self) -> watch::Receiver<StoreHealth> {
+        self.health.subscribe()
+    }
+
+    pub(super) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
+    /// Starts a writing transaction; refused while the store is read-only.
+    async fn begin(&self) -> Result<Tx, StoreError> {
+        if let StoreHealth::ReadOnly { why } = &*self.health.borrow()
+            && !self.may_try_again()
+        {
+            return Err(StoreError::ReadOnly { why: why.clone() });
+        }
+        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        begun.map_err(|error| self.noted(error.into()))
+    }
+
+    /// Commits after a success, rolls back after a failure.
+    async fn end<T>(&self, tx: Tx, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let committed = match result {
+            Ok(value) => tx.commit().await.map(|()| value).map_err(StoreError::from),
+            Err(error) => {
+                drop(tx);
+                Err(error)
+            }
+        };
+        match committed {
+            Ok(value) => {
+                self.disk_has_room();
+                Ok(value)
+            }
+            Err(error) => Err(self.noted(error)),
+        }
+    }
+
+    /// Turns a reading failure into one that names the file, and notes damage.
+    fn seen<T, E: Into<StoreError>>(&self, result: Result<T, E>) -> Result<T, StoreError> {
+        result.map_err(|error| self.noted(error.into()))
+    }
+
+    /// Recognises what the engine says, and turns the store read-only where nothing else is safe.
+    fn noted(&self, error: StoreError) -> StoreError {
+        let StoreError::Sql(inner) = error else {
+            return error;
+        };
+        match Trouble::of(&inner) {
+            Trouble::Busy => StoreError::Busy,
+            Trouble::Full => {
+                *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                self.turn_read_only("the disk is full".to_owned());
+                StoreError::Disk {
+                    detail: "no room left".to_owned(),
+                }
+            }
+            // A failed flush is never tried again: the kernel may have dropped the pages.
+            Trouble::Disk => {
+                let detail = inner.to_string();
+                self.turn_read_only(format!(
+                    "the disk failed a write ({detail}); restart after it is repaired"
+                ));
+                StoreError::Disk { detail }
+            }
+            Trouble::Damaged => {
+                let detail = inner.to_string();
+                self.turn_read_only(format!("{} is damaged: {detail}", self.path.display()));
+                StoreError::Corrupt {
+                    path: self.path.clone(),
+                    detail,
+                }
+            }
+            Trouble::Other => StoreError::Sql(inner),
+        }
+    }
+
+    fn turn_read_only(&self, why: String) {
+        self.health.send_if_modified(|health| {
+            if matches!(health, StoreHealth::ReadOnly { why: known } if *known == why) {
+                return false;
+            }
+            tracing::error!(why, "the store turned read-only");
+            *health = StoreHealth::ReadOnly { why };
+            true
+        });
+    }
+
+    fn may_try_again(&self) -> bool {
+        let mut full_at = self.full_at.lock().unwrap_or_else(PoisonError::into_inner);
+        match *full_at {
+            Some(at) if at.elapsed() >= FULL_DISK_RETRY => {
+                *full_at = Some(Instant::now());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    fn disk_has_room(&self) {
+        let was_full = self
+            .full_at
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .is_some();
+        if was_full {
+            tracing::info!("the disk has room again; the store takes writes");
+            self.health.send_replace(StoreHealth::Ok);
+        }
+    }
+}
+
+/// What a failure of the engine means for the store.
+#[derive(Debug, PartialEq, Eq)]
+enum Trouble {
+    Busy,
+    Full,
+    Disk,
+    Damaged,
+    Other,
+}
+
+impl Trouble {
+    fn of(error: &sqlx::Error) -> Self {
+        match error {
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::Io(_) => Self::Disk,
+            sqlx::Error::Database(error) => {
+                let code = error.code().and_then(|code| code.parse::<u32>().ok());
+                Self::of_code(code.unwrap_or(0))
+            }
+            _ => Self::Other,
+        }
+    }
+
+    /// The primary result codes of SQLite: <https://www.sqlite.org/rescode.html>.
+    fn of_code(extended: u32) -> Self {
+        match extended & 0xff {
+            5 | 6 => Self::Busy,
+            13 => Self::Full,
+            // READONLY, IOERR, CANTOPEN
+            8 | 10 | 14 => Self::Disk,
+            // CORRUPT, NOTADB
+            11 | 26 => Self::Damaged,
+            _ => Self::Other,
+        }
+    }
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_codes_are_told_apart() {
+        for (code, trouble) in [
+            (5, Trouble::Busy),
+            (517, Trouble::Busy),
+            (13, Trouble::Full),
+            (1034, Trouble::Disk),
+            (778, Trouble::Disk),
+            (11, Trouble::Damaged),
+            (26, Trouble::Damaged),
+            (2067, Trouble::Other),
+        ] {
+            assert_eq!(Trouble::of_code(code), trouble, "{code}");
+        }
+    }
+}
