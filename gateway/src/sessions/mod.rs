@@ -1,8 +1,10 @@
 //! Conversations: their keys, their pages, their transcripts, over the store.
 
+mod cursor;
 mod event;
 mod key;
 mod model;
+mod service;
 
 pub use event::{ChangeReason, SessionEvent};
 pub use key::{AgentId, KeyError, MAIN_AGENT, MAIN_SESSION, MAX_KEY_BYTES, SessionKey};
@@ -10,10 +12,16 @@ pub use model::{
     Archived, Change, Deleted, History, HistoryDelta, LastRun, ListCursor, ListQuery, Message,
     NewMessage, Part, Role, Session, SessionPage, SessionPatch, Settings, Span, Usage, text_of,
 };
+pub use service::{SessionError, Sessions};
 
 /// Sessions on a page when the caller does not say.
 pub const DEFAULT_LIST_LIMIT: usize = 100;
 /// The most sessions on a page.
 pub const MAX_LIST_LIMIT: usize = 1000;
+/// Messages on a page when the caller does not say.
+pub const DEFAULT_HISTORY_LIMIT: usize = 200;
 /// The most messages on a page, and in a gap that is filled.
 pub const MAX_HISTORY_LIMIT: usize = 1000;
+
+#[cfg(test)]
+mod tests;

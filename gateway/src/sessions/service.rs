@@ -1,0 +1,323 @@
+//! The sessions service: checks what callers ask, asks the store, tells the sink.
+
+use std::sync::Arc;
+
+use clawline::layer::is_unsafe_to_show;
+
+use super::cursor::DeltaCursor;
+use super::event::{ChangeReason, SessionEvent};
+use super::key::{AgentId, KeyError, SessionKey};
+use super::model::{
+    Change, Deleted, History, HistoryDelta, ListQuery, Message, NewMessage, Session, SessionPage,
+    SessionPatch, Span,
+};
+use super::{DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT};
+use crate::events::{DomainEvent, EventSink};
+use crate::store::{SessionStore, StoreError, now_ms};
+
+/// The longest label and the longest model name, in characters.
+const MAX_LABEL_CHARS: usize = 512;
+
+/// What the service refuses or fails with.
+#[derive(Debug, thiserror::Error)]
+pub enum SessionError {
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    #[error("invalid {field} (use {})", allowed.join("|"))]
+    BadLevel {
+        field: &'static str,
+        allowed: &'static [&'static str],
+    },
+    #[error("invalid {field}: {why}")]
+    BadText {
+        field: &'static str,
+        why: &'static str,
+    },
+    #[error("Cannot delete the main session ({key}).")]
+    MainSession { key: SessionKey },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+type Result<T> = std::result::Result<T, SessionError>;
+
+/// Conversations over the store. A cheap clone.
+#[derive(Clone)]
+pub struct Sessions {
+    store: Arc<dyn SessionStore>,
+    events: Arc<dyn EventSink>,
+    default_agent: AgentId,
+}
+
+impl Sessions {
+    /// Makes the service; bare session names belong to `default_agent`.
+    pub fn new(
+        store: Arc<dyn SessionStore>,
+        events: Arc<dyn EventSink>,
+        default_agent: AgentId,
+    ) -> Self {
+        Self {
+            store,
+            events,
+            default_agent,
+        }
+    }
+
+    /// The agent of bare session names.
+    pub fn default_agent(&self) -> &AgentId {
+        &self.default_agent
+    }
+
+    /// The canonical key for what a client wrote.
+    pub fn resolve(&self, text: &str) -> Result<SessionKey> {
+        Ok(SessionKey::resolve(text, &self.default_agent)?)
+    }
+
+    /// The row, where the session exists.
+    pub async fn describe(&self, key: &SessionKey) -> Result<Option<Session>> {
+        Ok(self.store.get(key).await?)
+    }
+
+    /// The session whose current transcript has this id.
+    pub async fn by_session_id(&self, session_id: &str) -> Result<Option<Session>> {
+        Ok(self.store.by_session_id(session_id).await?)
+    }
+
+    /// The session with this label, of one agent where given.
+    pub async fn by_label(&self, label: &str, agent: Option<&str>) -> Result<Option<Session>> {
+        Ok(self.store.by_label(label, agent).await?)
+    }
+
+    /// The row, made on first use.
+    pub async fn ensure(&self, key: &SessionKey) -> Result<Session> {
+        let at = now_ms();
+        let (session, created) = self.store.ensure(key, at).await?;
+        if created {
+            self.changed(&session, ChangeReason::Create, at);
+        }
+        Ok(session)
+    }
+
+    /// A page, the newest session first.
+    pub async fn list(&self, query: &ListQuery) -> Result<SessionPage> {
+        Ok(self.store.list(query).await?)
+    }
+
+    /// How many sessions there are that are not archived, of one agent where given.
+    pub async fn count(&self, agent: Option<&AgentId>) -> Result<u64> {
+        Ok(self.store.count(agent).await?)
+    }
+
+    /// Applies changes, making the session when absent; refuses values that nobody understands.
+    pub async fn patch(&self, key: &SessionKey, patch: SessionPatch) -> Result<Session> {
+        check_patch(&patch)?;
+        let at = now_ms();
+        let (session, _) = self.store.patch(key, patch, at).await?;
+        self.changed(&session, ChangeReason::Patch, at);
+        Ok(session)
+    }
+
+    /// Starts over under the same key; the old transcript is kept. Settings and label stay.
+    ///
+    /// Abort the session's runs first: an answer that still arrives goes to the old transcript.
+    pub async fn reset(&self, key: &SessionKey) -> Result<Session> {
+        let at = now_ms();
+        let session = self.store.reset(key, at).await?;
+        self.changed(&session, ChangeReason::Reset, at);
+        Ok(session)
+    }
+
+    /// Deletes a session, its transcript too where asked; the main session is refused, an unknown
+    /// one is no error. Abort the session's runs first.
+    pub async fn delete(&self, key: &SessionKey, with_transcript: bool) -> Result<Deleted> {
+        if key.is_main() {
+            return Err(SessionError::MainSession { key: key.clone() });
+        }
+        let at = now_ms();
+        let deleted = self.store.delete(key, with_transcript, at).await?;
+        if deleted.deleted {
+            self.events
+                .emit(DomainEvent::Session(SessionEvent::Changed {
+                    key: key.clone(),
+                    reason: ChangeReason::Delete,
+                    run_id: None,
+                    session: None,
+                    at,
+                }));
+        }
+        Ok(deleted)
+    }
+
+    /// Adds a message that is no run's, making the session when absent.
+    pub async fn append(&self, key: &SessionKey, message: NewMessage) -> Result<Message> {
+        let at = message.timestamp;
+        let (session, message) = self.store.append(key, message).await?;
+        self.events
+            .emit(DomainEvent::Session(SessionEvent::Message {
+                key: key.clone(),
+                message: Arc::new(message.clone()),
+            }));
+        self.changed(&session, ChangeReason::Inject, at);
+        Ok(message)
+    }
+
+    /// A page of the transcript, the oldest message first. A limit of zero means
+    /// [`DEFAULT_HISTORY_LIMIT`]; more than [`MAX_HISTORY_LIMIT`] is cut to it.
+    pub async fn history(&self, key: &SessionKey, span: Span, limit: usize) -> Result<History> {
+        let limit = match limit {
+            0 => DEFAULT_HISTORY_LIMIT,
+            limit => limit.min(MAX_HISTORY_LIMIT),
+        };
+        let Some(session) = self.store.get(key).await? else {
+            return Ok(History {
+                key: key.clone(),
+                session: None,
+                messages: Vec::new(),
+                total: 0,
+                has_more: false,
+                delta_cursor: None,
+            });
+        };
+        let (messages, has_more) = self
+            .store
+            .messages(&session.session_id, span, limit)
+            .await?;
+        // Only what was read is behind the cursor: a message that came in between the two reads is
+        // on the page or after the cursor, never lost.
+        let last_seq = match (span, messages.last()) {
+            (Span::Last | Span::Skip(0) | Span::After(_), Some(last)) => last.seq,
+            (Span::After(seq), None) => seq.min(session.message_count),
+            _ => session.message_count,
+        };
+        let cursor = DeltaCursor {
+            session_id: session.session_id.clone(),
+            last_seq,
+        };
+        Ok(History {
+            key: key.clone(),
+            total: u64::try_from(session.message_count).unwrap_or(0),
+            session: Some(session),
+            messages,
+            has_more,
+            delta_cursor: Some(cursor.to_string()),
+        })
+    }
+
+    /// Everything after a cursor that [`Self::history`] gave, or the word to read the page again:
+    /// after a reset, with a cursor that is none, or when more than [`MAX_HISTORY_LIMIT`] messages
+    /// were added.
+    pub async fn history_since(&self, key: &SessionKey, cursor: &str) -> Result<HistoryDelta> {
+        let Some(cursor) = DeltaCursor::parse(cursor) else {
+            return Ok(HistoryDelta::Reset);
+        };
+        let Some(session) = self.store.get(key).await? else {
+            return Ok(HistoryDelta::Reset);
+        };
+        if session.session_id != cursor.session_id || cursor.last_seq > session.message_count {
+            return Ok(HistoryDelta::Reset);
+        }
+        let (messages, has_more) = self
+            .store
+            .messages(
+                &session.session_id,
+                Span::After(cursor.last_seq),
+                MAX_HISTORY_LIMIT,
+            )
+            .await?;
+        if has_more {
+            return Ok(HistoryDelta::Reset);
+        }
+        let cursor = DeltaCursor {
+            last_seq: messages.last().map_or(cursor.last_seq, |last| last.seq),
+            ..cursor
+        };
+        Ok(HistoryDelta::Delta {
+            session: Box::new(session),
+            messages,
+            delta_cursor: cursor.to_string(),
+        })
+    }
+
+    fn changed(&self, session: &Session, reason: ChangeReason, at: i64) {
+        self.events
+            .emit(DomainEvent::Session(SessionEvent::Changed {
+                key: session.key.clone(),
+                reason,
+                run_id: None,
+                session: Some(Arc::new(session.clone())),
+                at,
+            }));
+    }
+}
+
+fn check_patch(patch: &SessionPatch) -> Result<()> {
+    for (field, change, allowed) in [
+        (
+            "thinkingLevel",
+            &patch.thinking_level,
+            &["off", "minimal", "low", "medium", "high"] as &'static [&'static str],
+        ),
+        ("verboseLevel", &patch.verbose_level, &["off", "on", "full"]),
+        (
+            "reasoningLevel",
+            &patch.reasoning_level,
+            &["off", "on", "stream"],
+        ),
+        (
+            "responseUsage",
+            &patch.response_usage,
+            &["off", "tokens", "full", "on"],
+        ),
+        (
+            "elevatedLevel",
+            &patch.elevated_level,
+            &["off", "on", "ask", "full"],
+        ),
+        (
+            "execHost",
+            &patch.exec_host,
+            &["auto", "sandbox", "gateway", "node"],
+        ),
+        (
+            "execSecurity",
+            &patch.exec_security,
+            &["deny", "allowlist", "full"],
+        ),
+        ("execAsk", &patch.exec_ask, &["off", "on-miss", "always"]),
+        ("sendPolicy", &patch.send_policy, &["allow", "deny"]),
+        (
+            "groupActivation",
+            &patch.group_activation,
+            &["mention", "always"],
+        ),
+    ] {
+        if let Change::Set(value) = change
+            && !allowed.contains(&value.as_str())
+        {
+            return Err(SessionError::BadLevel { field, allowed });
+        }
+    }
+    for (field, change) in [
+        ("label", &patch.label),
+        ("model", &patch.model),
+        ("execNode", &patch.exec_node),
+    ] {
+        if let Change::Set(value) = change {
+            check_text(field, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn check_text(field: &'static str, value: &str) -> Result<()> {
+    let why = if value.trim().is_empty() {
+        "it is empty"
+    } else if value.chars().count() > MAX_LABEL_CHARS {
+        "it is too long"
+    } else if value.chars().any(is_unsafe_to_show) {
+        "it holds characters that cannot be shown"
+    } else {
+        return Ok(());
+    };
+    Err(SessionError::BadText { field, why })
+}
