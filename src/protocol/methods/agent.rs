@@ -88,7 +88,7 @@ pub struct AgentReply {
 impl AgentReply {
     /// True while another answer follows.
     pub fn is_first_of_two(&self) -> bool {
-        self.status == "accepted" || self.status == "in_flight"
+        self.status == "accepted"
     }
 
     /// The texts of the result, joined by an empty line.

@@ -1,0 +1,169 @@
+//! One try: dial, greet, and the one second chance with a stored device token.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use super::dial::{Credentials, Dialed, Dialer};
+use super::handshake::{Greeted, HandshakeError, Shown, greet};
+use super::refusal::{Refusal, RefusalKind};
+use super::{ClientOptions, ClientView};
+use crate::layer::{Layer, LayerError, RowState};
+use crate::protocol::hello::HelloOk;
+use crate::secret::Secret;
+use crate::tunnel::status::TunnelStatus;
+
+/// Why a try failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) error: LayerError,
+    /// The pairing request that waits for a person.
+    pub(super) pairing_request: Option<String>,
+}
+
+impl From<LayerError> for Failure {
+    fn from(error: LayerError) -> Self {
+        Self {
+            error,
+            pairing_request: None,
+        }
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            error: refusal.error,
+            pairing_request: refusal.request_id,
+        }
+    }
+}
+
+/// Runs one try. Cancel safe: dropping it closes what was opened.
+pub(super) async fn run(
+    dialer: Arc<dyn Dialer>,
+    options: Arc<ClientOptions>,
+    given: Option<Credentials>,
+    view: watch::Sender<ClientView>,
+    attempt: u32,
+) -> Result<Greeted, Failure> {
+    let dialed = dialer.dial().await?;
+    show_dialed(&view, &dialed, attempt);
+    let explicit = given.unwrap_or_else(|| dialed.credentials.clone());
+    let device_token = options.tokens.get(options.role.as_str());
+    let shown = Shown::choose(&explicit, device_token.clone());
+    let first = greet(dialed, &shown, &options).await;
+    let outcome = match (first, device_token) {
+        (Err(HandshakeError::Refused(refusal)), Some(token))
+            if !explicit.is_empty() && wants_second_chance(&refusal) =>
+        {
+            second_chance(&*dialer, &options, token, refusal).await
+        }
+        (first, _) => first,
+    };
+    match outcome {
+        Ok(greeted) => {
+            remember(&options, &greeted.hello);
+            show_greeted(&view, &greeted, &shown);
+            Ok(greeted)
+        }
+        Err(HandshakeError::Refused(refusal)) => {
+            if explicit.is_empty() && refusal.kind == RefusalKind::DeviceTokenWrong {
+                forget_device_token(&options);
+            }
+            Err(refusal.into())
+        }
+        Err(HandshakeError::Link(error)) => Err(error.into()),
+    }
+}
+
+/// A wrong shared token may have a good device token beside it: version 4 says so, version 3 words it
+/// as a device token mismatch.
+fn wants_second_chance(refusal: &Refusal) -> bool {
+    match refusal.kind {
+        RefusalKind::TokenWrong => refusal.may_use_device_token,
+        RefusalKind::DeviceTokenWrong => true,
+        _ => false,
+    }
+}
+
+/// Once, to the same gateway, with the device token it gave us. The first refusal is what a person
+/// needs to read when this fails too.
+async fn second_chance(
+    dialer: &dyn Dialer,
+    options: &ClientOptions,
+    token: Secret,
+    refusal: Refusal,
+) -> Result<Greeted, HandshakeError> {
+    let shown = Shown {
+        token: Some(token),
+        password: None,
+    };
+    let dialed = dialer.dial().await?;
+    match greet(dialed, &shown, options).await {
+        Ok(greeted) => Ok(greeted),
+        Err(_) => Err(HandshakeError::Refused(refusal)),
+    }
+}
+
+fn remember(options: &ClientOptions, hello: &HelloOk) {
+    let Some(auth) = &hello.auth else { return };
+    let Some(token) = &auth.device_token else {
+        return;
+    };
+    if auth.role == options.role.as_str() {
+        store_device_token(options, Some(Secret::new(token.clone())));
+    }
+}
+
+pub(super) fn forget_device_token(options: &ClientOptions) {
+    store_device_token(options, None);
+}
+
+fn store_device_token(options: &ClientOptions, token: Option<Secret>) {
+    let device = options.identity.device_id();
+    if let Err(error) = options.tokens.set(device, options.role.as_str(), token) {
+        tracing::warn!(%error, "the device token could not be stored; this run still uses it");
+    }
+}
+
+fn show_dialed(view: &watch::Sender<ClientView>, dialed: &Dialed, attempt: u32) {
+    view.send_modify(|view| {
+        for (layer, took, detail) in &dialed.layers {
+            view.rows.set(*layer, RowState::Ok, Some(*took), detail);
+        }
+        view.rows.set(Layer::Websocket, RowState::Busy, None, "");
+        view.status = TunnelStatus::Connecting {
+            layer: Layer::Websocket,
+            attempt,
+        };
+    });
+}
+
+fn show_greeted(view: &watch::Sender<ClientView>, greeted: &Greeted, shown: &Shown) {
+    let hello = &greeted.hello;
+    let server = format!(
+        "gateway {}, protocol {}",
+        hello.server.version,
+        hello.protocol.number()
+    );
+    let granted = hello.auth.as_ref();
+    let method = granted.and_then(|auth| auth.method.as_deref());
+    let how = match (method, &shown.password, &shown.token) {
+        (Some(method), _, _) => method,
+        (None, Some(_), _) => "password",
+        (None, None, Some(_)) => "token",
+        (None, None, None) => "none asked for",
+    };
+    let scopes = granted.map(|auth| auth.scopes.len()).unwrap_or_default();
+    view.send_modify(|view| {
+        let none = Duration::ZERO;
+        let rows = &mut view.rows;
+        rows.set(Layer::Websocket, RowState::Ok, Some(greeted.upgrade), "");
+        rows.set(Layer::Hello, RowState::Ok, Some(greeted.connect), &server);
+        rows.set(Layer::Token, RowState::Ok, Some(none), how);
+        let device = format!("this device, {scopes} scopes");
+        rows.set(Layer::Pairing, RowState::Ok, Some(none), &device);
+    });
+}

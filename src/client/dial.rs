@@ -1,0 +1,86 @@
+//! How a client gets a byte stream to its gateway, and what it may show there.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::layer::{Layer, LayerError};
+use crate::secret::Secret;
+
+/// Any byte stream: TCP, TLS, an SSH channel, an in-memory pipe.
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
+
+/// A byte stream whose kind does not matter any more.
+pub type BoxedStream = Box<dyn ByteStream>;
+
+/// What we may show a gateway to be let in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// The gateway's shared token.
+    pub token: Option<Secret>,
+    /// The gateway's shared password.
+    pub password: Option<Secret>,
+}
+
+impl Credentials {
+    /// Only a token.
+    pub fn token(token: Secret) -> Self {
+        Self {
+            token: Some(token),
+            password: None,
+        }
+    }
+
+    /// True when there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.token.is_none() && self.password.is_none()
+    }
+}
+
+/// A stream to a gateway.
+pub struct Dialed {
+    /// The stream; the WebSocket upgrade comes next.
+    pub stream: BoxedStream,
+    /// `Host` of the upgrade, e.g. `127.0.0.1:18789`.
+    pub host: String,
+    /// What may be shown there.
+    pub credentials: Credentials,
+    /// The layers that came up on the way: which, how long, what it is.
+    pub layers: Vec<(Layer, Duration, String)>,
+}
+
+impl fmt::Debug for Dialed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Dialed")
+            .field("host", &self.host)
+            .field("credentials", &self.credentials)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The future of [`Dialer::dial`].
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Dialed, LayerError>> + Send + 'a>>;
+
+/// Opens streams to one gateway, again and again.
+///
+/// One gateway only: what a dialer returns must always be the gateway whose device tokens the client
+/// was given, since the client shows them there.
+pub trait Dialer: Send + Sync {
+    /// Opens one. May wait without a deadline of its own for a link that is coming up; the client drops
+    /// the future when it is told to stop, so it must be cancel safe.
+    fn dial(&self) -> Dialing<'_>;
+}
+
+impl<F> Dialer for F
+where
+    F: Fn() -> Dialing<'static> + Send + Sync,
+{
+    fn dial(&self) -> Dialing<'_> {
+        self()
+    }
+}

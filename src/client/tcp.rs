@@ -1,0 +1,340 @@
+//! The direct way: `ws://` to loopback or a private address, `wss://` with a pinned certificate or one
+//! that a public authority signed.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use tokio::net::{TcpStream, lookup_host};
+use tokio::time::timeout;
+use url::Url;
+
+use super::dial::{Credentials, Dialed, Dialer, Dialing};
+use super::tls::{self, Fingerprint};
+use crate::layer::{Layer, LayerError, Retry};
+use crate::protocol::limits::DEFAULT_PORT;
+
+/// For resolving the name.
+const DNS_DEADLINE: Duration = Duration::from_secs(10);
+/// For connecting to one address.
+const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Where a gateway is reached directly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    host: String,
+    port: u16,
+    tls: Option<Option<Fingerprint>>,
+    allow_public_plain: bool,
+}
+
+/// Why a URL is not one of a gateway.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// It cannot be read.
+    #[error("{url} is not a URL: {why}")]
+    Unreadable {
+        /// As given.
+        url: String,
+        /// Why.
+        why: String,
+    },
+    /// Neither `ws` nor `wss` (nor `http` or `https`, which mean the same here).
+    #[error("{url} must start with ws:// or wss://")]
+    Scheme {
+        /// As given.
+        url: String,
+    },
+    /// It holds a user name, a password, a query or a fragment.
+    #[error(
+        "a gateway URL is only scheme, host, port and path; give secrets with --token or --password"
+    )]
+    Extras,
+    /// The pin is no SHA-256.
+    #[error("a TLS fingerprint is 64 hex digits, with or without colons")]
+    Fingerprint,
+    /// A pin without TLS protects nothing.
+    #[error("a TLS fingerprint needs a wss:// URL")]
+    PinWithoutTls,
+}
+
+impl Endpoint {
+    /// Reads a URL and, where given, a certificate fingerprint to pin.
+    ///
+    /// # Errors
+    /// [`EndpointError`].
+    pub fn parse(url: &str, fingerprint: Option<&str>) -> Result<Self, EndpointError> {
+        let parsed = Url::parse(url).map_err(|error| EndpointError::Unreadable {
+            url: url.to_owned(),
+            why: error.to_string(),
+        })?;
+        let with_tls = match parsed.scheme() {
+            "ws" | "http" => false,
+            "wss" | "https" => true,
+            _ => {
+                return Err(EndpointError::Scheme {
+                    url: url.to_owned(),
+                });
+            }
+        };
+        let extras = !parsed.username().is_empty()
+            || parsed.password().is_some()
+            || parsed.query().is_some()
+            || parsed.fragment().is_some();
+        if extras {
+            return Err(EndpointError::Extras);
+        }
+        let host = parsed.host_str().unwrap_or_default();
+        if host.is_empty() {
+            return Err(EndpointError::Unreadable {
+                url: url.to_owned(),
+                why: "no host".into(),
+            });
+        }
+        let pin = fingerprint
+            .map(|text| Fingerprint::parse(text).ok_or(EndpointError::Fingerprint))
+            .transpose()?;
+        if pin.is_some() && !with_tls {
+            return Err(EndpointError::PinWithoutTls);
+        }
+        Ok(Self {
+            host: host.trim_matches(['[', ']']).to_owned(),
+            port: parsed.port().unwrap_or(DEFAULT_PORT),
+            tls: with_tls.then_some(pin),
+            allow_public_plain: false,
+        })
+    }
+
+    /// A gateway on this machine.
+    pub fn loopback(port: u16) -> Self {
+        Self {
+            host: "127.0.0.1".into(),
+            port,
+            tls: None,
+            allow_public_plain: false,
+        }
+    }
+
+    /// Lets `ws://` go to public addresses: everything, secrets included, is then readable on the way.
+    #[must_use]
+    pub fn allow_public_plain(mut self) -> Self {
+        self.allow_public_plain = true;
+        self
+    }
+
+    /// `host:port`, with brackets where they are needed.
+    pub fn authority(&self) -> String {
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
+    }
+
+    /// The URL, normalised; with the pin it is the identity of a direct gateway.
+    pub fn identity(&self) -> String {
+        match &self.tls {
+            None => format!("ws://{}", self.authority()),
+            Some(None) => format!("wss://{}", self.authority()),
+            Some(Some(pin)) => format!("wss://{}#{pin}", self.authority()),
+        }
+    }
+}
+
+/// Dials an [`Endpoint`].
+#[derive(Debug, Clone)]
+pub struct TcpDialer {
+    endpoint: Endpoint,
+    credentials: Credentials,
+}
+
+impl TcpDialer {
+    /// Shows these credentials there.
+    pub fn new(endpoint: Endpoint, credentials: Credentials) -> Self {
+        Self {
+            endpoint,
+            credentials,
+        }
+    }
+
+    async fn open(&self) -> Result<Dialed, LayerError> {
+        let endpoint = &self.endpoint;
+        let started = Instant::now();
+        let addresses = resolve(endpoint).await?;
+        let resolved = Instant::now();
+        let (stream, address) = connect(endpoint, &addresses).await?;
+        let mut layers = vec![
+            (
+                Layer::Dns,
+                resolved - started,
+                format!("{} → {}", endpoint.host, address.ip()),
+            ),
+            (Layer::Tcp, resolved.elapsed(), address.to_string()),
+            (Layer::Port, resolved.elapsed(), address.to_string()),
+        ];
+        let stream = match &endpoint.tls {
+            None => Box::new(stream) as super::dial::BoxedStream,
+            Some(pin) => {
+                let handshake = Instant::now();
+                let stream = tls::connect(stream, &endpoint.host, pin.as_ref()).await?;
+                layers.push((Layer::Port, handshake.elapsed(), format!("{address}, TLS")));
+                stream
+            }
+        };
+        Ok(Dialed {
+            stream,
+            host: endpoint.authority(),
+            credentials: self.credentials.clone(),
+            layers,
+        })
+    }
+}
+
+impl Dialer for TcpDialer {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(self.open())
+    }
+}
+
+async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, LayerError> {
+    let host = &endpoint.host;
+    let fail = |why: String| LayerError::new(Layer::Dns, format!("cannot resolve {host}: {why}"));
+    let found = timeout(DNS_DEADLINE, lookup_host((host.as_str(), endpoint.port)))
+        .await
+        .map_err(|_| fail(format!("no answer within {} s", DNS_DEADLINE.as_secs())))?
+        .map_err(|error| {
+            fail(error.to_string()).next("check the name and this machine's network")
+        })?;
+    let addresses: Vec<SocketAddr> = found.collect();
+    if addresses.is_empty() {
+        return Err(fail("it has no address".into()));
+    }
+    let public = addresses.iter().find(|address| !is_private(address.ip()));
+    if let (None, false, Some(address)) = (&endpoint.tls, endpoint.allow_public_plain, public) {
+        return Err(LayerError::new(
+            Layer::Tcp,
+            format!(
+                "{host} is {}, a public address: everything sent there with ws:// could be read on the way",
+                address.ip()
+            ),
+        )
+        .next("use wss://, or reach the gateway over SSH: clawline user@host")
+        .retry(Retry::Never));
+    }
+    Ok(addresses)
+}
+
+async fn connect(
+    endpoint: &Endpoint,
+    addresses: &[SocketAddr],
+) -> Result<(TcpStream, SocketAddr), LayerError> {
+    let mut last = LayerError::new(Layer::Tcp, format!("{} has no address", endpoint.host));
+    for address in addresses {
+        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                let _ = stream.set_nodelay(true);
+                return Ok((stream, *address));
+            }
+            Ok(Err(error)) => last = refused(*address, &error),
+            Err(_) => {
+                last = LayerError::new(
+                    Layer::Tcp,
+                    format!(
+                        "{address} did not answer within {} s",
+                        CONNECT_DEADLINE.as_secs()
+                    ),
+                );
+            }
+        }
+    }
+    Err(last)
+}
+
+fn refused(address: SocketAddr, error: &io::Error) -> LayerError {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => {
+            LayerError::new(Layer::Port, format!("nothing listens on {address}"))
+                .next("is the gateway running?  clawline-gateway start")
+                .retry(Retry::Soon)
+        }
+        io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => {
+            LayerError::new(Layer::Tcp, format!("no route to {address}: {error}"))
+                .retry(Retry::Soon)
+        }
+        _ => LayerError::new(Layer::Tcp, format!("cannot connect to {address}: {error}")),
+    }
+}
+
+/// Loopback, private, link-local, or the range that private overlay networks use (RFC 1918, 3927,
+/// 4193, 4291, 6598).
+fn is_private(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(v4) => {
+            let [a, b, ..] = v4.octets();
+            v4.is_loopback()
+                || v4.is_private()
+                || v4.is_link_local()
+                || (a == 100 && b & 0xc0 == 64)
+        }
+        IpAddr::V6(v6) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_read_and_what_is_none_is_refused() {
+        let loopback = Endpoint::parse("ws://127.0.0.1:19001/", None).expect("loopback");
+        assert_eq!(loopback.identity(), "ws://127.0.0.1:19001");
+        let v6 = Endpoint::parse("wss://[::1]", None).expect("v6");
+        assert_eq!(v6.identity(), "wss://[::1]:18789");
+        let pin = "AB:".repeat(31) + "ab";
+        let pinned = Endpoint::parse("https://box", Some(&pin)).expect("pinned");
+        assert!(pinned.identity().ends_with(&"ab".repeat(32)));
+        for (url, pin) in [
+            ("", None),
+            ("127.0.0.1:18789", None),
+            ("ftp://x", None),
+            ("ws://user:pw@x", None),
+            ("ws://x/?token=t", None),
+            ("ws://x:99999", None),
+            ("wss://x", Some("12")),
+            ("ws://x", Some(pin.as_str())),
+        ] {
+            assert!(Endpoint::parse(url, pin).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn only_loopback_and_private_addresses_may_be_reached_in_the_clear() {
+        for ip in [
+            "127.0.0.1",
+            "10.1.2.3",
+            "192.168.0.1",
+            "100.64.0.9",
+            "::1",
+            "fd00::1",
+            "::ffff:127.0.0.1",
+        ] {
+            assert!(is_private(ip.parse().expect("ip")), "{ip}");
+        }
+        for ip in [
+            "8.8.8.8",
+            "100.128.0.1",
+            "2001:db8::1",
+            "::ffff:8.8.8.8",
+            "172.32.0.1",
+        ] {
+            assert!(!is_private(ip.parse().expect("ip")), "{ip}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_public_address_is_refused_before_anything_is_sent() {
+        let endpoint = Endpoint::parse("ws://192.0.2.1", None).expect("endpoint");
+        let error = resolve(&endpoint).await.expect_err("refused");
+        assert_eq!((error.layer, error.retry), (Layer::Tcp, Retry::Never));
+    }
+}
