@@ -4,6 +4,7 @@
 //! `supervisor` keeps one open and publishes a [`status::TunnelView`]; `forward` holds local listeners.
 
 pub mod host_key;
+pub mod ends;
 pub mod prompt;
 pub mod spec;
 pub mod status;

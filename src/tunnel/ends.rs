@@ -1,0 +1,228 @@
+//! The two ends of a forward as they are typed: `-L [bind:]port[:host:port]` and `--remote host:port`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::spec::{LocalEnd, RemoteEnd};
+use crate::layer::{is_unsafe_to_show, printable};
+
+/// Longest socket path that the system takes.
+const MAX_SOCKET_PATH: usize = 107;
+
+/// A local end, and its own far end when one was typed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenSpec {
+    /// Where other programs connect to.
+    pub local: LocalEnd,
+    /// Where it leads; `None` for the far end of the whole command.
+    pub remote: Option<RemoteEnd>,
+}
+
+/// Why an end was refused. Wrong usage, exit code 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndError {
+    /// Not the right number of parts.
+    #[error("cannot read \"{0}\"")]
+    Shape(String),
+    /// Not a port.
+    #[error("the port must be a number from {min} to 65535 (got \"{port}\")")]
+    Port {
+        /// What was typed.
+        port: String,
+        /// 0 where the system may choose.
+        min: u16,
+    },
+    /// The local address is a name.
+    #[error("a local end needs an IP address of this machine (got \"{0}\")")]
+    Bind(String),
+    /// The far host has characters that no host has.
+    #[error("\"{0}\" is no host name")]
+    Host(String),
+    /// A socket path that the system would refuse.
+    #[error("\"{0}\" is no usable path of a socket")]
+    Path(String),
+}
+
+impl EndError {
+    /// What to do about it.
+    pub fn next(&self) -> &'static str {
+        match self {
+            Self::Shape(_) | Self::Port { .. } => {
+                "a local end is [ADDRESS:]PORT[:HOST:PORT] or a path with '/', a far end HOST:PORT or a path"
+            }
+            Self::Bind(_) => "write 127.0.0.1:PORT, [::1]:PORT or only the port",
+            Self::Host(_) => "write HOST:PORT, with an IPv6 address in brackets",
+            Self::Path(_) => "use an absolute path of at most 107 bytes",
+        }
+    }
+}
+
+impl FromStr for ListenSpec {
+    type Err = EndError;
+
+    fn from_str(text: &str) -> Result<Self, EndError> {
+        if text.contains('/') && text.starts_with(['/', '.', '~']) {
+            return Ok(Self {
+                local: LocalEnd::Unix(PathBuf::from(check_path(text)?)),
+                remote: None,
+            });
+        }
+        let parts = split(text).ok_or_else(|| EndError::Shape(printable(text, 120)))?;
+        let (bind, port, remote) = match parts.as_slice() {
+            [port] => (None, *port, None),
+            [bind, port] => (Some(*bind), *port, None),
+            [port, host, far_port] => (None, *port, Some(tcp(host, far_port)?)),
+            [bind, port, host, far_port] => (Some(*bind), *port, Some(tcp(host, far_port)?)),
+            _ => return Err(EndError::Shape(printable(text, 120))),
+        };
+        let address = match bind {
+            None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            Some("*") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            Some(bind) => bind
+                .parse()
+                .map_err(|_| EndError::Bind(printable(bind, 80)))?,
+        };
+        let port = parse_port(port, 0)?;
+        Ok(Self {
+            local: LocalEnd::Tcp(SocketAddr::new(address, port)),
+            remote,
+        })
+    }
+}
+
+/// Reads `host:port`, a port alone (loopback), or the absolute path of a socket.
+///
+/// # Errors
+/// [`EndError`].
+pub fn parse_remote_end(text: &str) -> Result<RemoteEnd, EndError> {
+    if text.starts_with('/') {
+        return Ok(RemoteEnd::Unix(check_path(text)?.to_owned()));
+    }
+    match split(text).as_deref() {
+        Some([port]) => Ok(RemoteEnd::loopback(parse_port(port, 1)?)),
+        Some([host, port]) => tcp(host, port),
+        _ => Err(EndError::Shape(printable(text, 120))),
+    }
+}
+
+/// Splits at colons; an address in brackets is one part.
+fn split(text: &str) -> Option<Vec<&str>> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    loop {
+        if let Some(inner) = rest.strip_prefix('[') {
+            let (address, after) = inner.split_once(']')?;
+            parts.push(address);
+            match after.strip_prefix(':') {
+                Some(after) => rest = after,
+                None if after.is_empty() => return Some(parts),
+                None => return None,
+            }
+        } else {
+            match rest.split_once(':') {
+                Some((part, after)) => {
+                    parts.push(part);
+                    rest = after;
+                }
+                None => {
+                    parts.push(rest);
+                    return Some(parts);
+                }
+            }
+        }
+        if parts.len() > 4 {
+            return None;
+        }
+    }
+}
+
+fn tcp(host: &str, port: &str) -> Result<RemoteEnd, EndError> {
+    let odd = |c: char| c.is_whitespace() || is_unsafe_to_show(c) || c == '/';
+    if host.is_empty() || host.len() > 255 || host.starts_with('-') || host.contains(odd) {
+        return Err(EndError::Host(printable(host, 120)));
+    }
+    Ok(RemoteEnd::Tcp {
+        host: host.to_owned(),
+        port: parse_port(port, 1)?,
+    })
+}
+
+fn parse_port(text: &str, min: u16) -> Result<u16, EndError> {
+    let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    match text.parse::<u16>() {
+        Ok(port) if digits && port >= min => Ok(port),
+        _ => Err(EndError::Port {
+            port: printable(text, 40),
+            min,
+        }),
+    }
+}
+
+fn check_path(text: &str) -> Result<&str, EndError> {
+    if text.len() > MAX_SOCKET_PATH || text.chars().any(is_unsafe_to_show) || text.ends_with('/') {
+        return Err(EndError::Path(printable(text, 120)));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn ends_are_read_as_ssh_reads_them() {
+        let local = |text: &str| text.parse::<ListenSpec>().unwrap();
+        assert_eq!(local("8080").local.to_string(), "127.0.0.1:8080");
+        assert_eq!(local("[::1]:0").local.to_string(), "[::1]:0");
+        assert_eq!(local("*:80").local.to_string(), "0.0.0.0:80");
+        assert_eq!(
+            local("/run/x.sock").local,
+            LocalEnd::Unix("/run/x.sock".into())
+        );
+        let far = local("127.0.0.1:1:[fd00::1]:2");
+        assert_eq!(
+            far.remote.map(|r| r.to_string()).as_deref(),
+            Some("[fd00::1]:2")
+        );
+        let far = local("8080:db:5432").remote.map(|r| r.to_string());
+        assert_eq!(far.as_deref(), Some("db:5432"));
+        assert_eq!(
+            parse_remote_end("19001").unwrap(),
+            RemoteEnd::loopback(19001)
+        );
+        assert_eq!(
+            parse_remote_end("/run/x").unwrap(),
+            RemoteEnd::Unix("/run/x".into())
+        );
+    }
+
+    #[test]
+    fn what_is_no_end_is_refused_with_words() {
+        for text in [
+            "",
+            "x",
+            "host:80",
+            "1:2:3:4:5",
+            "70000",
+            "[::1",
+            "80:-x:1",
+            "80:h:0",
+        ] {
+            assert!(text.parse::<ListenSpec>().is_err(), "{text}");
+        }
+        for text in ["", "host", "h:0", "h:1:2", "a b:1", "/x\u{1b}"] {
+            assert!(parse_remote_end(text).is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_an_end_or_an_error(text in any::<String>()) {
+            let _ = text.parse::<ListenSpec>();
+            let _ = parse_remote_end(&text);
+        }
+    }
+}
