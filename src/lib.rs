@@ -5,6 +5,7 @@
 
 pub mod backoff;
 pub mod client;
+pub mod config;
 pub mod identity;
 pub mod layer;
 #[cfg(feature = "loopback-ssh")]
