@@ -84,10 +84,10 @@ children() {
 
 # wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
 wait_for() {
-  local until=$((${EPOCHREALTIME/./} + $1 * 1000000))
+  local until=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
   shift
   until "$@" >/dev/null 2>&1; do
-    [ "${EPOCHREALTIME/./}" -lt "$until" ] || return 1
+    [ "${EPOCHREALTIME/[.,]/}" -lt "$until" ] || return 1
     sleep 0.05
   done
 }
