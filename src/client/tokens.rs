@@ -16,9 +16,13 @@ use crate::secret::Secret;
 /// The file hangs on the gateway's id, so that a token is never shown to another gateway. A broken or
 /// missing file counts as "no token": the shared secret or a new pairing brings one back.
 #[derive(Debug)]
-pub struct TokenStore {
+pub struct TokenStore(Mutex<Held>);
+
+#[derive(Debug, Default)]
+struct Held {
+    /// `None` for tokens that end with the process.
     path: Option<PathBuf>,
-    tokens: Mutex<BTreeMap<String, Secret>>,
+    tokens: BTreeMap<String, Secret>,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -34,37 +38,26 @@ struct Stored {
 impl TokenStore {
     /// Tokens that end with the process.
     pub fn in_memory() -> Self {
-        Self {
-            path: None,
-            tokens: Mutex::default(),
-        }
+        Self(Mutex::default())
     }
 
     /// Tokens in `path`, written for `device_id`; a file of another device is ignored.
     pub fn open(path: PathBuf, device_id: &str) -> Self {
-        let stored: Stored = fs::read_to_string(&path)
-            .ok()
-            .and_then(|text| serde_json::from_str(&text).ok())
-            .unwrap_or_default();
-        let tokens = if stored.device_id == device_id {
-            stored.tokens
-        } else {
-            BTreeMap::new()
-        };
-        Self {
-            path: Some(path),
-            tokens: Mutex::new(
-                tokens
-                    .into_iter()
-                    .map(|(role, token)| (role, Secret::new(token)))
-                    .collect(),
-            ),
+        Self(Mutex::new(Held::load(path, device_id)))
+    }
+
+    /// Turns to the file of another gateway. A dialer does this before it returns a stream to a gateway
+    /// that it found under another id than before, so that no token goes to the wrong one.
+    pub fn point_at(&self, path: PathBuf, device_id: &str) {
+        let mut held = self.lock();
+        if held.path.as_ref() != Some(&path) {
+            *held = Held::load(path, device_id);
         }
     }
 
     /// The token of a role.
     pub fn get(&self, role: &str) -> Option<Secret> {
-        self.lock().get(role).cloned()
+        self.lock().tokens.get(role).cloned()
     }
 
     /// Stores or, with `None`, forgets the token of a role.
@@ -72,13 +65,14 @@ impl TokenStore {
     /// # Errors
     /// What the system says of the file; the token is then still used until the process ends.
     pub fn set(&self, device_id: &str, role: &str, token: Option<Secret>) -> io::Result<()> {
-        let mut tokens = self.lock();
+        let mut held = self.lock();
+        let Held { path, tokens } = &mut *held;
         let before = tokens.get(role).cloned();
         match token {
             Some(token) => tokens.insert(role.to_owned(), token),
             None => tokens.remove(role),
         };
-        let Some(path) = &self.path else {
+        let Some(path) = path else {
             return Ok(());
         };
         if tokens.get(role) == before.as_ref() {
@@ -96,10 +90,31 @@ impl TokenStore {
         owner_file::replace(path, &Secret::new(text))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, Secret>> {
-        self.tokens
+    fn lock(&self) -> std::sync::MutexGuard<'_, Held> {
+        self.0
             .lock()
             .unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl Held {
+    fn load(path: PathBuf, device_id: &str) -> Self {
+        let stored: Stored = fs::read_to_string(&path)
+            .ok()
+            .and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default();
+        let tokens = if stored.device_id == device_id {
+            stored.tokens
+        } else {
+            BTreeMap::new()
+        };
+        Self {
+            path: Some(path),
+            tokens: tokens
+                .into_iter()
+                .map(|(role, token)| (role, Secret::new(token)))
+                .collect(),
+        }
     }
 }
 
@@ -120,6 +135,23 @@ mod tests {
         assert_eq!(TokenStore::open(path.clone(), "dev2").get("operator"), None);
         again.set("dev1", "operator", None).expect("written");
         assert_eq!(TokenStore::open(path, "dev1").get("operator"), None);
+    }
+
+    #[test]
+    fn a_token_does_not_follow_to_another_gateway() {
+        let dir = tempfile::tempdir().expect("directory");
+        let (one, two) = (
+            dir.path().join("1/tokens.json"),
+            dir.path().join("2/tokens.json"),
+        );
+        let store = TokenStore::open(one.clone(), "dev");
+        store
+            .set("dev", "operator", Some(Secret::new("t")))
+            .expect("written");
+        store.point_at(two, "dev");
+        assert_eq!(store.get("operator"), None);
+        store.point_at(one, "dev");
+        assert_eq!(store.get("operator"), Some(Secret::new("t")));
     }
 
     #[test]
