@@ -6,10 +6,12 @@
 pub mod backoff;
 pub mod client;
 pub mod config;
+pub mod gateway_id;
 pub mod identity;
 pub mod layer;
 #[cfg(feature = "loopback-ssh")]
 pub mod loopback_ssh;
+pub mod notice;
 pub mod owner_file;
 pub mod peer;
 pub mod protocol;
