@@ -129,8 +129,17 @@ impl ChatMessage {
         }
     }
 
-    /// The visible text: the content itself or its text parts, one after the other.
+    /// The visible text: the content itself or its text parts, one after the other, without the
+    /// envelope that version 3 puts around what a person typed.
     pub fn text(&self) -> String {
+        let text = self.raw_text();
+        match (self.role.as_str(), Envelope::of(&text)) {
+            ("user", Some(envelope)) => envelope.typed.to_owned(),
+            _ => text,
+        }
+    }
+
+    fn raw_text(&self) -> String {
         match &self.content {
             Value::String(text) => text.clone(),
             Value::Array(parts) => {
@@ -145,18 +154,49 @@ impl ChatMessage {
         }
     }
 
-    /// The idempotency key this message was sent with, without version 4's `:user` ending.
-    pub fn sent_key(&self) -> Option<&str> {
+    /// The idempotency key this message was sent with: version 4 adds `:user` to it, version 3 has it as
+    /// `message_id` in its envelope.
+    pub fn sent_key(&self) -> Option<String> {
         let key = self
             .idempotency_key
             .as_deref()
-            .or_else(|| self.origin.as_ref()?.idempotency_key.as_deref())?;
-        Some(key.strip_suffix(":user").unwrap_or(key))
+            .or_else(|| self.origin.as_ref()?.idempotency_key.as_deref());
+        match key {
+            Some(key) => Some(key.strip_suffix(":user").unwrap_or(key).to_owned()),
+            None if self.role == "user" => Envelope::of(&self.raw_text())?.message_id(),
+            None => None,
+        }
     }
 
     /// Position in the transcript, where the gateway tells it.
     pub fn seq(&self) -> Option<u64> {
         self.origin.as_ref()?.seq
+    }
+}
+
+/// What version 3 stores around a typed message: metadata in a fenced block, then `[time] text`.
+struct Envelope<'a> {
+    metadata: &'a str,
+    typed: &'a str,
+}
+
+impl<'a> Envelope<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        let rest = text.strip_prefix("Conversation info (untrusted metadata):\n```json\n")?;
+        let (metadata, rest) = rest.split_once("\n```\n\n")?;
+        let typed = match rest
+            .strip_prefix('[')
+            .and_then(|rest| rest.split_once("] "))
+        {
+            Some((time, typed)) if time.ends_with("UTC") || time.contains(':') => typed,
+            _ => rest,
+        };
+        Some(Self { metadata, typed })
+    }
+
+    fn message_id(&self) -> Option<String> {
+        let metadata: Value = serde_json::from_str(self.metadata).ok()?;
+        Some(metadata.get("message_id")?.as_str()?.to_owned())
     }
 }
 
@@ -247,6 +287,17 @@ mod tests {
             r#"{"role":"user","content":"x","idempotencyKey":"k1:user","__openclaw":{"seq":3}}"#,
         )
         .expect("message");
-        assert_eq!((message.sent_key(), message.seq()), (Some("k1"), Some(3)));
+        assert_eq!(message.sent_key().as_deref(), Some("k1"));
+        assert_eq!(message.seq(), Some(3));
+    }
+
+    #[test]
+    fn the_envelope_of_version_3_is_opened() {
+        let stored = "Conversation info (untrusted metadata):\n```json\n{\n  \"message_id\": \"k2\",\n  \"sender\": \"gateway-client\"\n}\n```\n\n[Sun 2026-11-22 16:42 UTC] [a] hello";
+        let message = ChatMessage::text_message("user", stored, 1);
+        assert_eq!(message.text(), "[a] hello");
+        assert_eq!(message.sent_key().as_deref(), Some("k2"));
+        let said = ChatMessage::text_message("assistant", stored, 1);
+        assert_eq!((said.text().as_str(), said.sent_key()), (stored, None));
     }
 }
