@@ -72,6 +72,41 @@ pub struct HopSpec {
     pub batch_mode: bool,
 }
 
+impl HopSpec {
+    /// A server of which nothing is said but where it is and who signs in: no keys, no agent, no
+    /// known hosts, every other value as when ssh_config is silent.
+    pub fn bare(host: &str, port: u16, user: &str) -> Self {
+        Self {
+            alias: host.into(),
+            host: host.into(),
+            port,
+            user: user.into(),
+            address_family: AddressFamily::Any,
+            bind_address: None,
+            connect_timeout: None,
+            tcp_keepalive: true,
+            identity_files: Vec::new(),
+            certificate_files: Vec::new(),
+            identities_only: false,
+            agent: AgentChoice::Off,
+            known_hosts: KnownHostsFiles::default(),
+            host_key_alias: None,
+            strict_host_key: StrictHostKey::Ask,
+            hash_known_hosts: false,
+            host_key_algorithms: None,
+            alive_interval: None,
+            alive_count_max: None,
+            auth_methods: vec![
+                AuthMethod::PublicKey,
+                AuthMethod::KeyboardInteractive,
+                AuthMethod::Password,
+            ],
+            password_prompts: 3,
+            batch_mode: false,
+        }
+    }
+}
+
 /// `AddressFamily`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum AddressFamily {

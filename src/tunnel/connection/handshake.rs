@@ -1,0 +1,193 @@
+//! Banner and key exchange, each with its deadline, and what it means when they fail.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::{Config, Handle};
+use russh::{Preferred, SshId, cipher, compression, kex};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::layer::{Layer, LayerError, Retry, printable};
+use crate::tunnel::asker::Asker;
+use crate::tunnel::host_key::{HostName, KnownHosts};
+use crate::tunnel::spec::HopSpec;
+use crate::tunnel::transport::{Head, Transport};
+
+use super::handler::{Hook, HookError, in_words};
+use super::peer_address::PeerAddress;
+
+/// How long a server may take to say what it is.
+const BANNER: Duration = Duration::from_secs(10);
+/// How long the key exchange may take after that.
+const KEY_EXCHANGE: Duration = Duration::from_secs(10);
+
+/// Post-quantum first; nothing with SHA-1.
+const KEX: &[kex::Name] = &[
+    kex::MLKEM768X25519_SHA256,
+    kex::CURVE25519,
+    kex::CURVE25519_PRE_RFC_8731,
+    kex::DH_GEX_SHA256,
+    kex::DH_G18_SHA512,
+    kex::DH_G16_SHA512,
+    kex::DH_G14_SHA256,
+    kex::EXTENSION_SUPPORT_AS_CLIENT,
+    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
+];
+
+/// AES-GCM is several times faster than ChaCha20 where the processor knows AES, and stands without
+/// strict key exchange too.
+const CIPHERS: &[cipher::Name] = &[
+    cipher::AES_256_GCM,
+    cipher::AES_128_GCM,
+    cipher::CHACHA20_POLY1305,
+    cipher::AES_256_CTR,
+    cipher::AES_192_CTR,
+    cipher::AES_128_CTR,
+];
+
+/// What we offer to this server.
+pub(super) fn config(
+    hop: &HopSpec,
+    known: &KnownHosts,
+    window: u32,
+) -> Result<Arc<Config>, LayerError> {
+    let allowed = hop.host_key_algorithms.as_deref();
+    let host_keys = known.preferred_algorithms(&HostName::of_hop(hop), allowed);
+    if host_keys.is_empty() {
+        let what = format!(
+            "HostKeyAlgorithms of {} allows none that clawline speaks",
+            hop.alias
+        );
+        return Err(LayerError::new(Layer::Ssh, what).retry(Retry::Never));
+    }
+    Ok(Arc::new(Config {
+        client_id: SshId::Standard(Cow::Borrowed(concat!(
+            "SSH-2.0-clawline_",
+            env!("CARGO_PKG_VERSION")
+        ))),
+        window_size: window,
+        preferred: Preferred {
+            kex: Cow::Borrowed(KEX),
+            key: Cow::Owned(host_keys),
+            cipher: Cow::Borrowed(CIPHERS),
+            compression: Cow::Borrowed(&[compression::NONE]),
+            ..Preferred::DEFAULT
+        },
+        // Liveness is watched from outside the session, which cannot watch its own writes.
+        keepalive_interval: None,
+        inactivity_timeout: None,
+        ..Config::default()
+    }))
+}
+
+/// Exchanges banners and keys; the host key is judged on the way.
+pub(super) async fn shake_hands<S>(
+    config: Arc<Config>,
+    transport: Transport<S>,
+    hook: Hook,
+    head: &Head,
+    asker: &Asker,
+    address: &PeerAddress,
+) -> Result<Handle<Hook>, LayerError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let connecting = russh::client::connect_stream(config, transport, hook);
+    tokio::pin!(connecting);
+    let result = match asker.within(BANNER, &mut connecting).await {
+        Ok(result) => result,
+        Err(_) if head.ssh_id().is_none() => return Err(silent(head, address)),
+        Err(_) => match asker.within(KEY_EXCHANGE, &mut connecting).await {
+            Ok(result) => result,
+            Err(_) => {
+                let what = format!("{address} did not finish the SSH key exchange in time");
+                return Err(LayerError::new(Layer::Ssh, what));
+            }
+        },
+    };
+    result.map_err(|error| match error {
+        HookError::Ours(error) => error,
+        HookError::Russh(error) => explain(&error, head, address),
+    })
+}
+
+/// `OpenSSH 9.2` out of `SSH-2.0-OpenSSH_9.2p1 Debian-2`.
+pub(super) fn server_name(head: &Head) -> String {
+    let id = head.ssh_id().unwrap_or_default();
+    let software = id.splitn(3, '-').nth(2).unwrap_or("SSH server");
+    let name = software.split(' ').next().unwrap_or(software);
+    let name = match name.strip_prefix("OpenSSH_") {
+        Some(version) => format!("OpenSSH {}", version.split('p').next().unwrap_or(version)),
+        None => name.replace('_', " "),
+    };
+    printable(&name, 60)
+}
+
+fn silent(head: &Head, address: &PeerAddress) -> LayerError {
+    match head.text() {
+        text if text.is_empty() => LayerError::new(
+            Layer::Ssh,
+            format!(
+                "{address} accepts connections but says nothing (no SSH banner within {} s)",
+                BANNER.as_secs()
+            ),
+        )
+        .next("is this the SSH port?"),
+        text => not_ssh(&text, address),
+    }
+}
+
+/// What a failed handshake means.
+fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerError {
+    let ssh = |what: String| LayerError::new(Layer::Ssh, what);
+    match (head.ssh_id(), error) {
+        (None, _) if !head.text().is_empty() => not_ssh(&head.text(), address),
+        (None, _) => ssh(format!(
+            "{address} closed the connection before its SSH banner"
+        ))
+        .next("sshd may be starting, overloaded, or turning this address away"),
+        (Some(_), russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
+            ssh(format!("no common {kind:?} algorithm with {address}"))
+                .peer(&theirs.join(","))
+                .next("the server is too old or too strict for clawline")
+                .retry(Retry::Attention)
+        }
+        (Some(_), russh::Error::WrongServerSig | russh::Error::Signature(_)) => LayerError::new(
+            Layer::HostKey,
+            format!("{address} could not prove that it holds its host key"),
+        )
+        .retry(Retry::Never),
+        (Some(_), error) => ssh(format!(
+            "the SSH key exchange with {address} failed: {}",
+            in_words(error)
+        )),
+    }
+}
+
+/// Something else answered, or sshd said why it will not talk.
+fn not_ssh(text: &str, address: &PeerAddress) -> LayerError {
+    let line = text.lines().find(|line| !line.trim().is_empty());
+    let line = line.unwrap_or_default();
+    let ssh = |what: String| LayerError::new(Layer::Ssh, what).peer(line);
+    if line.contains("MaxStartups") {
+        return ssh(format!("sshd at {address} has too many sign-ins under way"))
+            .next("it takes new ones in a moment");
+    }
+    if line.contains("Not allowed at this time") {
+        return ssh(format!(
+            "sshd at {address} turns this address away for a while"
+        ))
+        .next("earlier failed sign-ins are penalised; it passes by itself");
+    }
+    let what = if line.starts_with("HTTP/") || line.starts_with("<!") || line.starts_with("<html") {
+        "an HTTP server"
+    } else if text.starts_with(['\u{15}', '\u{16}']) {
+        "a TLS server"
+    } else {
+        "not an SSH server"
+    };
+    ssh(format!("{address} is {what}"))
+        .next("check host and port")
+        .retry(Retry::Attention)
+}

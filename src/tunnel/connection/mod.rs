@@ -1,0 +1,296 @@
+//! One SSH connection, through its jump hosts, up to the point where channels can be opened.
+
+mod channel;
+mod diagnostics;
+mod exec;
+mod handler;
+mod handshake;
+mod host_key_check;
+pub(crate) mod liveness;
+mod peer_address;
+mod report;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use russh::client::Handle;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::Instant;
+
+use crate::layer::{Layer, LayerError, Retry};
+
+use super::asker::Asker;
+use super::auth;
+use super::dial;
+use super::memory::Memory;
+use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
+use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
+
+pub use channel::ChannelStream;
+pub use exec::ExecOutput;
+pub use report::{Report, RowNews};
+
+pub(crate) use diagnostics::Diagnostics;
+pub(crate) use handler::{Hook, in_words};
+
+use host_key_check::HostKeyCheck;
+use peer_address::PeerAddress;
+
+/// How long a polite goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(500);
+
+/// What a connection needs besides its spec.
+#[derive(Debug, Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) asker: Asker,
+    pub(crate) memory: Memory,
+    /// The receive window of a channel, in bytes.
+    pub(crate) window: u32,
+}
+
+/// An SSH connection that is signed in. Dropping it ends it, with every channel.
+pub(crate) struct Connection {
+    /// The server's alias, for messages.
+    server: String,
+    handle: Arc<Handle<Hook>>,
+    /// The jump hosts; they live as long as the connection through them.
+    _jumps: Vec<Arc<Handle<Hook>>>,
+    life: Lifeline,
+    diagnostics: Diagnostics,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.life.cut();
+    }
+}
+
+/// Ends a connection attempt that is given up, with the sockets it opened.
+struct CutOnDrop(Option<Lifeline>);
+
+impl Drop for CutOnDrop {
+    fn drop(&mut self) {
+        if let Some(life) = self.0.take() {
+            life.cut();
+        }
+    }
+}
+
+impl Connection {
+    /// Connects and signs in, hop by hop, and reports how far it has come.
+    ///
+    /// Cancel safe: a dropped call closes what it opened.
+    pub(crate) async fn open(
+        spec: &TunnelSpec,
+        around: &Surroundings,
+        report: &Report,
+    ) -> Result<Self, LayerError> {
+        let life = Lifeline::default();
+        let mut cut = CutOnDrop(Some(life.clone()));
+        let mut done: Vec<Self> = Vec::new();
+        for (index, hop) in spec.hops.iter().enumerate() {
+            let last = index + 1 == spec.hops.len();
+            let report = if last {
+                report.clone()
+            } else {
+                report.of_jump(&hop.alias)
+            };
+            let next = match done.last() {
+                None => open_direct(hop, around, &report, &life, last).await?,
+                Some(jump) => jump.open_through(hop, around, &report, &life, last).await?,
+            };
+            done.push(next);
+        }
+        let Some(mut connection) = done.pop() else {
+            let what = format!("{} names no server", spec.target);
+            return Err(LayerError::new(Layer::Dns, what).retry(Retry::Never));
+        };
+        connection._jumps = done.iter().map(|jump| jump.handle.clone()).collect();
+        // The life goes on with the connection; its jump hosts share it.
+        for jump in &mut done {
+            jump.life = Lifeline::default();
+        }
+        cut.0 = None;
+        Ok(connection)
+    }
+
+    /// The switch that ends it, and its last sign of life.
+    pub(crate) fn life(&self) -> &Lifeline {
+        &self.life
+    }
+
+    /// russh's handle of the last server.
+    pub(crate) fn handle(&self) -> Arc<Handle<Hook>> {
+        self.handle.clone()
+    }
+
+    /// Why it ended, best known reason first.
+    pub(crate) fn why_over(&self) -> LayerError {
+        if let Some(why) = self.life.why() {
+            return why;
+        }
+        let parting = self
+            .diagnostics
+            .parting()
+            .unwrap_or_else(|| "the connection was lost".into());
+        LayerError::new(
+            Layer::Ssh,
+            format!("connection to {} lost: {parting}", self.server),
+        )
+    }
+
+    /// Says goodbye and ends it. Never takes longer than half a second.
+    pub(crate) async fn close(self) {
+        let goodbye = self
+            .handle
+            .disconnect(russh::Disconnect::ByApplication, "", "");
+        if tokio::time::timeout(GOODBYE, goodbye).await.is_ok() {
+            // The session ends once the words are out.
+            let _ = tokio::time::timeout(GOODBYE, self.life.over()).await;
+        }
+    }
+
+    /// The next server on the way, over a channel of this one.
+    async fn open_through(
+        &self,
+        hop: &HopSpec,
+        around: &Surroundings,
+        report: &Report,
+        life: &Lifeline,
+        last: bool,
+    ) -> Result<Self, LayerError> {
+        report.skipped(Layer::Dns, &format!("resolved by {}", self.server));
+        let far = RemoteEnd::Tcp {
+            host: hop.host.clone(),
+            port: hop.port,
+        };
+        report.busy(Layer::Tcp, &format!("{far} through {}", self.server));
+        let started = Instant::now();
+        let stream = self
+            .open_channel(&far)
+            .await
+            .map_err(|error| self.jump_error(error, &far))?;
+        let address = PeerAddress::Through {
+            far: far.to_string(),
+            hop: self.server.clone(),
+        };
+        report.ok(Layer::Tcp, Some(started.elapsed()), &address.to_string());
+        sign_in_over(stream, address, hop, around, report, life, last).await
+    }
+
+    /// What a refused channel means when the next server was to be reached through it.
+    fn jump_error(&self, error: LayerError, far: &RemoteEnd) -> LayerError {
+        let what = match error.layer {
+            Layer::Port => format!("{} cannot reach {far}", self.server),
+            _ => format!("{}: {}", self.server, error.what),
+        };
+        let retry = match error.layer {
+            Layer::Port => Retry::Backoff,
+            _ => error.retry,
+        };
+        LayerError {
+            layer: Layer::Tcp,
+            what,
+            next: String::new(),
+            retry,
+            ..error
+        }
+    }
+}
+
+async fn open_direct(
+    hop: &HopSpec,
+    around: &Surroundings,
+    report: &Report,
+    life: &Lifeline,
+    last: bool,
+) -> Result<Connection, LayerError> {
+    report.busy(Layer::Dns, &hop.host);
+    let resolved = dial::resolve(hop).await?;
+    let first = resolved.addresses.first().map(|address| address.ip());
+    let found = match first {
+        Some(ip) if ip.to_string() == hop.host => hop.host.clone(),
+        Some(ip) => format!("{} → {ip}", hop.host),
+        None => hop.host.clone(),
+    };
+    report.ok(Layer::Dns, Some(resolved.took), &found);
+    report.busy(Layer::Tcp, &format!("{}:{}", hop.host, hop.port));
+    let started = Instant::now();
+    let (stream, address) = dial::dial(hop, &resolved).await?;
+    report.ok(Layer::Tcp, Some(started.elapsed()), &address.to_string());
+    let address = PeerAddress::Direct(address);
+    sign_in_over(stream, address, hop, around, report, life, last).await
+}
+
+/// Handshake, host key and sign-in over an open stream.
+async fn sign_in_over<S>(
+    stream: S,
+    address: PeerAddress,
+    hop: &HopSpec,
+    around: &Surroundings,
+    report: &Report,
+    life: &Lifeline,
+    last: bool,
+) -> Result<Connection, LayerError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let asker = if hop.batch_mode {
+        around.asker.silent()
+    } else {
+        around.asker.clone()
+    };
+    let started = Instant::now();
+    report.busy(Layer::Ssh, &address.to_string());
+    let known = host_key_check::load(&hop.known_hosts).await?;
+    let diagnostics = Diagnostics::default();
+    let head = Head::default();
+    let mut transport = Transport::new(stream, life.clone(), WRITE_STALL).with_head(head.clone());
+    if !last {
+        // Only the far end's bytes prove that the whole way is alive.
+        transport = transport.uncounted();
+    }
+    let config = handshake::config(hop, &known, around.window)?;
+    let check = HostKeyCheck::new(
+        hop,
+        known,
+        address.clone(),
+        asker.clone(),
+        around.memory.clone(),
+        report.clone(),
+    );
+    let hook = Hook {
+        host_key: check,
+        diagnostics: diagnostics.clone(),
+        life: life.clone(),
+    };
+    let mut handle =
+        handshake::shake_hands(config, transport, hook, &head, &asker, &address).await?;
+    let id = handshake::server_name(&head);
+    report.ok(
+        Layer::Ssh,
+        Some(started.elapsed()),
+        &format!("{id} · {}", diagnostics.negotiated()),
+    );
+
+    let started = Instant::now();
+    report.busy(Layer::SignIn, &format!("as {}", hop.user));
+    let how = auth::sign_in(
+        &mut handle,
+        hop,
+        &asker,
+        &around.memory,
+        &diagnostics,
+        life,
+        report,
+    )
+    .await?;
+    report.ok(Layer::SignIn, Some(started.elapsed()), &how);
+    Ok(Connection {
+        server: hop.alias.clone(),
+        handle: Arc::new(handle),
+        _jumps: Vec::new(),
+        life: life.clone(),
+        diagnostics,
+    })
+}

@@ -1,0 +1,74 @@
+//! What a process remembers for its tunnels so that nobody is asked twice: host keys trusted for this
+//! run, decrypted keys, passwords that worked. Nothing of it is ever written down.
+
+use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use russh::keys::{PrivateKey, PublicKey};
+use tokio::sync::Mutex as AsyncMutex;
+
+use crate::secret::Secret;
+
+/// The memory of one process; clones share it.
+#[derive(Clone, Default)]
+pub struct Memory(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    trusted: Mutex<HashSet<(String, Vec<u8>)>>,
+    passwords: Mutex<HashMap<String, Secret>>,
+    keys: AsyncMutex<HashMap<PathBuf, Arc<PrivateKey>>>,
+    host_keys: AsyncMutex<()>,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Memory")
+    }
+}
+
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Memory {
+    /// True when this host key was trusted for this run under `name`.
+    pub(crate) fn is_trusted(&self, name: &str, key: &PublicKey) -> bool {
+        key.to_bytes()
+            .is_ok_and(|blob| locked(&self.0.trusted).contains(&(name.to_owned(), blob)))
+    }
+
+    /// Trusts a host key under `name` for this run.
+    pub(crate) fn trust(&self, name: &str, key: &PublicKey) {
+        if let Ok(blob) = key.to_bytes() {
+            locked(&self.0.trusted).insert((name.to_owned(), blob));
+        }
+    }
+
+    /// Held while a host key is asked about, so that two tunnels do not ask the same at once.
+    pub(crate) async fn host_key_turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.host_keys.lock().await
+    }
+
+    /// The decrypted keys by file. Held while a passphrase is asked for, for the same reason.
+    pub(crate) async fn keys(
+        &self,
+    ) -> tokio::sync::MutexGuard<'_, HashMap<PathBuf, Arc<PrivateKey>>> {
+        self.0.keys.lock().await
+    }
+
+    /// The password that worked for `login` last time.
+    pub(crate) fn password(&self, login: &str) -> Option<Secret> {
+        locked(&self.0.passwords).get(login).cloned()
+    }
+
+    /// Remembers a password that worked, or forgets one that did not.
+    pub(crate) fn set_password(&self, login: &str, password: Option<Secret>) {
+        let mut passwords = locked(&self.0.passwords);
+        match password {
+            Some(password) => passwords.insert(login.to_owned(), password),
+            None => passwords.remove(login),
+        };
+    }
+}
