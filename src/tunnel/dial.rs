@@ -229,7 +229,10 @@ mod tests {
     use tokio::net::TcpListener;
 
     use super::*;
-    use crate::tunnel::test_spec::hop;
+
+    fn hop(host: &str, port: u16) -> HopSpec {
+        HopSpec::bare(host, port, "me")
+    }
 
     fn address(text: &str) -> SocketAddr {
         text.parse().unwrap()

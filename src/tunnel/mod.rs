@@ -3,11 +3,22 @@
 //! `ssh_config` and flags become a [`spec::TunnelSpec`]; `connection` opens one SSH connection from it;
 //! `supervisor` keeps one open and publishes a [`status::TunnelView`]; `forward` holds local listeners.
 
+mod asker;
+mod auth;
+pub mod connection;
+mod dial;
 pub mod ends;
 pub mod host_key;
+pub mod memory;
+mod plan;
 pub mod prompt;
 pub mod spec;
 pub mod status;
+pub mod supervisor;
 pub mod target;
 pub mod transport;
 mod wildcard;
+
+pub use connection::{ChannelStream, ExecOutput};
+pub use memory::Memory;
+pub use supervisor::{BULK_WINDOW, CONTROL_WINDOW, Tunnel, TunnelOptions};

@@ -150,6 +150,7 @@ pub struct Transport<S> {
     stream: S,
     life: Lifeline,
     head: Option<Head>,
+    counted: bool,
     write_stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     read_end: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -162,6 +163,7 @@ impl<S> Transport<S> {
         Self {
             stream,
             head: None,
+            counted: true,
             write_stall,
             stalled: None,
             read_end: Box::pin(life.ended()),
@@ -174,6 +176,13 @@ impl<S> Transport<S> {
     #[must_use]
     pub fn with_head(mut self, head: Head) -> Self {
         self.head = Some(head);
+        self
+    }
+
+    /// Lets bytes pass without counting them as a sign of life.
+    #[must_use]
+    pub fn uncounted(mut self) -> Self {
+        self.counted = false;
         self
     }
 
@@ -219,7 +228,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
             Poll::Ready(Ok(())) => {
                 let new = &buf.filled()[before..];
                 if !new.is_empty() {
-                    this.life.saw_bytes();
+                    if this.counted {
+                        this.life.saw_bytes();
+                    }
                     if this.head.as_ref().is_some_and(|head| !head.push(new)) {
                         this.head = None;
                     }

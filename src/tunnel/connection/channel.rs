@@ -61,7 +61,13 @@ impl Connection {
             Ok(Ok(Ok(stream))) => Ok(stream),
             Ok(Ok(Err(russh::Error::ChannelOpenFailure(reason)))) => {
                 let words = self.diagnostics.take_refusal().await;
-                Err(refused(&self.server, remote, &reason, &words, &self.diagnostics.banner()))
+                Err(refused(
+                    &self.server,
+                    remote,
+                    &reason,
+                    &words,
+                    &self.diagnostics.banner(),
+                ))
             }
             Ok(_) => Err(self.why_over()),
             Err(_) => Err(LayerError::new(
@@ -154,11 +160,6 @@ impl ChannelStream {
             life,
             stuck: Vec::new(),
         }
-    }
-
-    /// The life of the SSH connection that carries it.
-    pub(crate) fn life(&self) -> &Lifeline {
-        &self.life
     }
 
     /// Sends what an earlier pending write left in russh's hands.

@@ -123,7 +123,9 @@ async fn collect(
             }
             Some(ChannelMsg::ExtendedData { data, .. }) => {
                 let room = STDERR_BYTES.saturating_sub(output.stderr.len());
-                output.stderr.extend_from_slice(&data[..room.min(data.len())]);
+                output
+                    .stderr
+                    .extend_from_slice(&data[..room.min(data.len())]);
             }
             Some(ChannelMsg::ExitStatus { exit_status }) => output.exit_status = Some(exit_status),
             Some(ChannelMsg::Close) => {

@@ -19,6 +19,8 @@ pub(crate) const INTERVAL: Duration = Duration::from_secs(5);
 pub(crate) const COUNT_MAX: u32 = 3;
 /// How long an answer may take while a person waits.
 pub(crate) const PROBE: Duration = Duration::from_secs(2);
+/// How long the first answer of a new connection may take; it measures the round trip.
+pub(crate) const FIRST_ANSWER: Duration = Duration::from_secs(10);
 /// How often the clocks are compared, to notice that the machine slept.
 const CLOCK_TICK: Duration = Duration::from_secs(1);
 /// A jump of this size is a sleep, not scheduling.
@@ -70,7 +72,10 @@ pub(crate) async fn watch(handle: Arc<Handle<Hook>>, life: Lifeline, pulse: Puls
 fn silence(server: &str, silent: Duration) -> LayerError {
     LayerError::new(
         Layer::Ssh,
-        format!("{server} went silent ({:.1} s without a sign)", silent.as_secs_f32()),
+        format!(
+            "{server} went silent ({:.1} s without a sign)",
+            silent.as_secs_f32()
+        ),
     )
 }
 

@@ -31,7 +31,7 @@ pub use exec::ExecOutput;
 pub use report::{Report, RowNews};
 
 pub(crate) use diagnostics::Diagnostics;
-pub(crate) use handler::{Hook, in_words};
+pub(crate) use handler::Hook;
 
 use host_key_check::HostKeyCheck;
 use peer_address::PeerAddress;
@@ -140,7 +140,7 @@ impl Connection {
     }
 
     /// Says goodbye and ends it. Never takes longer than half a second.
-    pub(crate) async fn close(self) {
+    pub(crate) async fn close(&self) {
         let goodbye = self
             .handle
             .disconnect(russh::Disconnect::ByApplication, "", "");
@@ -148,6 +148,7 @@ impl Connection {
             // The session ends once the words are out.
             let _ = tokio::time::timeout(GOODBYE, self.life.over()).await;
         }
+        self.life.cut();
     }
 
     /// The next server on the way, over a channel of this one.

@@ -1,0 +1,182 @@
+//! When to try again: pure, without a clock or sockets of its own.
+
+use std::time::{Duration, Instant};
+
+use crate::backoff::Backoff;
+use crate::layer::{Layer, LayerError, Retry};
+
+/// Pause between tries while the far side refuses or has no route: both answers are cheap.
+const SOON: Duration = Duration::from_millis(250);
+/// For how long that pause is kept.
+const SOON_FOR: Duration = Duration::from_secs(60);
+/// The pause after that.
+const LATER: Duration = Duration::from_secs(5);
+/// Growing pauses after timeouts and resets.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// A connection that lasted this long was good: its loss is tried again at once.
+const PROVEN: Duration = Duration::from_secs(10);
+/// The first unattended try after somebody should have looked, and the longest pause between them.
+/// Servers count refused sign-ins and lock out who comes too often.
+const UNATTENDED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
+/// What follows a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Try again after a pause.
+    Wait(Duration),
+    /// Wait for a person; when nobody is there to act in the app, try again after the pause.
+    Attention(Option<Duration>),
+    /// Do not try again by itself.
+    Fail,
+}
+
+/// The state between tries.
+#[derive(Debug)]
+pub(crate) struct Pace {
+    /// Whether a person sees the questions and can press a key.
+    attended: bool,
+    /// Whether the first failure is the last.
+    once: bool,
+    backoff: Backoff,
+    unattended: Duration,
+    refused_since: Option<Instant>,
+}
+
+impl Pace {
+    pub(crate) fn new(attended: bool, once: bool) -> Self {
+        Self {
+            attended,
+            once,
+            backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            unattended: UNATTENDED.0,
+            refused_since: None,
+        }
+    }
+
+    /// Somebody asked for a try now, or the machine woke up: what was, was.
+    pub(crate) fn reset(&mut self) {
+        *self = Self::new(self.attended, self.once);
+    }
+
+    /// A connection that was up for `uptime` was lost.
+    pub(crate) fn lost(&mut self, uptime: Duration) -> Next {
+        if self.once {
+            return Next::Fail;
+        }
+        if uptime >= PROVEN {
+            self.reset();
+            return Next::Wait(Duration::ZERO);
+        }
+        Next::Wait(self.backoff.next_delay())
+    }
+
+    /// A try failed.
+    pub(crate) fn failed(&mut self, error: &LayerError, now: Instant) -> Next {
+        if self.once {
+            return Next::Fail;
+        }
+        match error.retry {
+            Retry::Never => Next::Fail,
+            Retry::Soon => {
+                let since = *self.refused_since.get_or_insert(now);
+                if now.saturating_duration_since(since) < SOON_FOR {
+                    Next::Wait(SOON)
+                } else {
+                    Next::Wait(LATER)
+                }
+            }
+            Retry::Backoff => {
+                self.refused_since = None;
+                Next::Wait(self.backoff.next_delay())
+            }
+            Retry::Attention => {
+                // A host key that was turned down is a decision, and no time changes it.
+                if self.attended || error.layer == Layer::HostKey {
+                    return Next::Attention(None);
+                }
+                let pause = self.unattended;
+                self.unattended = (pause * 2).min(UNATTENDED.1);
+                Next::Attention(Some(pause))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn error(layer: Layer, retry: Retry) -> LayerError {
+        LayerError::new(layer, "no").retry(retry)
+    }
+
+    #[test]
+    fn a_refusal_is_tried_often_for_a_minute_and_then_every_five_seconds() {
+        let start = Instant::now();
+        let mut pace = Pace::new(true, false);
+        let refused = error(Layer::Tcp, Retry::Soon);
+        assert_eq!(pace.failed(&refused, start), Next::Wait(SOON));
+        let later = start + Duration::from_secs(59);
+        assert_eq!(pace.failed(&refused, later), Next::Wait(SOON));
+        let later = start + Duration::from_secs(60);
+        assert_eq!(pace.failed(&refused, later), Next::Wait(LATER));
+        pace.reset();
+        assert_eq!(pace.failed(&refused, later), Next::Wait(SOON));
+    }
+
+    #[test]
+    fn timeouts_grow_to_half_a_minute() {
+        let mut pace = Pace::new(true, false);
+        let timeout = error(Layer::Tcp, Retry::Backoff);
+        for _ in 0..20 {
+            let Next::Wait(pause) = pace.failed(&timeout, Instant::now()) else {
+                panic!("a timeout is tried again");
+            };
+            assert!(pause >= BACKOFF.0 / 2 && pause <= BACKOFF.1);
+        }
+    }
+
+    #[test]
+    fn a_refused_sign_in_waits_for_the_person_or_a_minute_when_nobody_is_there() {
+        let refused = error(Layer::SignIn, Retry::Attention);
+        let now = Instant::now();
+        assert_eq!(
+            Pace::new(true, false).failed(&refused, now),
+            Next::Attention(None)
+        );
+        let mut alone = Pace::new(false, false);
+        let pauses: Vec<_> = (0..6).map(|_| alone.failed(&refused, now)).collect();
+        let minutes = [1, 2, 4, 8, 15, 15];
+        assert_eq!(
+            pauses,
+            minutes.map(|m| Next::Attention(Some(Duration::from_secs(m * 60))))
+        );
+    }
+
+    #[test]
+    fn a_changed_host_key_is_never_tried_again() {
+        let changed = error(Layer::HostKey, Retry::Never);
+        let mut pace = Pace::new(false, false);
+        assert_eq!(pace.failed(&changed, Instant::now()), Next::Fail);
+    }
+
+    #[test]
+    fn a_good_connection_comes_back_at_once_and_a_flapping_one_waits() {
+        let mut pace = Pace::new(true, false);
+        assert_eq!(
+            pace.lost(Duration::from_secs(600)),
+            Next::Wait(Duration::ZERO)
+        );
+        let Next::Wait(pause) = pace.lost(Duration::from_millis(10)) else {
+            panic!("a lost connection is tried again");
+        };
+        assert!(pause >= BACKOFF.0 / 2);
+    }
+
+    #[test]
+    fn one_try_is_one_try() {
+        let mut pace = Pace::new(false, true);
+        let refused = error(Layer::Tcp, Retry::Soon);
+        assert_eq!(pace.failed(&refused, Instant::now()), Next::Fail);
+    }
+}

@@ -1,0 +1,3 @@
+//! The tunnel against an SSH server of our own.
+
+mod connect;
