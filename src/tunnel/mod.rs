@@ -13,6 +13,7 @@ pub mod memory;
 mod plan;
 pub mod prompt;
 pub mod spec;
+pub mod ssh_config;
 pub mod status;
 pub mod supervisor;
 pub mod target;

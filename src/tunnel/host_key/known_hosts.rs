@@ -25,7 +25,7 @@ const KRL_MAGIC: &[u8] = b"SSHKRL\n\0";
 const MAX_NAMES_IN_NOTE: usize = 3;
 
 /// Host key algorithms that we speak, best first. SHA-1 signatures (`ssh-rsa`) are never among them.
-const SUPPORTED: [Algorithm; 6] = [
+pub const SUPPORTED_HOST_KEYS: [Algorithm; 6] = [
     Algorithm::Ed25519,
     Algorithm::Ecdsa {
         curve: EcdsaCurve::NistP256,
@@ -266,10 +266,10 @@ impl KnownHosts {
         allowed: Option<&[String]>,
     ) -> Vec<Algorithm> {
         let mut offered: Vec<Algorithm> = match allowed {
-            None => SUPPORTED.to_vec(),
+            None => SUPPORTED_HOST_KEYS.to_vec(),
             Some(allowed) => allowed
                 .iter()
-                .filter_map(|name| SUPPORTED.into_iter().find(|a| a.as_str() == name))
+                .filter_map(|name| SUPPORTED_HOST_KEYS.into_iter().find(|a| a.as_str() == name))
                 .collect(),
         };
         let known: Vec<&str> = self

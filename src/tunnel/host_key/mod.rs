@@ -12,7 +12,7 @@ mod name;
 mod verdict;
 
 pub use fingerprint::{algorithm_word, fingerprint, randomart};
-pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES};
+pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES, SUPPORTED_HOST_KEYS};
 pub use learn::{LearnError, learn};
 pub use name::HostName;
 pub use verdict::{KnownKey, Verdict, refusal};

@@ -1,0 +1,320 @@
+//! Reading configuration files for one host: blocks, includes, and which lines count.
+
+use std::fs::{File, Metadata};
+use std::io::{self, Read};
+use std::path::Path;
+
+use super::env::Env;
+use super::error::SshConfigError;
+use super::expand;
+use super::flags::{ConfigFile, Flags};
+use super::glob;
+use super::match_block::{self, Facts, MatchError};
+use super::options::Options;
+use super::source::Source;
+use super::tokens::{split_criteria, split_keyword, split_words};
+use super::values::{self, Applied};
+use crate::tunnel::wildcard;
+
+/// How deep files may include one another; ssh's limit.
+const MAX_DEPTH: usize = 16;
+
+/// Largest configuration file that is read.
+const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024;
+
+/// One reading of all files for one host.
+#[derive(Debug)]
+pub(super) struct Pass<'a> {
+    pub(super) env: &'a Env,
+    /// What `Host` lines are compared with: the host as typed, or its real name in the final pass.
+    pub(super) host: &'a str,
+    /// The host as it was typed.
+    pub(super) original: &'a str,
+    pub(super) is_final: bool,
+    /// Set when a `Match final` was met.
+    pub(super) wants_final: bool,
+    pub(super) options: &'a mut Options,
+}
+
+/// Whose file is read.
+#[derive(Debug, Clone, Copy)]
+struct Scope {
+    /// The user's: relative includes live in `~/.ssh`, and `~` is known.
+    is_users: bool,
+    /// Owner and mode have to be safe.
+    check_permissions: bool,
+    /// Included from a block that does not apply: nothing in it can.
+    is_dead: bool,
+    depth: usize,
+}
+
+impl Pass<'_> {
+    /// Reads the files that the flags name.
+    pub(super) fn read_all(&mut self, flags: &Flags) -> Result<(), SshConfigError> {
+        let env = self.env;
+        let users = Scope {
+            is_users: true,
+            check_permissions: true,
+            is_dead: false,
+            depth: 0,
+        };
+        match &flags.config {
+            ConfigFile::None => Ok(()),
+            ConfigFile::Only(path) => {
+                let scope = Scope {
+                    check_permissions: false,
+                    ..users
+                };
+                self.read_file(path, scope, true)
+            }
+            ConfigFile::Standard => {
+                missing_is_empty(self.read_file(&env.user_config, users, true))?;
+                let system = Scope {
+                    is_users: false,
+                    check_permissions: false,
+                    ..users
+                };
+                missing_is_empty(self.read_file(&env.system_config, system, true))
+            }
+        }
+    }
+
+    /// Applies one `-o`.
+    pub(super) fn apply_flag(&mut self, option: &str) -> Result<(), SshConfigError> {
+        let bad = |what: String| SshConfigError::Line {
+            at: Source::Flag,
+            what,
+        };
+        let Some((keyword, rest)) = split_keyword(option) else {
+            return Err(bad("-o needs KEY=VALUE".into()));
+        };
+        if ["host", "match", "include"].contains(&&*keyword.to_ascii_lowercase()) {
+            return Err(bad(format!("{keyword} cannot stand behind -o")));
+        }
+        match values::apply(self.options, keyword, rest, &Source::Flag).map_err(bad)? {
+            Applied::Yes => Ok(()),
+            Applied::Unknown => Err(bad(format!(
+                "-o {} is no option of ssh",
+                crate::layer::printable(keyword, 64)
+            ))),
+        }
+    }
+
+    fn read_file(&mut self, path: &Path, scope: Scope, active: bool) -> Result<(), SshConfigError> {
+        let text = read(path, scope.check_permissions, self.env.uid)?;
+        let mut active = active && !scope.is_dead;
+        for (index, line) in text.split('\n').enumerate() {
+            let at = Source::line(path, index + 1);
+            if let Some((keyword, rest)) = split_keyword(line) {
+                active = self.line(keyword, rest, at, scope, active)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes one line; answers whether the lines that follow apply.
+    fn line(
+        &mut self,
+        keyword: &str,
+        rest: &str,
+        at: Source,
+        scope: Scope,
+        active: bool,
+    ) -> Result<bool, SshConfigError> {
+        let bad = |what: String| SshConfigError::Line {
+            at: at.clone(),
+            what,
+        };
+        match keyword.to_ascii_lowercase().as_str() {
+            "host" => {
+                let patterns = split_words(rest).map_err(|_| bad(open_quote(keyword)))?;
+                if patterns.is_empty() || patterns.iter().any(String::is_empty) {
+                    return Err(bad("Host needs a pattern".into()));
+                }
+                let patterns = patterns.iter().map(String::as_str);
+                let matched = wildcard::matches_list(self.host, patterns);
+                Ok(!scope.is_dead && matched == wildcard::ListMatch::Matched)
+            }
+            "match" => {
+                let words = split_criteria(rest).map_err(|_| bad(open_quote(keyword)))?;
+                self.match_line(&words, &at, scope)
+            }
+            "include" => {
+                let words = split_words(rest).map_err(|_| bad(open_quote(keyword)))?;
+                if words.is_empty() || words.iter().any(String::is_empty) {
+                    return Err(bad("Include needs a file".into()));
+                }
+                for word in &words {
+                    self.include(word, &at, scope, active)?;
+                }
+                Ok(active)
+            }
+            _ if !active => Ok(false),
+            // Debian's own file has it for everybody; nobody there asked for it.
+            "gssapiauthentication" if !scope.is_users => Ok(true),
+            _ => {
+                if values::apply(self.options, keyword, rest, &at).map_err(bad)? == Applied::Unknown
+                {
+                    self.options
+                        .notice(keyword, "is no option of ssh that we know; skipped", &at);
+                }
+                Ok(true)
+            }
+        }
+    }
+
+    fn match_line(
+        &mut self,
+        words: &[String],
+        at: &Source,
+        scope: Scope,
+    ) -> Result<bool, SshConfigError> {
+        if scope.is_dead {
+            let asks = |word: &String| word.trim_start_matches('!').eq_ignore_ascii_case("final");
+            self.wants_final |= words.iter().any(asks);
+            return Ok(false);
+        }
+        let host = match &self.options.host_name {
+            Some(said) if !self.is_final => {
+                expand::host_name(&said.value, self.host).map_err(|what| SshConfigError::Line {
+                    at: said.source.clone(),
+                    what,
+                })?
+            }
+            _ => self.host.to_owned(),
+        };
+        let user = self.options.user.as_ref().map(|said| said.value.as_str());
+        let facts = Facts {
+            host: &host,
+            original: self.original,
+            user: user.unwrap_or(&self.env.local_user),
+            local_user: &self.env.local_user,
+            is_final_pass: self.is_final,
+        };
+        match match_block::judge(words, facts) {
+            Ok(outcome) => {
+                self.wants_final |= outcome.wants_final;
+                Ok(outcome.applies)
+            }
+            Err(MatchError::Bad(what)) => Err(SshConfigError::Line {
+                at: at.clone(),
+                what,
+            }),
+            Err(MatchError::Unsupported(name)) => Err(SshConfigError::Unsupported {
+                at: at.clone(),
+                what: format!(
+                    "\"Match {}\" is not supported, and skipping it could reach another host or user",
+                    crate::layer::printable(&name, 64)
+                ),
+                next: "use Match host, originalhost, user, localuser, final or all, or read another file with -F"
+                    .into(),
+            }),
+        }
+    }
+
+    fn include(
+        &mut self,
+        word: &str,
+        at: &Source,
+        scope: Scope,
+        active: bool,
+    ) -> Result<(), SshConfigError> {
+        let bad = |what: String| SshConfigError::Line {
+            at: at.clone(),
+            what,
+        };
+        if scope.depth >= MAX_DEPTH {
+            return Err(SshConfigError::TooDeep { at: at.clone() });
+        }
+        if word.starts_with('~') && !scope.is_users {
+            return Err(bad("a system file cannot include from \"~\"".into()));
+        }
+        let path = expand::tilde(word, self.env)
+            .and_then(|path| expand::environment(&path, self.env))
+            .map_err(bad)?;
+        let directory = if scope.is_users {
+            self.env.home.join(".ssh")
+        } else {
+            self.env.system_directory().to_owned()
+        };
+        let inner = Scope {
+            check_permissions: true,
+            is_dead: scope.is_dead || !active,
+            depth: scope.depth + 1,
+            ..scope
+        };
+        // An absolute path replaces the directory.
+        for file in glob::files(&directory.join(path)) {
+            missing_is_empty(self.read_file(&file, inner, active))?;
+        }
+        Ok(())
+    }
+}
+
+fn open_quote(keyword: &str) -> String {
+    format!("a quote is not closed after {keyword}")
+}
+
+fn missing_is_empty(result: Result<(), SshConfigError>) -> Result<(), SshConfigError> {
+    match result {
+        Err(SshConfigError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+            Ok(())
+        }
+        other => other,
+    }
+}
+
+/// Reads a file; a directory is an empty one, as for ssh. Bytes that are not UTF-8 are replaced.
+fn read(path: &Path, check_permissions: bool, uid: u32) -> Result<String, SshConfigError> {
+    let error = |source| SshConfigError::Read {
+        file: path.to_owned(),
+        source,
+    };
+    let before = std::fs::metadata(path).map_err(error)?;
+    if before.is_dir() {
+        return Ok(String::new());
+    }
+    if is_pipe(&before) {
+        return Err(error(io::Error::other("it is not a regular file")));
+    }
+    let file = File::open(path).map_err(error)?;
+    // The opened file is the one that counts, whatever the name points to now.
+    let opened = file.metadata().map_err(error)?;
+    if check_permissions && !is_safe(&opened, uid) {
+        return Err(SshConfigError::Permissions {
+            file: path.to_owned(),
+        });
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_FILE_BYTES + 1)
+        .read_to_end(&mut bytes)
+        .map_err(error)?;
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(error(io::Error::other("it is larger than 4 MiB")));
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// A pipe or socket could block for ever.
+#[cfg(unix)]
+fn is_pipe(meta: &Metadata) -> bool {
+    use std::os::unix::fs::FileTypeExt as _;
+    meta.file_type().is_fifo() || meta.file_type().is_socket()
+}
+
+#[cfg(not(unix))]
+fn is_pipe(_: &Metadata) -> bool {
+    false
+}
+
+/// Ours or root's, and nobody else may write.
+#[cfg(unix)]
+fn is_safe(meta: &Metadata, uid: u32) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    (meta.uid() == 0 || meta.uid() == uid) && meta.mode() & 0o022 == 0
+}
+
+#[cfg(not(unix))]
+fn is_safe(_: &Metadata, _: u32) -> bool {
+    true
+}

@@ -1,0 +1,324 @@
+//! The way to a target: what was said of each server, and through which jump hosts it goes.
+
+use super::Resolved;
+use super::env::Env;
+use super::error::SshConfigError;
+use super::expand::{self, Tokens};
+use super::flags::Flags;
+use super::hop::{Hop, source_of};
+use super::options::{Options, Proxy, first};
+use super::read::Pass;
+use super::source::{Notice, Setting, Source, Sourced};
+use crate::tunnel::spec::{HopSpec, TunnelSpec};
+use crate::tunnel::target::SshTarget;
+
+/// Most servers on the way, destination included.
+const MAX_HOPS: usize = 8;
+
+pub(super) fn resolve(
+    target: &SshTarget,
+    flags: &Flags,
+    env: &Env,
+) -> Result<Resolved, SshConfigError> {
+    let mut way = Way {
+        flags,
+        env,
+        target: target.to_string(),
+        hops: Vec::new(),
+        explain: Vec::new(),
+        notices: Vec::new(),
+        above: Vec::new(),
+        local_forwards: Vec::new(),
+    };
+    way.go(target, &Asked::Destination, &Source::Flag)?;
+    Ok(Resolved {
+        spec: TunnelSpec {
+            target: way.target,
+            hops: way.hops,
+        },
+        explain: way.explain,
+        notices: way.notices,
+        local_forwards: way.local_forwards,
+    })
+}
+
+/// Whom a hop is resolved for.
+enum Asked {
+    /// The target: the command line applies.
+    Destination,
+    /// A jump host, with the jumps before it if its user named any.
+    Jump(Vec<String>),
+}
+
+/// The way to the target, as far as it is known.
+struct Way<'a> {
+    flags: &'a Flags,
+    env: &'a Env,
+    target: String,
+    hops: Vec<HopSpec>,
+    explain: Vec<Setting>,
+    notices: Vec<Notice>,
+    /// Host, port and user of the hops that are being resolved, destination first.
+    above: Vec<(String, u16, String)>,
+    local_forwards: Vec<String>,
+}
+
+impl Way<'_> {
+    /// Resolves `target` and, before it, whatever it is reached through. `named_at` is the place that
+    /// named it.
+    fn go(
+        &mut self,
+        target: &SshTarget,
+        asked: &Asked,
+        named_at: &Source,
+    ) -> Result<(), SshConfigError> {
+        let mut options = self.said_for(target, asked, named_at)?;
+        let host = dialled(&options, &target.host)?;
+        let user = options
+            .user
+            .as_ref()
+            .map_or(&self.env.local_user, |u| &u.value);
+        let key = (
+            host.clone(),
+            options.port.as_ref().map_or(22, |said| said.value),
+            user.clone(),
+        );
+        if self.above.contains(&key) {
+            return Err(SshConfigError::JumpLoop {
+                at: named_at.clone(),
+                host: target.host.clone(),
+            });
+        }
+        if self.above.len() >= MAX_HOPS {
+            return Err(SshConfigError::TooManyHops {
+                at: named_at.clone(),
+                max: MAX_HOPS,
+                target: self.target.clone(),
+            });
+        }
+        let mut next_door = String::new();
+        let proxy = options.proxy.take();
+        let tokens = Tokens {
+            env: self.env,
+            typed: &target.host,
+            host: &key.0,
+            port: key.1,
+            user: &key.2,
+            key_alias: options
+                .host_key_alias
+                .as_ref()
+                .map_or(&target.host, |said| &said.value),
+            jump: "",
+        };
+        self.above.push(key.clone());
+        match &proxy {
+            Some(Sourced {
+                value: Proxy::Jump(jumps),
+                source,
+            }) => {
+                // As ssh does: the last jump host is next to us, and the ones before are its own way.
+                if let Some((last, before)) = jumps.split_last() {
+                    let jump = parse_jump(last, &tokens, source)?;
+                    next_door.clone_from(&jump.host);
+                    let before = before
+                        .iter()
+                        .map(|text| tokens.expand(text, expand::IN_JUMPS))
+                        .collect::<Result<_, _>>()
+                        .map_err(|what| line_error(source, what))?;
+                    self.go(&jump, &Asked::Jump(before), source)?;
+                }
+            }
+            Some(Sourced {
+                value: Proxy::Command(_),
+                source,
+            }) => {
+                return Err(SshConfigError::Unsupported {
+                    at: source.clone(),
+                    what: format!("ProxyCommand (for {}) is not supported yet", target.host),
+                    next: "use ProxyJump, or `ProxyCommand none` for this host".into(),
+                });
+            }
+            Some(Sourced {
+                value: Proxy::None, ..
+            })
+            | None => {}
+        }
+        self.above.pop();
+        let tokens = Tokens {
+            jump: &next_door,
+            ..tokens
+        };
+        let hop = Hop {
+            alias: &target.host,
+            options: &options,
+            tokens,
+            proxy: &proxy,
+            accept_new: self.flags.accept_new_host_key,
+        };
+        let spec = hop.spec(&mut self.explain, &mut self.notices)?;
+        self.hops.push(spec);
+        for notice in options.notices {
+            if !self.notices.contains(&notice) {
+                self.notices.push(notice);
+            }
+        }
+        if matches!(asked, Asked::Destination) {
+            self.local_forwards = options
+                .local_forwards
+                .into_iter()
+                .map(|said| said.value)
+                .collect();
+        }
+        Ok(())
+    }
+
+    /// Everything that was said for a host: command line, then files, twice when they ask for it.
+    fn said_for(
+        &self,
+        target: &SshTarget,
+        asked: &Asked,
+        named_at: &Source,
+    ) -> Result<Options, SshConfigError> {
+        let mut options = Options::default();
+        match asked {
+            Asked::Destination => self.typed(&mut options)?,
+            Asked::Jump(before) if before.is_empty() => {}
+            Asked::Jump(before) => {
+                first(&mut options.proxy, Proxy::Jump(before.clone()), named_at);
+            }
+        }
+        if let Some(user) = &target.user {
+            first(&mut options.user, user.clone(), named_at);
+        }
+        if let Some(port) = target.port {
+            first(&mut options.port, port, named_at);
+        }
+        let mut pass = Pass {
+            env: self.env,
+            host: &target.host,
+            original: &target.host,
+            is_final: false,
+            wants_final: false,
+            options: &mut options,
+        };
+        pass.read_all(self.flags)?;
+        if pass.wants_final {
+            let host = dialled(&options, &target.host)?;
+            let source = options
+                .host_name
+                .take()
+                .map_or(Source::Default, |said| said.source);
+            options.host_name = Some(Sourced {
+                value: host.replace('%', "%%"),
+                source,
+            });
+            Pass {
+                env: self.env,
+                host: &host,
+                original: &target.host,
+                is_final: true,
+                wants_final: false,
+                options: &mut options,
+            }
+            .read_all(self.flags)?;
+        }
+        Ok(options)
+    }
+
+    /// What the command line says of the destination.
+    fn typed(&self, options: &mut Options) -> Result<(), SshConfigError> {
+        let flags = self.flags;
+        if let Some(port) = flags.port {
+            first(&mut options.port, port, &Source::Flag);
+        }
+        for identity in &flags.identities {
+            super::options::add(&mut options.identity_files, identity.clone(), &Source::Flag);
+        }
+        let mut pass = Pass {
+            env: self.env,
+            host: "",
+            original: "",
+            is_final: false,
+            wants_final: false,
+            options,
+        };
+        if let Some(jump) = &flags.jump {
+            pass.apply_flag(&format!("ProxyJump={jump}"))?;
+        }
+        for option in &flags.options {
+            pass.apply_flag(option)?;
+        }
+        Ok(())
+    }
+}
+
+/// The name that is dialled: `HostName`, else the host as typed; lower case as in ssh.
+fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
+    let host = match &options.host_name {
+        None => typed.to_owned(),
+        Some(said) => {
+            let host = expand::host_name(&said.value, typed)
+                .map_err(|what| line_error(&said.source, what))?;
+            // The same rules as for what is typed; brackets and ports have no place here.
+            let bare = SshTarget {
+                user: None,
+                host: host.clone(),
+                port: None,
+            };
+            let text = if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.clone()
+            };
+            match text.parse::<SshTarget>() {
+                Ok(read) if read == bare => host,
+                Ok(_) => {
+                    return Err(line_error(
+                        &said.source,
+                        format!(
+                            "\"{}\" is no host name",
+                            crate::layer::printable(&host, 120)
+                        ),
+                    ));
+                }
+                Err(error) => return Err(line_error(&said.source, error.to_string())),
+            }
+        }
+    };
+    if host.is_ascii() {
+        return Ok(host.to_ascii_lowercase());
+    }
+    // DNS knows such a name only in its ASCII form.
+    match url::Host::parse(&host) {
+        Ok(url::Host::Domain(name)) => Ok(name),
+        _ => Err(line_error(
+            &source_of(&options.host_name),
+            format!(
+                "\"{}\" is no host name",
+                crate::layer::printable(&host, 120)
+            ),
+        )),
+    }
+}
+
+fn parse_jump(
+    text: &str,
+    tokens: &Tokens<'_>,
+    source: &Source,
+) -> Result<SshTarget, SshConfigError> {
+    let text = tokens
+        .expand(text, expand::IN_JUMPS)
+        .map_err(|what| line_error(source, what))?;
+    text.parse().map_err(|error| SshConfigError::Jump {
+        at: source.clone(),
+        jump: crate::layer::printable(&text, 120),
+        error,
+    })
+}
+
+pub(super) fn line_error(source: &Source, what: String) -> SshConfigError {
+    SshConfigError::Line {
+        at: source.clone(),
+        what,
+    }
+}
