@@ -52,11 +52,35 @@ pub enum RunStep {
     },
     /// It failed.
     Error {
+        kind: RunErrorKind,
         text: String,
         /// What had arrived, as it was stored.
         partial: Option<Arc<Message>>,
         started_at: Option<i64>,
     },
+}
+
+/// What kind of failure it was, as far as the provider told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RunErrorKind {
+    Refusal,
+    Timeout,
+    RateLimit,
+    ContextLength,
+    Unknown,
+}
+
+impl RunErrorKind {
+    /// The name that clients know.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Refusal => "refusal",
+            Self::Timeout => "timeout",
+            Self::RateLimit => "rate_limit",
+            Self::ContextLength => "context_length",
+            Self::Unknown => "unknown",
+        }
+    }
 }
 
 impl RunEvent {

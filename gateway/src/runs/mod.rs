@@ -1,14 +1,31 @@
 //! Runs of the model: accepted once, answered once, streamed while they go.
+//!
+//! [`Runs::submit`] commits, the queue decides who is next, a driver feeds a pure state machine
+//! with what a provider streams, and the store keeps how it ended.
 
 mod config;
+mod driver;
 mod event;
+mod machine;
 mod model;
+mod models;
+mod provider;
+mod queue;
+mod service;
 
 pub use config::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };
-pub use event::{RunEvent, RunStep};
+pub use event::{RunErrorKind, RunEvent, RunStep};
 pub use model::{
     Accepted, ActiveRun, BadRunId, MAX_RUN_ID_CHARS, Run, RunId, RunKind, RunOptions, RunOutcome,
     RunState, Submit, SubmitStatus,
 };
+pub use models::{
+    AgentInfo, ConfigProblem, ECHO_MODEL, ECHO_PROVIDER, ModelInfo, Models, UnknownModel,
+};
+pub use provider::{Echo, ModelEvent, ModelMessage, ModelRequest, Provider, ProviderError};
+pub use service::{KEY_LIFETIME, RunError, Runs};
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,411 @@
+//! Carries one run out: gives it to the model, streams what comes, commits how it ended.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::event::{RunErrorKind, RunEvent, RunStep};
+use super::machine::{Effect, Ending, Input, Machine};
+use super::model::{Run, RunId, RunState};
+use super::models::Chosen;
+use super::provider::{ModelMessage, ModelRequest, ProviderError};
+use super::service::Inner;
+use crate::events::DomainEvent;
+use crate::sessions::{ChangeReason, Message, NewMessage, Part, Role, Session, SessionEvent};
+use crate::store::{EndedRun, RunEnd, StoreError, now_ms};
+
+/// Pieces between the provider and the run; a provider that is faster waits.
+const PIECES: usize = 64;
+/// The most messages of a conversation that a model is shown.
+const CONTEXT_MESSAGES: usize = 400;
+/// The most text of a conversation that a model is shown, in bytes.
+const CONTEXT_BYTES: usize = 400 << 10;
+
+/// Drives one run from "accepted" to its end. Never leaves it running, whatever fails.
+pub(super) async fn drive(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
+    let run = match inner.store.get(run_id).await {
+        Ok(Some(run)) if run.state == RunState::Accepted => run,
+        Ok(_) => return,
+        Err(error) => {
+            tracing::error!(run = %run_id, %error, "the run cannot be read");
+            return;
+        }
+    };
+    match prepare(inner, &run).await {
+        Ok(Some((run, chosen, request))) => stream(inner, run, chosen, request, abort).await,
+        // Aborted in the meantime.
+        Ok(None) => {}
+        Err(text) => {
+            end(inner, &run, failed_before(text)).await;
+        }
+    }
+}
+
+/// Chooses the model, marks the run as given, and gathers what the model is asked.
+async fn prepare(inner: &Inner, run: &Run) -> Result<Option<(Run, Chosen, ModelRequest)>, String> {
+    let store_failed = |error: StoreError| error.to_string();
+    let session = inner.sessions.get(&run.session_key).await;
+    let settings = session
+        .map_err(store_failed)?
+        .map(|session| session.settings)
+        .unwrap_or_default();
+    let chosen = inner
+        .models
+        .choose(
+            run.options.model.as_deref(),
+            settings.model.as_deref(),
+            run.session_key.agent_id(),
+        )
+        .map_err(|error| error.to_string())?;
+    let context = inner.store.context(run, CONTEXT_MESSAGES).await;
+    let messages = conversation(context.map_err(store_failed)?);
+    let given = inner
+        .store
+        .give(
+            &run.run_id,
+            &chosen.provider_name,
+            &chosen.model.id,
+            now_ms(),
+        )
+        .await
+        .map_err(store_failed)?;
+    let Some((given, session)) = given else {
+        return Ok(None);
+    };
+    changed(inner, &given, session, ChangeReason::RunStarted);
+    let thinking = run.options.thinking.clone().or(settings.thinking_level);
+    let request = ModelRequest {
+        model: chosen.model.id.clone(),
+        system: run.options.system_prompt.clone(),
+        messages,
+        thinking: thinking.filter(|level| level != "off"),
+        max_tokens: chosen.model.max_tokens,
+    };
+    Ok(Some((given, chosen, request)))
+}
+
+async fn stream(
+    inner: &Inner,
+    run: Run,
+    chosen: Chosen,
+    request: ModelRequest,
+    abort: CancellationToken,
+) {
+    let started_at = run.started_at.unwrap_or_else(now_ms);
+    inner.progress(&run.run_id, |progress| {
+        progress.seq = 1;
+        progress.started_at = Some(started_at);
+    });
+    let started = RunStep::Started {
+        started_at,
+        provider: chosen.provider_name.clone(),
+        model: chosen.model.id.clone(),
+    };
+    emit(inner, &run, 1, started);
+
+    let mut deadlines = inner.deadlines;
+    if let Some(timeout) = run.options.timeout {
+        deadlines.whole = timeout;
+    }
+    let mut machine = Machine::new(Instant::now(), deadlines);
+    let (tx, mut rx) = mpsc::channel(PIECES);
+    let mut answer = pin!(
+        AssertUnwindSafe(chosen.provider.stream(request, tx))
+            .catch_unwind()
+            .map(|ended| ended.unwrap_or_else(|_| Err(ProviderError::other(
+                "the provider failed inside; this is a fault of the gateway"
+            ))))
+    );
+    // The provider's word about its end counts only after its last piece was taken.
+    let mut ended = None;
+    let mut drained = false;
+    loop {
+        let input = tokio::select! {
+            biased;
+            () = abort.cancelled() => Input::Abort,
+            () = inner.shutdown.cancelled() => Input::Shutdown,
+            piece = rx.recv(), if !drained => match piece {
+                Some(piece) => Input::Model(piece),
+                None => {
+                    drained = true;
+                    match ended.take() {
+                        Some(word) => Input::Ended(word),
+                        None => continue,
+                    }
+                }
+            },
+            word = &mut answer, if ended.is_none() => {
+                if drained {
+                    Input::Ended(word)
+                } else {
+                    ended = Some(word);
+                    continue;
+                }
+            }
+            () = tokio::time::sleep_until(machine.wake_at()) => Input::Wake,
+        };
+        for effect in machine.on(input, Instant::now()) {
+            match effect {
+                Effect::Delta { seq, text, delta } => {
+                    inner.progress(&run.run_id, |progress| {
+                        progress.seq = seq;
+                        progress.text = text.clone();
+                    });
+                    emit(inner, &run, seq, RunStep::Delta { text, delta });
+                }
+                Effect::Thinking { seq, text, delta } => {
+                    inner.progress(&run.run_id, |progress| progress.seq = seq);
+                    emit(inner, &run, seq, RunStep::Thinking { text, delta });
+                }
+                Effect::Save(text) => save(inner, &run, &text).await,
+                Effect::End(ending) => return end(inner, &run, named(ending, &chosen)).await,
+            }
+        }
+    }
+}
+
+/// Keeps the answer so far. A failure here costs at most the partial text after a crash.
+async fn save(inner: &Inner, run: &Run, text: &str) {
+    if let Err(error) = inner.store.save_partial(&run.run_id, text, now_ms()).await {
+        tracing::warn!(run = %run.run_id, %error, "the answer so far was not stored");
+    }
+}
+
+/// Commits the end and tells everybody.
+pub(super) async fn end(inner: &Inner, run: &Run, ending: Ending) {
+    let at = now_ms();
+    let committed = inner.store.finish(run_end(run, &ending, at)).await;
+    match committed {
+        Ok(Some(ended)) => {
+            inner.close(&run.run_id, Some(ended.run.outcome()));
+            tell_end(inner, ending, ended);
+        }
+        // Somebody else ended it first, and told.
+        Ok(None) => inner.close(&run.run_id, None),
+        Err(error) => {
+            tracing::error!(run = %run.run_id, %error, "the end of the run was not stored");
+            inner.close(&run.run_id, None);
+            let step = RunStep::Error {
+                kind: RunErrorKind::Unknown,
+                text: format!("the answer could not be stored: {error}"),
+                partial: None,
+                started_at: run.started_at,
+            };
+            emit(inner, run, ending.seq, step);
+        }
+    }
+}
+
+/// What the store is to write about an ending.
+pub(super) fn run_end(run: &Run, ending: &Ending, at: i64) -> RunEnd {
+    let error = ending.error.as_ref().map(|(_, text)| text.clone());
+    let mut content = Vec::new();
+    if !ending.thinking.is_empty() {
+        content.push(Part::Thinking {
+            thinking: ending.thinking.clone(),
+        });
+    }
+    if !ending.text.is_empty() {
+        content.push(Part::text(&ending.text));
+    }
+    // An abort before the first word leaves nothing worth a message; a failure is worth one.
+    let is_worth_it = !content.is_empty() || ending.state != RunState::Aborted;
+    let message = NewMessage {
+        content,
+        run_id: Some(run.run_id.to_string()),
+        provider: run.provider.clone(),
+        model: run.model.clone(),
+        stop_reason: Some(ending.stop_reason.clone()),
+        usage: ending.usage,
+        aborted: ending.state == RunState::Aborted,
+        interrupted: ending.state == RunState::Interrupted,
+        error: error.clone(),
+        ..NewMessage::text(Role::Assistant, "", at)
+    };
+    RunEnd {
+        run_id: run.run_id.clone(),
+        state: ending.state,
+        text: ending.text.clone(),
+        message: is_worth_it.then_some(message),
+        usage: ending.usage,
+        error,
+        stop_reason: Some(ending.stop_reason.clone()),
+        at,
+    }
+}
+
+fn tell_end(inner: &Inner, ending: Ending, ended: EndedRun) {
+    let EndedRun {
+        run,
+        message,
+        session,
+    } = ended;
+    let message = message.map(Arc::new);
+    if let Some(message) = &message {
+        inner.emit(DomainEvent::Session(SessionEvent::Message {
+            key: run.session_key.clone(),
+            message: message.clone(),
+        }));
+    }
+    let reason = match run.state {
+        RunState::Error => ChangeReason::RunFailed,
+        _ => ChangeReason::RunEnded,
+    };
+    changed(inner, &run, session, reason);
+    let started_at = run.started_at;
+    let step = match (ending.error, ending.state, message) {
+        (Some((kind, text)), _, partial) => RunStep::Error {
+            kind,
+            text,
+            partial,
+            started_at,
+        },
+        (None, RunState::Done, Some(message)) => RunStep::Final {
+            message,
+            usage: ending.usage,
+            stop_reason: Some(ending.stop_reason),
+            started_at,
+        },
+        (None, RunState::Done, None) => RunStep::Error {
+            kind: RunErrorKind::Unknown,
+            text: "the conversation was deleted while the answer was written".to_owned(),
+            partial: None,
+            started_at,
+        },
+        (None, _, partial) => RunStep::Aborted {
+            partial,
+            stop_reason: ending.stop_reason,
+            started_at,
+        },
+    };
+    emit(inner, &run, ending.seq, step);
+}
+
+/// The ending of a run that never reached a model.
+fn failed_before(text: String) -> Ending {
+    Ending {
+        error: Some((RunErrorKind::Unknown, text)),
+        ..plain_ending(1, RunState::Error, "error")
+    }
+}
+
+/// An ending without any answer.
+pub(super) fn plain_ending(seq: u64, state: RunState, stop_reason: &str) -> Ending {
+    Ending {
+        seq,
+        state,
+        text: String::new(),
+        thinking: String::new(),
+        usage: None,
+        stop_reason: stop_reason.to_owned(),
+        error: None,
+    }
+}
+
+/// Puts provider and model before an error, so that a reader knows whose words they are.
+fn named(mut ending: Ending, chosen: &Chosen) -> Ending {
+    if let Some((_, text)) = &mut ending.error {
+        *text = format!("{}/{}: {text}", chosen.provider_name, chosen.model.id);
+    }
+    ending
+}
+
+/// The newest whole part of the conversation that fits, beginning with the user's words.
+fn conversation(messages: Vec<Message>) -> Vec<ModelMessage> {
+    let mut kept = Vec::new();
+    let mut bytes = 0;
+    for message in messages.into_iter().rev() {
+        let text = message.text();
+        let from_user = match message.role {
+            Role::User => true,
+            Role::Assistant => false,
+            Role::System | Role::ToolResult => continue,
+        };
+        if text.is_empty() {
+            continue;
+        }
+        bytes += text.len();
+        if bytes > CONTEXT_BYTES && !kept.is_empty() {
+            break;
+        }
+        kept.push(ModelMessage { from_user, text });
+    }
+    while kept.last().is_some_and(|oldest| !oldest.from_user) {
+        kept.pop();
+    }
+    kept.reverse();
+    kept
+}
+
+fn changed(inner: &Inner, run: &Run, session: Option<Session>, reason: ChangeReason) {
+    if let Some(session) = session {
+        inner.emit(DomainEvent::Session(SessionEvent::Changed {
+            key: run.session_key.clone(),
+            reason,
+            run_id: Some(run.run_id.to_string()),
+            at: session.updated_at,
+            session: Some(Arc::new(session)),
+        }));
+    }
+}
+
+fn emit(inner: &Inner, run: &Run, seq: u64, step: RunStep) {
+    inner.emit(DomainEvent::Run(RunEvent {
+        run_id: run.run_id.clone(),
+        session_key: run.session_key.clone(),
+        session_id: run.session_id.clone(),
+        kind: run.kind,
+        seq,
+        at: now_ms(),
+        step,
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(seq: i64, role: Role, text: &str) -> Message {
+        Message {
+            id: seq.to_string(),
+            session_id: String::new(),
+            seq,
+            role,
+            content: vec![Part::text(text)],
+            timestamp: 0,
+            run_id: None,
+            provider: None,
+            model: None,
+            stop_reason: None,
+            usage: None,
+            aborted: false,
+            interrupted: false,
+            error: None,
+        }
+    }
+
+    #[test]
+    fn a_model_sees_the_newest_part_that_fits_and_begins_with_the_user() {
+        let long = "x".repeat(CONTEXT_BYTES / 2);
+        let messages = vec![
+            message(1, Role::User, "old"),
+            message(2, Role::Assistant, &long),
+            message(3, Role::System, "note"),
+            message(4, Role::User, ""),
+            message(5, Role::User, &long),
+            message(6, Role::Assistant, "b"),
+            message(7, Role::User, "c"),
+        ];
+        let seen = conversation(messages);
+        assert_eq!(seen.len(), 3);
+        assert_eq!((seen[0].from_user, seen[0].text.len()), (true, long.len()));
+        assert_eq!(seen[2].text, "c");
+        let giant = "y".repeat(CONTEXT_BYTES + 1);
+        assert_eq!(conversation(vec![message(1, Role::User, &giant)]).len(), 1);
+    }
+}

@@ -1,0 +1,433 @@
+//! Which models and agents there are, and which one answers a run.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::layer::printable;
+use tokio::sync::OnceCell;
+
+use super::config::{AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderKind};
+use super::provider::{Echo, Genai, Provider, Target};
+use crate::sessions::{AgentId, MAIN_AGENT};
+
+/// The provider and the model that answer when nothing is configured.
+pub const ECHO_PROVIDER: &str = "builtin";
+/// The model id of the built-in echo.
+pub const ECHO_MODEL: &str = "echo";
+const ECHO_NAME: &str = "Built-in echo (answers offline, no model)";
+const MAX_SHOWN_CHARS: usize = 120;
+
+/// One wrong value in the configuration of models and agents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigProblem {
+    /// The key path, such as `models.default`.
+    pub key: String,
+    pub text: String,
+}
+
+/// No such model.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no model \"{name}\"; configured providers: {known}")]
+pub struct UnknownModel {
+    pub name: String,
+    pub known: String,
+}
+
+/// A model that can be chosen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelInfo {
+    pub provider: String,
+    pub id: String,
+    pub name: String,
+    pub context_window: Option<i64>,
+    pub reasoning: bool,
+    pub is_default: bool,
+}
+
+/// An agent that can be talked to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AgentInfo {
+    pub id: AgentId,
+    pub name: Option<String>,
+    /// `provider/model`, where the agent names one.
+    pub model: Option<String>,
+    pub is_default: bool,
+}
+
+/// The model that answers a run.
+#[derive(Clone)]
+pub(super) struct Chosen {
+    pub(super) provider_name: String,
+    pub(super) model: ModelConfig,
+    pub(super) provider: Arc<dyn Provider>,
+}
+
+/// A configured provider with its models.
+struct Entry {
+    provider: Arc<dyn Provider>,
+    models: Vec<ModelConfig>,
+}
+
+/// All models and agents of a configuration. Nothing is connected until a run needs it.
+pub struct Models {
+    providers: BTreeMap<String, Entry>,
+    default: (String, String),
+    agents: Vec<AgentInfo>,
+}
+
+impl Models {
+    /// Reads the configuration; returns every problem in it at once.
+    pub fn new(models: &ModelsConfig, agents: &AgentsConfig) -> Result<Self, Vec<ConfigProblem>> {
+        Self::with_echo_delay(models, agents, None)
+    }
+
+    /// The same with another speed of the built-in echo, for tests and demos.
+    pub fn with_echo_delay(
+        models: &ModelsConfig,
+        agents: &AgentsConfig,
+        echo_delay: Option<Duration>,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        let mut problems = Vec::new();
+        let echo: Arc<dyn Provider> =
+            Arc::new(echo_delay.map_or_else(Echo::default, Echo::with_delay));
+        let mut made = Self {
+            providers: providers(models, &echo, &mut problems),
+            default: (ECHO_PROVIDER.to_owned(), ECHO_MODEL.to_owned()),
+            agents: agent_list(agents, &mut problems),
+        };
+        if let Some(default) = made.first_configured(models) {
+            made.default = default;
+        }
+        if let Some(name) = &models.default {
+            match made.find(name) {
+                Ok(default) => made.default = default,
+                Err(error) => problems.push(problem("models.default", error)),
+            }
+        }
+        for (at, agent) in agents.list.iter().enumerate() {
+            if let Some(Err(error)) = agent.model.as_deref().map(|model| made.find(model)) {
+                problems.push(problem(&format!("agents.list[{at}].model"), error));
+            }
+        }
+        if problems.is_empty() {
+            Ok(made)
+        } else {
+            Err(problems)
+        }
+    }
+
+    /// One model `test/model` behind a provider of the test's own.
+    #[cfg(test)]
+    pub(super) fn for_test(provider: Arc<dyn Provider>) -> Self {
+        let entry = Entry {
+            provider,
+            models: vec![plain("model", None)],
+        };
+        Self {
+            providers: BTreeMap::from([("test".to_owned(), entry)]),
+            default: ("test".to_owned(), "model".to_owned()),
+            agents: agent_list(&AgentsConfig::default(), &mut Vec::new()),
+        }
+    }
+
+    /// Every model, the default first.
+    pub fn list(&self) -> Vec<ModelInfo> {
+        let mut all: Vec<ModelInfo> = self
+            .providers
+            .iter()
+            .flat_map(|(provider, entry)| entry.models.iter().map(move |model| (provider, model)))
+            .map(|(provider, model)| ModelInfo {
+                provider: provider.clone(),
+                id: model.id.clone(),
+                name: model.name.clone().unwrap_or_else(|| model.id.clone()),
+                context_window: model.context_window,
+                reasoning: model.reasoning,
+                is_default: (provider, &model.id) == (&self.default.0, &self.default.1),
+            })
+            .collect();
+        all.sort_by_key(|model| !model.is_default);
+        all
+    }
+
+    /// Every agent, in the order of the configuration; never empty.
+    pub fn agents(&self) -> &[AgentInfo] {
+        &self.agents
+    }
+
+    /// The agent of bare session names.
+    pub fn default_agent(&self) -> &AgentId {
+        // There is always one: an empty list was replaced by `main`.
+        let marked = self.agents.iter().find(|agent| agent.is_default);
+        &marked.unwrap_or(&self.agents[0]).id
+    }
+
+    /// True for a configured agent.
+    pub fn has_agent(&self, id: &str) -> bool {
+        self.agents.iter().any(|agent| agent.id.as_str() == id)
+    }
+
+    /// Provider and model of `provider/model`, or of a model id that a provider lists.
+    pub fn find(&self, name: &str) -> Result<(String, String), UnknownModel> {
+        if let Some((provider, model)) = name.split_once('/')
+            && self.providers.contains_key(provider)
+            && !model.is_empty()
+        {
+            return Ok((provider.to_owned(), model.to_owned()));
+        }
+        self.providers
+            .iter()
+            .find(|(_, entry)| entry.models.iter().any(|model| model.id == name))
+            .map(|(provider, _)| (provider.clone(), name.to_owned()))
+            .ok_or_else(|| UnknownModel {
+                name: printable(name, MAX_SHOWN_CHARS),
+                known: self
+                    .providers
+                    .keys()
+                    .cloned()
+                    .collect::<Vec<_>>()
+                    .join(", "),
+            })
+    }
+
+    /// Provider and model that would answer: the session's, else the agent's, else the default.
+    pub fn resolve(&self, session_model: Option<&str>, agent_id: &str) -> (String, String) {
+        let agent_model = self
+            .agents
+            .iter()
+            .find(|agent| agent.id.as_str() == agent_id)
+            .and_then(|agent| agent.model.as_deref());
+        [session_model, agent_model]
+            .into_iter()
+            .flatten()
+            .find_map(|name| self.find(name).ok())
+            .unwrap_or_else(|| self.default.clone())
+    }
+
+    /// The context window of a model, where the configuration says one.
+    pub fn context_window(&self, provider: &str, model: &str) -> Option<i64> {
+        let models = &self.providers.get(provider)?.models;
+        models
+            .iter()
+            .find(|known| known.id == model)?
+            .context_window
+    }
+
+    /// Like [`Self::resolve`], but an unknown name that was asked for is an error, not passed over.
+    pub(super) fn choose(
+        &self,
+        run_model: Option<&str>,
+        session_model: Option<&str>,
+        agent_id: &str,
+    ) -> Result<Chosen, UnknownModel> {
+        let (provider_name, model_id) = match run_model.or(session_model) {
+            Some(name) => self.find(name)?,
+            None => self.resolve(None, agent_id),
+        };
+        let entry = self
+            .providers
+            .get(&provider_name)
+            .ok_or_else(|| UnknownModel {
+                name: provider_name.clone(),
+                known: String::new(),
+            })?;
+        let listed = entry.models.iter().find(|model| model.id == model_id);
+        Ok(Chosen {
+            provider: entry.provider.clone(),
+            model: listed.cloned().unwrap_or_else(|| plain(&model_id, None)),
+            provider_name,
+        })
+    }
+
+    fn first_configured(&self, config: &ModelsConfig) -> Option<(String, String)> {
+        config.providers.keys().find_map(|name| {
+            let model = self.providers.get(name)?.models.first()?;
+            Some((name.clone(), model.id.clone()))
+        })
+    }
+}
+
+fn providers(
+    config: &ModelsConfig,
+    echo: &Arc<dyn Provider>,
+    problems: &mut Vec<ConfigProblem>,
+) -> BTreeMap<String, Entry> {
+    let client = Arc::new(OnceCell::new());
+    let mut made = BTreeMap::new();
+    for (name, provider) in &config.providers {
+        let key = format!("models.providers.{name}");
+        if name.is_empty() || name.contains('/') {
+            problems.push(problem(
+                &key,
+                "a provider's name has no slash and is not empty",
+            ));
+            continue;
+        }
+        if let Some(url) = &provider.base_url
+            && !(url.starts_with("http://") || url.starts_with("https://"))
+        {
+            let key = format!("{key}.baseUrl");
+            problems.push(problem(&key, "it must start with http:// or https://"));
+        }
+        if provider.models.iter().any(|model| model.id.is_empty()) {
+            problems.push(problem(&format!("{key}.models"), "a model needs an id"));
+        }
+        let mut models = provider.models.clone();
+        let answers: Arc<dyn Provider> = match provider.kind {
+            ProviderKind::Echo => {
+                if models.is_empty() {
+                    models.push(plain(ECHO_MODEL, Some(ECHO_NAME)));
+                }
+                echo.clone()
+            }
+            kind => Arc::new(Genai::new(
+                Target {
+                    name: name.clone(),
+                    kind,
+                    base_url: provider.base_url.clone(),
+                    api_key: provider.api_key.clone(),
+                    api_key_env: provider.api_key_env.clone(),
+                },
+                client.clone(),
+            )),
+        };
+        let entry = Entry {
+            provider: answers,
+            models,
+        };
+        made.insert(name.clone(), entry);
+    }
+    made.entry(ECHO_PROVIDER.to_owned())
+        .or_insert_with(|| Entry {
+            provider: echo.clone(),
+            models: vec![plain(ECHO_MODEL, Some(ECHO_NAME))],
+        });
+    made
+}
+
+fn agent_list(config: &AgentsConfig, problems: &mut Vec<ConfigProblem>) -> Vec<AgentInfo> {
+    let mut made: Vec<AgentInfo> = Vec::new();
+    for (at, agent) in config.list.iter().enumerate() {
+        let key = format!("agents.list[{at}].id");
+        match AgentId::parse(&agent.id) {
+            Err(error) => problems.push(problem(&key, error)),
+            Ok(id) if made.iter().any(|known| known.id == id) => {
+                problems.push(problem(&key, format!("there is another agent \"{id}\"")));
+            }
+            Ok(id) => made.push(agent_info(id, agent)),
+        }
+    }
+    if made.is_empty() {
+        made.push(AgentInfo {
+            id: AgentId::main(),
+            name: None,
+            model: None,
+            is_default: true,
+        });
+    }
+    if !made.iter().any(|agent| agent.is_default) {
+        let main = made
+            .iter()
+            .position(|agent| agent.id.as_str() == MAIN_AGENT);
+        made[main.unwrap_or(0)].is_default = true;
+    }
+    made
+}
+
+fn agent_info(id: AgentId, agent: &AgentConfig) -> AgentInfo {
+    AgentInfo {
+        id,
+        name: agent.name.clone(),
+        model: agent.model.clone(),
+        is_default: agent.default,
+    }
+}
+
+fn plain(id: &str, name: Option<&str>) -> ModelConfig {
+    ModelConfig {
+        id: id.to_owned(),
+        name: name.map(str::to_owned),
+        context_window: None,
+        max_tokens: None,
+        reasoning: false,
+    }
+}
+
+fn problem(key: &str, text: impl ToString) -> ConfigProblem {
+    ConfigProblem {
+        key: key.to_owned(),
+        text: text.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn models(models: serde_json::Value, agents: serde_json::Value) -> Result<Models, Vec<String>> {
+        Models::new(
+            &serde_json::from_value(models).unwrap(),
+            &serde_json::from_value(agents).unwrap(),
+        )
+        .map_err(|problems| problems.into_iter().map(|p| p.key).collect())
+    }
+
+    fn pair(provider: &str, model: &str) -> (String, String) {
+        (provider.to_owned(), model.to_owned())
+    }
+
+    #[test]
+    fn with_nothing_configured_the_echo_answers_for_main() {
+        let made = models(serde_json::json!({}), serde_json::json!({})).unwrap();
+        assert_eq!(made.resolve(None, "main"), pair("builtin", "echo"));
+        assert_eq!(made.default_agent().as_str(), "main");
+        let list = made.list();
+        assert_eq!(list.len(), 1);
+        assert!(list[0].is_default && list[0].name.contains("Built-in echo"));
+    }
+
+    #[test]
+    fn session_agent_and_default_choose_in_this_order() {
+        let made = models(
+            serde_json::json!({
+                "default": "home/a",
+                "providers": {"home": {"models": ["a", "b", "x/y"]}, "other": {"models": ["c"]}},
+            }),
+            serde_json::json!({"list": [{"id": "w"}, {"id": "v", "model": "c", "default": true}]}),
+        )
+        .unwrap();
+        assert_eq!(made.resolve(Some("home/b"), "v"), pair("home", "b"));
+        assert_eq!(made.resolve(Some("x/y"), "v"), pair("home", "x/y"));
+        assert_eq!(made.resolve(None, "v"), pair("other", "c"));
+        assert_eq!(made.resolve(None, "w"), pair("home", "a"));
+        assert_eq!(made.default_agent().as_str(), "v");
+        assert!(made.choose(None, Some("nope"), "w").is_err());
+        assert_eq!(made.list()[0].id, "a");
+        // A model that is not listed may exist all the same.
+        assert_eq!(made.find("home/new").unwrap(), pair("home", "new"));
+    }
+
+    #[test]
+    fn every_problem_is_told_at_once() {
+        let problems = models(
+            serde_json::json!({
+                "default": "nope/x",
+                "providers": {"a/b": {}, "c": {"baseUrl": "ftp://c"}},
+            }),
+            serde_json::json!({"list": [{"id": "A"}, {"id": "m", "model": "gone"}, {"id": "m"}]}),
+        )
+        .err()
+        .unwrap();
+        assert_eq!(
+            problems,
+            [
+                "models.providers.a/b",
+                "models.providers.c.baseUrl",
+                "agents.list[0].id",
+                "agents.list[2].id",
+                "models.default",
+                "agents.list[1].model",
+            ]
+        );
+    }
+}

@@ -1,0 +1,509 @@
+//! The runs service: accepts, queues, drives, aborts, recovers.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use sha2::{Digest, Sha256};
+use tokio::sync::{Notify, watch};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::TaskTracker;
+
+use super::driver::{self, plain_ending};
+use super::machine::{Deadlines, Ending};
+use super::model::{
+    Accepted, ActiveRun, Run, RunId, RunKind, RunOutcome, RunState, Submit, SubmitStatus,
+};
+use super::models::Models;
+use super::queue::{Limits, Queue};
+use crate::events::{DomainEvent, EventSink};
+use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
+use crate::store::{
+    Accept, AcceptOutcome, AcceptedRun, RunStore, SessionStore, Store, StoreError, now_ms,
+};
+
+/// How long the same key is answered from the stored run.
+pub const KEY_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How often old keys are looked for.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// Old keys that are forgotten in one transaction.
+const SWEEP_BATCH: usize = 500;
+/// How long an abort waits for the aborted run to be committed.
+const ABORT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long stopping waits, after the grace time, for runs to be committed as interrupted.
+const STOP_DEADLINE: Duration = Duration::from_secs(5);
+
+/// Why a run was not accepted, or could not be asked about.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// `chat-request-conflict`
+    #[error(
+        "the idempotency key {run_id} was used for another message; send this one with a new key"
+    )]
+    Conflict { run_id: RunId },
+    #[error("too many messages wait for an answer; try again when some are answered")]
+    Busy,
+    #[error("the gateway is stopping; send the message again when it is back")]
+    Stopping,
+    #[error("unknown agent id \"{id}\"")]
+    UnknownAgent { id: String },
+    #[error("the message is empty")]
+    EmptyMessage,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The work ended without a word; a fault of the gateway.
+    #[error("the gateway failed inside")]
+    Inside,
+}
+
+type Result<T> = std::result::Result<T, RunError>;
+
+/// All runs of the gateway. A cheap clone; when the last one is dropped, what runs is interrupted.
+#[derive(Clone)]
+pub struct Runs {
+    inner: Arc<Inner>,
+    _owner: Arc<DropGuard>,
+}
+
+/// What the service and its drivers share.
+pub(super) struct Inner {
+    pub(super) store: Arc<dyn RunStore>,
+    pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) models: Arc<Models>,
+    pub(super) deadlines: Deadlines,
+    /// Ends every run as interrupted.
+    pub(super) shutdown: CancellationToken,
+    events: Arc<dyn EventSink>,
+    tasks: TaskTracker,
+    /// Keeps the order of commits and the order of the queue the same.
+    submitting: tokio::sync::Mutex<()>,
+    /// Told each time a run has ended.
+    one_less: Notify,
+    state: Mutex<State>,
+}
+
+struct State {
+    queue: Queue,
+    active: HashMap<RunId, Active>,
+    stopping: bool,
+}
+
+/// A run that waits or is being answered.
+struct Active {
+    abort: CancellationToken,
+    /// `None` inside says that it ended without a stored outcome.
+    done: watch::Sender<Option<Option<RunOutcome>>>,
+    progress: Progress,
+}
+
+/// How far a run is.
+#[derive(Default)]
+pub(super) struct Progress {
+    pub(super) text: Arc<str>,
+    pub(super) seq: u64,
+    pub(super) started_at: Option<i64>,
+}
+
+impl Runs {
+    /// Starts the service: what was accepted before the last stop runs now, what was already given
+    /// to the model is marked interrupted with the text that had arrived.
+    pub async fn start(
+        store: &Store,
+        models: Arc<Models>,
+        events: Arc<dyn EventSink>,
+    ) -> Result<Self> {
+        let inner = Arc::new(Inner {
+            store: store.runs(),
+            sessions: store.sessions(),
+            models,
+            deadlines: Deadlines::default(),
+            shutdown: CancellationToken::new(),
+            events,
+            tasks: TaskTracker::new(),
+            submitting: tokio::sync::Mutex::new(()),
+            one_less: Notify::new(),
+            state: Mutex::new(State {
+                queue: Queue::new(Limits::default()),
+                active: HashMap::new(),
+                stopping: false,
+            }),
+        });
+        let runs = Self {
+            _owner: Arc::new(inner.shutdown.clone().drop_guard()),
+            inner,
+        };
+        runs.recover().await?;
+        runs.inner.tasks.spawn(sweep(runs.inner.clone()));
+        Ok(runs)
+    }
+
+    /// The models and agents that runs can use.
+    pub fn models(&self) -> &Models {
+        &self.inner.models
+    }
+
+    /// Accepts a message: one transaction commits user message, run and key before this returns
+    /// `Started`. The same key with the same body answers from the stored run, and never runs twice.
+    ///
+    /// Dropping the future changes nothing: what was begun is completed.
+    pub async fn submit(&self, submit: Submit) -> Result<Accepted> {
+        let inner = self.inner.clone();
+        self.inner
+            .tasks
+            .spawn(async move { inner.submit(submit).await })
+            .await
+            .unwrap_or(Err(RunError::Inside))
+    }
+
+    /// Stops one run of a session, or all of them, the waiting ones too. Returns the stopped ones
+    /// after their ends were committed; none is no error.
+    pub async fn abort(&self, key: &SessionKey, run_id: Option<&RunId>) -> Result<Vec<RunId>> {
+        let inner = self.inner.clone();
+        let key = key.clone();
+        let run_id = run_id.cloned();
+        self.inner
+            .tasks
+            .spawn(async move { inner.abort(&key, run_id.as_ref()).await })
+            .await
+            .map_err(|_| RunError::Inside)
+    }
+
+    /// Waits for a run's end. `None` when it has not ended in time, or there is no such run.
+    pub async fn wait(&self, run_id: &RunId, timeout: Duration) -> Result<Option<RunOutcome>> {
+        let done = self
+            .inner
+            .state()
+            .active
+            .get(run_id)
+            .map(|active| active.done.subscribe());
+        if let Some(mut done) = done {
+            let waited =
+                tokio::time::timeout(timeout, done.wait_for(|outcome| outcome.is_some())).await;
+            match waited {
+                Err(_) => return Ok(None),
+                Ok(Ok(outcome)) => {
+                    if let Some(Some(outcome)) = &*outcome {
+                        return Ok(Some(outcome.clone()));
+                    }
+                }
+                Ok(Err(_)) => {}
+            }
+        }
+        let stored = self.inner.store.get(run_id).await?;
+        Ok(stored
+            .filter(|run| run.state.is_final())
+            .map(|run| run.outcome()))
+    }
+
+    /// A run as it is stored.
+    pub async fn get(&self, run_id: &RunId) -> Result<Option<Run>> {
+        Ok(self.inner.store.get(run_id).await?)
+    }
+
+    /// The running and the waiting runs of a session, in order.
+    pub fn active(&self, key: &SessionKey) -> Vec<ActiveRun> {
+        let state = self.inner.state();
+        state
+            .queue
+            .of_session(key)
+            .into_iter()
+            .filter_map(|run_id| {
+                let active = state.active.get(&run_id)?;
+                Some(ActiveRun {
+                    queued: !state.queue.is_running(key, &run_id),
+                    session_key: key.clone(),
+                    text: active.progress.text.to_string(),
+                    seq: active.progress.seq,
+                    started_at: active.progress.started_at,
+                    run_id,
+                })
+            })
+            .collect()
+    }
+
+    /// How many runs are being answered, and how many wait.
+    pub fn counts(&self) -> (usize, usize) {
+        self.inner.state().queue.counts()
+    }
+
+    /// Stops the service: accepts nothing more, lets running answers complete within `grace`, then
+    /// interrupts them. What only waits stays accepted, and runs at the next start.
+    pub async fn stop(&self, grace: Duration) {
+        let running = {
+            let mut state = self.inner.state();
+            state.stopping = true;
+            state.queue.counts().0
+        };
+        self.inner.tasks.close();
+        if running > 0 {
+            tracing::info!(running, "waiting for answers to complete");
+            let _ = tokio::time::timeout(grace, self.inner.idle()).await;
+        }
+        self.inner.shutdown.cancel();
+        if tokio::time::timeout(STOP_DEADLINE, self.inner.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("some runs did not stop in time; they are marked at the next start");
+        }
+    }
+
+    async fn recover(&self) -> Result<()> {
+        let inner = &self.inner;
+        for run in inner.store.unfinished().await? {
+            if run.state == RunState::Given {
+                let ending = Ending {
+                    text: run.text.clone(),
+                    error: None,
+                    ..plain_ending(0, RunState::Interrupted, "interrupted")
+                };
+                tracing::info!(run = %run.run_id, "marked interrupted");
+                inner
+                    .store
+                    .finish(driver::run_end(&run, &ending, now_ms()))
+                    .await?;
+            } else {
+                tracing::info!(run = %run.run_id, "accepted before the stop; it runs now");
+                inner.enqueue(&run);
+            }
+        }
+        Inner::pump(inner);
+        Ok(())
+    }
+}
+
+impl Inner {
+    async fn submit(self: Arc<Self>, submit: Submit) -> Result<Accepted> {
+        if submit.message.trim().is_empty() {
+            return Err(RunError::EmptyMessage);
+        }
+        let key = submit.session_key.clone();
+        if !self.models.has_agent(key.agent_id()) {
+            return Err(RunError::UnknownAgent {
+                id: key.agent_id().to_owned(),
+            });
+        }
+        let hash = body_hash(submit.kind, &submit.params_canonical_json);
+        if let Some(known) = self.store.get(&submit.idempotency_key).await? {
+            return answer_known(&known, &hash);
+        }
+        let order = self.submitting.lock().await;
+        {
+            let state = self.state();
+            if state.stopping {
+                return Err(RunError::Stopping);
+            }
+            if !state.queue.has_room(&key) {
+                return Err(RunError::Busy);
+            }
+        }
+        let at = now_ms();
+        let message = NewMessage {
+            run_id: Some(submit.idempotency_key.to_string()),
+            ..NewMessage::text(Role::User, submit.message, at)
+        };
+        let accept = Accept {
+            run_id: submit.idempotency_key,
+            session_key: key,
+            kind: submit.kind,
+            body_hash: hash,
+            options: submit.options,
+            message,
+            at,
+        };
+        let accepted = match self.store.accept(accept).await? {
+            AcceptOutcome::Existing(known) => return answer_known(&known, &hash),
+            AcceptOutcome::Accepted(accepted) => *accepted,
+        };
+        let answer = answer(&accepted.run, SubmitStatus::Started);
+        self.tell_accepted(&accepted);
+        self.enqueue(&accepted.run);
+        drop(order);
+        Self::pump(&self);
+        Ok(answer)
+    }
+
+    fn tell_accepted(&self, accepted: &AcceptedRun) {
+        let key = &accepted.run.session_key;
+        let session = Arc::new(accepted.session.clone());
+        let changed = |reason| {
+            DomainEvent::Session(SessionEvent::Changed {
+                key: key.clone(),
+                reason,
+                run_id: Some(accepted.run.run_id.to_string()),
+                session: Some(session.clone()),
+                at: accepted.run.created_at,
+            })
+        };
+        if accepted.created_session {
+            self.emit(changed(ChangeReason::Create));
+        }
+        self.emit(DomainEvent::Session(SessionEvent::Message {
+            key: key.clone(),
+            message: Arc::new(accepted.message.clone()),
+        }));
+        self.emit(changed(ChangeReason::Send));
+    }
+
+    async fn abort(self: Arc<Self>, key: &SessionKey, run_id: Option<&RunId>) -> Vec<RunId> {
+        let mut waiting = Vec::new();
+        let mut running = Vec::new();
+        {
+            let mut state = self.state();
+            let chosen: Vec<RunId> = state
+                .queue
+                .of_session(key)
+                .into_iter()
+                .filter(|id| run_id.is_none_or(|wanted| wanted == id))
+                .collect();
+            for id in chosen {
+                if state.queue.remove(key, &id) {
+                    waiting.push(id);
+                } else if let Some(active) = state.active.get(&id) {
+                    active.abort.cancel();
+                    running.push((id, active.done.subscribe()));
+                }
+            }
+        }
+        let mut aborted = Vec::new();
+        for (id, mut done) in running {
+            let ended =
+                tokio::time::timeout(ABORT_DEADLINE, done.wait_for(|outcome| outcome.is_some()))
+                    .await;
+            let is_aborted = match &ended {
+                Ok(Ok(outcome)) => {
+                    matches!(&**outcome, Some(Some(outcome)) if outcome.state == RunState::Aborted)
+                }
+                _ => false,
+            };
+            if is_aborted {
+                aborted.push(id);
+            }
+        }
+        for id in waiting {
+            if let Ok(Some(run)) = self.store.get(&id).await {
+                driver::end(&self, &run, plain_ending(1, RunState::Aborted, "rpc")).await;
+                aborted.push(id);
+            } else {
+                self.close(&id, None);
+            }
+        }
+        Self::pump(&self);
+        aborted
+    }
+
+    fn enqueue(&self, run: &Run) {
+        let mut state = self.state();
+        let active = Active {
+            abort: CancellationToken::new(),
+            done: watch::Sender::new(None),
+            progress: Progress::default(),
+        };
+        state.active.insert(run.run_id.clone(), active);
+        state
+            .queue
+            .push(run.session_key.clone(), run.run_id.clone());
+    }
+
+    /// Starts whatever may start now.
+    fn pump(this: &Arc<Self>) {
+        loop {
+            let (run_id, key, abort) = {
+                let mut state = this.state();
+                if state.stopping {
+                    return;
+                }
+                let Some((key, run_id)) = state.queue.next() else {
+                    return;
+                };
+                let abort = state.active.get(&run_id).map(|active| active.abort.clone());
+                (run_id, key, abort.unwrap_or_default())
+            };
+            let inner = this.clone();
+            this.tasks.spawn(async move {
+                driver::drive(&inner, &run_id, abort).await;
+                inner.close(&run_id, None);
+                inner.state().queue.finished(&key, &run_id);
+                inner.one_less.notify_waiters();
+                Self::pump(&inner);
+            });
+        }
+    }
+
+    /// Returns when no run is being answered.
+    async fn idle(&self) {
+        loop {
+            let ended = self.one_less.notified();
+            if self.state().queue.counts().0 == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Forgets an active run and wakes whoever waits for it.
+    pub(super) fn close(&self, run_id: &RunId, outcome: Option<RunOutcome>) {
+        if let Some(active) = self.state().active.remove(run_id) {
+            active.done.send_replace(Some(outcome));
+        }
+    }
+
+    pub(super) fn progress(&self, run_id: &RunId, note: impl FnOnce(&mut Progress)) {
+        if let Some(active) = self.state().active.get_mut(run_id) {
+            note(&mut active.progress);
+        }
+    }
+
+    pub(super) fn emit(&self, event: DomainEvent) {
+        self.events.emit(event);
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn answer(run: &Run, status: SubmitStatus) -> Accepted {
+    Accepted {
+        run_id: run.run_id.clone(),
+        session_key: run.session_key.clone(),
+        session_id: run.session_id.clone(),
+        accepted_at: run.created_at,
+        status,
+    }
+}
+
+fn answer_known(run: &Run, hash: &[u8; 32]) -> Result<Accepted> {
+    if run.body_hash == *hash {
+        Ok(answer(run, run.status()))
+    } else {
+        Err(RunError::Conflict {
+            run_id: run.run_id.clone(),
+        })
+    }
+}
+
+fn body_hash(kind: RunKind, params_canonical_json: &str) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(kind.as_str());
+    hash.update([0]);
+    hash.update(params_canonical_json);
+    hash.finalize().into()
+}
+
+/// Forgets keys that are too old, now and every hour.
+async fn sweep(inner: Arc<Inner>) {
+    let lifetime = i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX);
+    let mut every = tokio::time::interval(SWEEP_EVERY);
+    loop {
+        tokio::select! {
+            () = inner.shutdown.cancelled() => return,
+            _ = every.tick() => {}
+        }
+        while let Ok(gone) = inner.store.expire(now_ms() - lifetime, SWEEP_BATCH).await {
+            if gone < SWEEP_BATCH as u64 || inner.shutdown.is_cancelled() {
+                break;
+            }
+        }
+    }
+}
