@@ -18,6 +18,7 @@ pub mod status;
 pub mod supervisor;
 pub mod target;
 pub mod transport;
+mod user_file;
 mod wildcard;
 
 pub use connection::{ChannelStream, ExecOutput};

@@ -1,7 +1,6 @@
 //! The files of known host keys, and what they say of a key that a server offers.
 
-use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,6 +13,7 @@ use super::name::HostName;
 use super::verdict::{KnownKey, Verdict};
 use crate::layer::{Layer, LayerError, Retry};
 use crate::tunnel::spec::KnownHostsFiles;
+use crate::tunnel::user_file::read_bounded;
 
 /// Largest file that is read; a list of every host of a large company stays below.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;
@@ -47,21 +47,13 @@ pub const SUPPORTED_HOST_KEYS: [Algorithm; 6] = [
 /// Why the files cannot be relied on. A server's key is not judged then.
 #[derive(Debug, thiserror::Error)]
 pub enum KnownHostsError {
-    /// A file is there and cannot be read; taking it for empty would forget every known key.
+    /// A file is there and cannot be read (no permission, a pipe, too large); taking it for empty would forget every known key.
     #[error("cannot read the known host keys in {}: {source}", file.display())]
     Read {
         /// The file.
         file: PathBuf,
         /// What the system said.
         source: io::Error,
-    },
-    /// A directory, a pipe, or larger than `MAX_FILE_BYTES`.
-    #[error("cannot use {} as a file of host keys: {why}", file.display())]
-    NotUsable {
-        /// The file.
-        file: PathBuf,
-        /// What it is.
-        why: &'static str,
     },
     /// A file of `RevokedHostKeys` is missing or broken; ssh refuses every key then.
     #[error("cannot read the revoked host keys in {}: {source}", file.display())]
@@ -83,7 +75,7 @@ impl KnownHostsError {
     /// The refusal that follows from it.
     pub fn refusal(&self) -> LayerError {
         let next = match self {
-            Self::Read { file, .. } | Self::NotUsable { file, .. } => format!(
+            Self::Read { file, .. } => format!(
                 "make {} readable for you, or name another UserKnownHostsFile",
                 file.display()
             ),
@@ -122,39 +114,27 @@ impl KnownHosts {
     pub fn load(files: &KnownHostsFiles) -> Result<Self, KnownHostsError> {
         let mut all = Self::default();
         for file in files.user.iter().chain(&files.global) {
-            match read(file) {
-                Ok(bytes) => all.add(file, &bytes),
-                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(ReadError::Io(source)) => {
+            match read_bounded(file, MAX_FILE_BYTES) {
+                Ok((bytes, _)) => all.add(file, &bytes),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => {
                     return Err(KnownHostsError::Read {
                         file: file.clone(),
                         source,
                     });
                 }
-                Err(ReadError::NotUsable(why)) => {
-                    return Err(KnownHostsError::NotUsable {
-                        file: file.clone(),
-                        why,
-                    });
-                }
             }
         }
         for file in &files.revoked {
-            match read(file) {
-                Ok(bytes) if bytes.starts_with(KRL_MAGIC) => {
+            match read_bounded(file, MAX_FILE_BYTES) {
+                Ok((bytes, _)) if bytes.starts_with(KRL_MAGIC) => {
                     return Err(KnownHostsError::RevocationList { file: file.clone() });
                 }
-                Ok(bytes) => all.add_revoked(file, &bytes),
-                Err(ReadError::Io(source)) => {
+                Ok((bytes, _)) => all.add_revoked(file, &bytes),
+                Err(source) => {
                     return Err(KnownHostsError::ReadRevoked {
                         file: file.clone(),
                         source,
-                    });
-                }
-                Err(ReadError::NotUsable(why)) => {
-                    return Err(KnownHostsError::NotUsable {
-                        file: file.clone(),
-                        why,
                     });
                 }
             }
@@ -399,34 +379,6 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
         .split(|byte| *byte == b'\n')
         .enumerate()
         .map(|(index, line)| (index + 1, String::from_utf8_lossy(line).into_owned()))
-}
-
-enum ReadError {
-    Io(io::Error),
-    NotUsable(&'static str),
-}
-
-/// Reads a regular file or a device (`/dev/null`); a pipe could block for ever.
-fn read(path: &Path) -> Result<Vec<u8>, ReadError> {
-    let kind = std::fs::metadata(path).map_err(ReadError::Io)?;
-    if kind.is_dir() {
-        return Err(ReadError::NotUsable("it is a directory"));
-    }
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::FileTypeExt as _;
-        if kind.file_type().is_fifo() || kind.file_type().is_socket() {
-            return Err(ReadError::NotUsable("it is not a regular file"));
-        }
-    }
-    let mut bytes = Vec::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes))
-        .map_err(ReadError::Io)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(ReadError::NotUsable("it is larger than 64 MiB"));
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! Reading configuration files for one host: blocks, includes, and which lines count.
 
-use std::fs::{File, Metadata};
-use std::io::{self, Read};
+use std::fs::Metadata;
+use std::io;
 use std::path::Path;
 
 use super::env::Env;
@@ -14,6 +14,7 @@ use super::options::Options;
 use super::source::Source;
 use super::tokens::{split_criteria, split_keyword, split_words};
 use super::values::{self, Applied};
+use crate::tunnel::user_file::read_bounded;
 use crate::tunnel::wildcard;
 
 /// How deep files may include one another; ssh's limit.
@@ -266,45 +267,22 @@ fn missing_is_empty(result: Result<(), SshConfigError>) -> Result<(), SshConfigE
 
 /// Reads a file; a directory is an empty one, as for ssh. Bytes that are not UTF-8 are replaced.
 fn read(path: &Path, check_permissions: bool, uid: u32) -> Result<String, SshConfigError> {
-    let error = |source| SshConfigError::Read {
-        file: path.to_owned(),
-        source,
+    let (bytes, meta) = match read_bounded(path, MAX_FILE_BYTES) {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::IsADirectory => return Ok(String::new()),
+        Err(source) => {
+            return Err(SshConfigError::Read {
+                file: path.to_owned(),
+                source,
+            });
+        }
     };
-    let before = std::fs::metadata(path).map_err(error)?;
-    if before.is_dir() {
-        return Ok(String::new());
-    }
-    if is_pipe(&before) {
-        return Err(error(io::Error::other("it is not a regular file")));
-    }
-    let file = File::open(path).map_err(error)?;
-    // The opened file is the one that counts, whatever the name points to now.
-    let opened = file.metadata().map_err(error)?;
-    if check_permissions && !is_safe(&opened, uid) {
+    if check_permissions && !is_safe(&meta, uid) {
         return Err(SshConfigError::Permissions {
             file: path.to_owned(),
         });
     }
-    let mut bytes = Vec::new();
-    file.take(MAX_FILE_BYTES + 1)
-        .read_to_end(&mut bytes)
-        .map_err(error)?;
-    if bytes.len() as u64 > MAX_FILE_BYTES {
-        return Err(error(io::Error::other("it is larger than 4 MiB")));
-    }
     Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// A pipe or socket could block for ever.
-#[cfg(unix)]
-fn is_pipe(meta: &Metadata) -> bool {
-    use std::os::unix::fs::FileTypeExt as _;
-    meta.file_type().is_fifo() || meta.file_type().is_socket()
-}
-
-#[cfg(not(unix))]
-fn is_pipe(_: &Metadata) -> bool {
-    false
 }
 
 /// Ours or root's, and nobody else may write.
