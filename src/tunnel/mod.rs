@@ -8,6 +8,7 @@ mod auth;
 pub mod connection;
 mod dial;
 pub mod ends;
+pub mod forward;
 pub mod host_key;
 pub mod memory;
 mod plan;

@@ -7,15 +7,16 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use russh::ChannelOpenFailure;
 use russh::client::{Handle, Msg};
+use russh::{ChannelId, ChannelOpenFailure};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::sync::WaitForCancellationFutureOwned;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::layer::{Layer, LayerError, Retry};
 use crate::tunnel::spec::RemoteEnd;
 use crate::tunnel::transport::Lifeline;
 
+use super::closings::Closings;
 use super::{Connection, Hook};
 
 /// How long a server may take to open a channel; it dials the far end meanwhile.
@@ -30,6 +31,10 @@ pub struct ChannelStream {
     life: Lifeline,
     read_end: Pin<Box<WaitForCancellationFutureOwned>>,
     write_end: Pin<Box<WaitForCancellationFutureOwned>>,
+    id: ChannelId,
+    closings: Closings,
+    closed: CancellationToken,
+    write_closed: Pin<Box<WaitForCancellationFutureOwned>>,
     /// What the last pending write wanted to send. russh keeps such a piece and sends it whatever
     /// the next call says, so the next call must say the same.
     stuck: Vec<u8>,
@@ -38,6 +43,12 @@ pub struct ChannelStream {
 impl std::fmt::Debug for ChannelStream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("ChannelStream")
+    }
+}
+
+impl Drop for ChannelStream {
+    fn drop(&mut self) {
+        self.closings.forget(self.id);
     }
 }
 
@@ -55,12 +66,19 @@ impl Connection {
         if self.life.is_over() {
             return Err(self.why_over());
         }
-        let opening = open_in_background(self.handle.clone(), self.life.clone(), remote.clone());
+        let opening = open_in_background(
+            self.handle.clone(),
+            self.life.clone(),
+            self.closings.clone(),
+            remote.clone(),
+        );
         let opened = tokio::time::timeout(OPEN_ANSWER, tokio::spawn(opening)).await;
         match opened {
             Ok(Ok(Ok(stream))) => Ok(stream),
             Ok(Ok(Err(russh::Error::ChannelOpenFailure(reason)))) => {
                 let words = self.diagnostics.take_refusal().await;
+                self.closings.refused();
+                self.renew_if_worn();
                 Err(refused(
                     &self.server,
                     remote,
@@ -82,10 +100,23 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Ends a connection that has leaked its share while nobody uses it; the next one starts clean.
+    fn renew_if_worn(&self) {
+        if self.closings.is_worn() {
+            self.life.end(LayerError::new(
+                Layer::Ssh,
+                format!("the connection to {} is renewed", self.server),
+            ));
+        }
+    }
+}
+
 /// Runs to its end whoever waits: russh leaks a channel whose opening is given up.
 async fn open_in_background(
     handle: Arc<Handle<Hook>>,
     life: Lifeline,
+    closings: Closings,
     remote: RemoteEnd,
 ) -> Result<ChannelStream, russh::Error> {
     let opening = async {
@@ -101,7 +132,10 @@ async fn open_in_background(
     };
     tokio::select! {
         () = life.over() => Err(russh::Error::Disconnect),
-        opened = opening => opened.map(|channel| ChannelStream::new(channel.into_stream(), life.clone())),
+        opened = opening => opened.map(|channel| {
+            let id = channel.id();
+            ChannelStream::new(channel.into_stream(), id, closings, life.clone())
+        }),
     }
 }
 
@@ -151,9 +185,26 @@ fn session_over() -> io::Error {
     )
 }
 
+fn far_side_closed() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::BrokenPipe,
+        "the far side closed the connection",
+    )
+}
+
 impl ChannelStream {
-    fn new(stream: russh::ChannelStream<Msg>, life: Lifeline) -> Self {
+    fn new(
+        stream: russh::ChannelStream<Msg>,
+        id: ChannelId,
+        closings: Closings,
+        life: Lifeline,
+    ) -> Self {
+        let closed = closings.watch(id);
         Self {
+            id,
+            write_closed: Box::pin(closed.clone().cancelled_owned()),
+            closed,
+            closings,
             stream,
             read_end: Box::pin(life.ended()),
             write_end: Box::pin(life.ended()),
@@ -174,10 +225,24 @@ impl ChannelStream {
         }
     }
 
-    /// A pending write; an error once the session is over, for russh wakes no writer then.
+    /// A pending write; an error once the session is over or the far side has closed the channel,
+    /// for russh wakes no writer then.
     fn pending<T>(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<T>> {
+        if self.write_closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(far_side_closed()));
+        }
         ready!(self.write_end.as_mut().poll(cx));
         Poll::Ready(Err(session_over()))
+    }
+
+    /// Cancelled when the far side has closed the channel in both directions.
+    pub(crate) fn closed(&self) -> CancellationToken {
+        self.closed.clone()
+    }
+
+    /// The life of the SSH connection that carries it.
+    pub(crate) fn life(&self) -> Lifeline {
+        self.life.clone()
     }
 }
 
@@ -212,6 +277,9 @@ impl AsyncWrite for ChannelStream {
         let this = &mut *self;
         if this.life.is_over() {
             return Poll::Ready(Err(session_over()));
+        }
+        if this.closed.is_cancelled() {
+            return Poll::Ready(Err(far_side_closed()));
         }
         if buf.is_empty() {
             return Poll::Ready(Ok(0));
@@ -250,6 +318,9 @@ impl AsyncWrite for ChannelStream {
         let this = &mut *self;
         if this.life.is_over() {
             return Poll::Ready(Err(session_over()));
+        }
+        if this.closed.is_cancelled() {
+            return Poll::Ready(Ok(()));
         }
         // russh would put the end of the stream in the place of a write it still holds.
         while !this.stuck.is_empty() {

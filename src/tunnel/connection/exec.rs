@@ -39,6 +39,7 @@ impl Connection {
         deadline: Duration,
     ) -> Result<ExecOutput, LayerError> {
         let (handle, life) = (self.handle.clone(), self.life.clone());
+        let closings = self.closings.clone();
         let command = command.to_owned();
         let running = tokio::spawn(async move {
             let run = async {
@@ -49,6 +50,7 @@ impl Connection {
                     Ok(Err(_)) => return Err(Failed::Session),
                     Err(_) => return Err(Failed::Silent(String::new())),
                 };
+                closings.watch(channel.id());
                 let mut output = Collected::default();
                 let run = collect(&mut channel, &command, max_bytes, &mut output);
                 let result = match tokio::time::timeout(deadline, run).await {
@@ -59,6 +61,7 @@ impl Connection {
                 if !output.closed {
                     let _ = channel.close().await;
                 }
+                closings.forget(channel.id());
                 result.map(|()| output)
             };
             tokio::select! {

@@ -9,6 +9,7 @@ use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 use crate::layer::{Layer, LayerError, Retry};
 use crate::tunnel::transport::Lifeline;
 
+use super::closings::Closings;
 use super::diagnostics::Diagnostics;
 use super::host_key_check::HostKeyCheck;
 
@@ -29,6 +30,7 @@ impl From<russh::Error> for HookError {
 pub(crate) struct Hook {
     pub(crate) host_key: HostKeyCheck,
     pub(crate) diagnostics: Diagnostics,
+    pub(crate) closings: Closings,
     pub(crate) life: Lifeline,
 }
 
@@ -98,6 +100,22 @@ impl russh::client::Handler for Hook {
         _session: &mut Session,
     ) -> Done {
         self.diagnostics.add_refusal(description);
+        Ok(())
+    }
+
+    async fn channel_open_confirmation(
+        &mut self,
+        id: ChannelId,
+        _max_packet_size: u32,
+        _window_size: u32,
+        _session: &mut Session,
+    ) -> Done {
+        self.closings.opened(id);
+        Ok(())
+    }
+
+    async fn channel_close(&mut self, channel: ChannelId, _session: &mut Session) -> Done {
+        self.closings.mark(channel);
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! One SSH connection, through its jump hosts, up to the point where channels can be opened.
 
 mod channel;
+mod closings;
 mod diagnostics;
 mod exec;
 mod handler;
@@ -33,6 +34,7 @@ pub use report::{Report, RowNews};
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
 
+use closings::Closings;
 use host_key_check::HostKeyCheck;
 use peer_address::PeerAddress;
 
@@ -57,6 +59,7 @@ pub(crate) struct Connection {
     _jumps: Vec<Arc<Handle<Hook>>>,
     life: Lifeline,
     diagnostics: Diagnostics,
+    closings: Closings,
 }
 
 impl Drop for Connection {
@@ -245,6 +248,7 @@ where
     report.busy(Layer::Ssh, &address.to_string());
     let known = host_key_check::load(&hop.known_hosts).await?;
     let diagnostics = Diagnostics::default();
+    let closings = Closings::default();
     let head = Head::default();
     let mut transport = Transport::new(stream, life.clone(), WRITE_STALL).with_head(head.clone());
     if !last {
@@ -263,6 +267,7 @@ where
     let hook = Hook {
         host_key: check,
         diagnostics: diagnostics.clone(),
+        closings: closings.clone(),
         life: life.clone(),
     };
     let mut handle =
@@ -293,5 +298,6 @@ where
         _jumps: Vec::new(),
         life: life.clone(),
         diagnostics,
+        closings,
     })
 }

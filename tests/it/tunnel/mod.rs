@@ -1,3 +1,4 @@
 //! The tunnel against an SSH server of our own.
 
 mod connect;
+mod forward;

@@ -1,0 +1,86 @@
+//! Who holds a port that we wanted: pid and program, as far as /proc tells.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use crate::layer::printable;
+use crate::peer::parse_table;
+
+/// How many ports after the wanted one are tried for a suggestion.
+const SUGGESTIONS: u16 = 20;
+
+/// The holder of a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// Its owner.
+    pub uid: u32,
+    /// Its process; `None` when it is another user's.
+    pub process: Option<(u32, String)>,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.process {
+            Some((pid, program)) => write!(f, "{program} (pid {pid})"),
+            None => write!(f, "a program of user id {}", self.uid),
+        }
+    }
+}
+
+/// Who listens on `address` or on all addresses with its port. Linux only.
+pub(super) fn holder_of(address: SocketAddr) -> Option<Holder> {
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let texts = tables
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok());
+    let same =
+        |ip: IpAddr| ip.is_unspecified() || address.ip().is_unspecified() || ip == address.ip();
+    for text in texts {
+        let listener = parse_table(&text).find(|entry| {
+            entry.is_listening
+                && entry.local.port() == address.port()
+                && same(entry.local.ip().to_canonical())
+        });
+        if let Some(entry) = listener {
+            return Some(Holder {
+                uid: entry.uid,
+                process: process_with(entry.inode),
+            });
+        }
+    }
+    None
+}
+
+/// The process that holds the socket with this number.
+fn process_with(inode: u64) -> Option<(u32, String)> {
+    let wanted = format!("socket:[{inode}]");
+    let processes = std::fs::read_dir("/proc").ok()?;
+    for process in processes.flatten() {
+        let Some(pid) = process
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let Ok(descriptors) = std::fs::read_dir(process.path().join("fd")) else {
+            continue;
+        };
+        let holds = descriptors.flatten().any(|descriptor| {
+            std::fs::read_link(descriptor.path())
+                .is_ok_and(|link| link.as_os_str() == wanted.as_str())
+        });
+        if holds {
+            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            return Some((pid, printable(name.trim(), 64)));
+        }
+    }
+    None
+}
+
+/// A port near the wanted one that is free now.
+pub(super) fn free_port_near(address: SocketAddr) -> Option<u16> {
+    (1..=SUGGESTIONS)
+        .filter_map(|step| address.port().checked_add(step))
+        .find(|port| TcpListener::bind((address.ip(), *port)).is_ok())
+}
