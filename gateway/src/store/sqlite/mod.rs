@@ -94,14 +94,17 @@ impl Db {
             // A failed flush is never tried again: the kernel may have dropped the pages.
             Trouble::Disk => {
                 let detail = inner.to_string();
-                self.turn_read_only(format!(
+                self.turn_read_only_for_good(format!(
                     "the disk failed a write ({detail}); restart after it is repaired"
                 ));
                 StoreError::Disk { detail }
             }
             Trouble::Damaged => {
                 let detail = inner.to_string();
-                self.turn_read_only(format!("{} is damaged: {detail}", self.path.display()));
+                self.turn_read_only_for_good(format!(
+                    "{} is damaged: {detail}",
+                    self.path.display()
+                ));
                 StoreError::Corrupt {
                     path: self.path.clone(),
                     detail,
@@ -109,6 +112,12 @@ impl Db {
             }
             Trouble::Other => StoreError::Sql(inner),
         }
+    }
+
+    /// For good: nothing but a restart takes this back.
+    fn turn_read_only_for_good(&self, why: String) {
+        *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.turn_read_only(why);
     }
 
     fn turn_read_only(&self, why: String) {
@@ -120,6 +129,41 @@ impl Db {
             *health = StoreHealth::ReadOnly { why };
             true
         });
+    }
+
+    /// Makes the file look as if a later version had migrated it.
+    #[cfg(test)]
+    pub(super) async fn pretend_newer(&self, version: i64) {
+        sqlx::query(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, \
+             execution_time) VALUES ($1, 'later', TRUE, x'00', 0)",
+        )
+        .bind(version)
+        .execute(&self.writer)
+        .await
+        .unwrap();
+    }
+
+    /// Lets the file grow no further than a few pages, as a full disk would.
+    #[cfg(test)]
+    pub(super) async fn limit_size(&self, limited: bool) {
+        let pages: i64 = sqlx::query_scalar("PRAGMA page_count")
+            .fetch_one(&self.writer)
+            .await
+            .unwrap();
+        let pages = if limited { pages + 3 } else { 1 << 20 };
+        sqlx::raw_sql(sqlx::AssertSqlSafe(format!(
+            "PRAGMA max_page_count = {pages}"
+        )))
+        .execute(&self.writer)
+        .await
+        .unwrap();
+    }
+
+    /// The pause before a full disk is tried again is over.
+    #[cfg(test)]
+    pub(super) fn forget_pause(&self) {
+        *self.full_at.lock().unwrap() = Some(Instant::now() - FULL_DISK_RETRY);
     }
 
     fn may_try_again(&self) -> bool {

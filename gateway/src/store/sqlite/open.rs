@@ -51,6 +51,7 @@ impl Db {
             .await
             .map_err(|error| migrate_error(path, error))?;
         let (secret, was_clean) = start(&writer).await.map_err(named)?;
+        let is_sound = is_new || was_clean;
         let readers = SqlitePoolOptions::new()
             .max_connections(MAX_READERS)
             .min_connections(0)
@@ -62,22 +63,19 @@ impl Db {
             path: path.to_owned(),
             writer,
             readers,
-            health: watch::Sender::new(StoreHealth::Ok),
+            health: watch::Sender::new(if is_sound {
+                StoreHealth::Ok
+            } else {
+                StoreHealth::Checking
+            }),
             full_at: Mutex::new(None),
             secret,
         };
-        Ok((db, is_new || was_clean))
+        Ok((db, is_sound))
     }
 
     /// Reads the whole file and turns the store read-only when something is wrong in it.
     pub(in crate::store) async fn check(&self) {
-        self.health.send_if_modified(|health| {
-            let starts = *health == StoreHealth::Ok;
-            if starts {
-                *health = StoreHealth::Checking;
-            }
-            starts
-        });
         let checked = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)")
             .fetch_one(&self.readers)
             .await;
@@ -91,13 +89,12 @@ impl Db {
                     ends
                 });
             }
-            Ok(verdict) => {
-                self.turn_read_only(format!("{} is damaged: {verdict}", self.path.display()))
-            }
+            Ok(verdict) => self
+                .turn_read_only_for_good(format!("{} is damaged: {verdict}", self.path.display())),
             Err(error) => {
                 let detail = error.to_string();
                 let _ = self.noted(error.into());
-                self.turn_read_only(format!(
+                self.turn_read_only_for_good(format!(
                     "{} cannot be checked: {detail}",
                     self.path.display()
                 ));

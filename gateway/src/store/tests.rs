@@ -1,0 +1,332 @@
+//! The store's promises about files: what it refuses, what it notices, what it survives.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+use crate::runs::{RunId, RunKind, RunOptions, RunState};
+use crate::sessions::{NewMessage, Role, SessionKey, Span};
+
+const DEADLINE: Duration = Duration::from_secs(10);
+
+fn key() -> SessionKey {
+    SessionKey::parse("agent:main:main").unwrap()
+}
+
+fn say(text: &str) -> NewMessage {
+    NewMessage::text(Role::User, text, 1)
+}
+
+fn accept(run_id: &str) -> Accept {
+    Accept {
+        run_id: RunId::parse(run_id).unwrap(),
+        session_key: key(),
+        kind: RunKind::Chat,
+        body_hash: [7; 32],
+        options: RunOptions::default(),
+        message: say(run_id),
+        at: 1,
+    }
+}
+
+async fn settled(store: &Store) -> StoreHealth {
+    let mut health = store.health();
+    let settled = health.wait_for(|health| *health != StoreHealth::Checking);
+    let settled = tokio::time::timeout(DEADLINE, settled).await;
+    settled.expect("the check ends").unwrap().clone()
+}
+
+/// Fills a database over several pages and closes it; `cleanly` says how.
+async fn filled(path: &Path, cleanly: bool) {
+    let store = Store::open(path).await.unwrap();
+    for n in 0..50 {
+        let long = format!("message {n} {}", "x".repeat(2000));
+        store.sessions().append(&key(), say(&long)).await.unwrap();
+    }
+    store.db.close(cleanly).await;
+}
+
+#[tokio::test]
+async fn the_secret_stays_and_a_clean_stop_is_noted() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("state/gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    assert!(store.was_stopped_cleanly());
+    let secret = store.gateway_secret().expose().to_owned();
+    assert_eq!(secret.len(), 43);
+    store.close().await;
+    let store = Store::open(&path).await.unwrap();
+    assert_eq!(store.gateway_secret().expose(), secret);
+    assert!(store.was_stopped_cleanly());
+    assert_eq!(*store.health().borrow(), StoreHealth::Ok);
+}
+
+#[tokio::test]
+async fn an_unclean_stop_is_followed_by_a_check() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    filled(&path, false).await;
+    let store = Store::open(&path).await.unwrap();
+    assert!(!store.was_stopped_cleanly());
+    assert_eq!(settled(&store).await, StoreHealth::Ok);
+    store.close().await;
+    assert!(Store::open(&path).await.unwrap().was_stopped_cleanly());
+}
+
+#[tokio::test]
+async fn damage_is_found_after_an_unclean_stop_and_nothing_is_written_any_more() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    filled(&path, false).await;
+    // Pages in the middle: the first ones hold the schema and are read at once.
+    let mut bytes = std::fs::read(&path).unwrap();
+    let from = bytes.len() / 2;
+    for byte in &mut bytes[from..from + 3 * 4096] {
+        *byte ^= 0x5a;
+    }
+    std::fs::write(&path, &bytes).unwrap();
+    let store = match Store::open(&path).await {
+        Ok(store) => store,
+        Err(error) => panic!("it opens, and the check tells: {error}"),
+    };
+    let StoreHealth::ReadOnly { why } = settled(&store).await else {
+        panic!("the damage was not found");
+    };
+    assert!(
+        why.contains("gateway.db") && why.contains("damaged"),
+        "{why}"
+    );
+    let error = store.sessions().append(&key(), say("more")).await;
+    assert!(matches!(error, Err(StoreError::ReadOnly { .. })));
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_or_overwritten_is_named_and_never_taken_for_empty() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    filled(&path, true).await;
+    let good = std::fs::read(&path).unwrap();
+    std::fs::write(&path, &good[..4096 + 512]).unwrap();
+    let error = Store::open(&path).await.err().expect("a cut file");
+    assert!(error.to_string().contains("gateway.db"), "{error}");
+    assert!(matches!(error, StoreError::Corrupt { .. }), "{error:?}");
+
+    std::fs::write(&path, "not a database at all").unwrap();
+    let error = Store::open(&path).await.err().expect("another file");
+    assert!(
+        matches!(error, StoreError::NotADatabase { .. }),
+        "{error:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_newer_schema_is_refused_with_both_numbers() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    store.db.pretend_newer(99).await;
+    store.close().await;
+    let error = Store::open(&path).await.err().expect("a newer file");
+    assert!(
+        matches!(
+            error,
+            StoreError::Newer {
+                found: 99,
+                known: 1,
+                ..
+            }
+        ),
+        "{error:?}"
+    );
+    assert!(error.to_string().contains("schema 99"), "{error}");
+}
+
+#[tokio::test]
+async fn a_full_disk_acknowledges_nothing_and_is_tried_again_later() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    store
+        .sessions()
+        .append(&key(), say("before"))
+        .await
+        .unwrap();
+    store.db.limit_size(true).await;
+    let mut refused = None;
+    for n in 0..200 {
+        let run = format!("run-{n}");
+        let big = Accept {
+            message: say(&"x".repeat(8000)),
+            ..accept(&run)
+        };
+        if let Err(error) = store.runs().accept(big).await {
+            refused = Some((run, error));
+            break;
+        }
+    }
+    let (run, error) = refused.expect("the disk is full at last");
+    assert!(matches!(error, StoreError::Disk { .. }), "{error:?}");
+    let run = RunId::parse(&run).unwrap();
+    assert!(store.runs().get(&run).await.unwrap().is_none());
+    assert!(!store.health().borrow().is_writable());
+    let again = store.runs().accept(accept("later")).await;
+    assert!(matches!(again, Err(StoreError::ReadOnly { .. })));
+
+    store.db.limit_size(false).await;
+    store.db.forget_pause();
+    assert!(store.runs().accept(accept("later")).await.is_ok());
+    assert_eq!(*store.health().borrow(), StoreHealth::Ok);
+}
+
+#[tokio::test]
+async fn a_run_goes_its_way_once() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let runs = store.runs();
+    let id = RunId::parse("r").unwrap();
+    assert!(matches!(
+        runs.accept(accept("r")).await.unwrap(),
+        AcceptOutcome::Accepted(_)
+    ));
+    assert!(matches!(
+        runs.accept(accept("r")).await.unwrap(),
+        AcceptOutcome::Existing(_)
+    ));
+    runs.save_partial(&id, "too early", 2).await.unwrap();
+    assert!(runs.give(&id, "p", "m", 3).await.unwrap().is_some());
+    assert!(runs.give(&id, "p", "m", 3).await.unwrap().is_none());
+    runs.save_partial(&id, "so far", 4).await.unwrap();
+    let stored = runs.get(&id).await.unwrap().unwrap();
+    assert_eq!((stored.state, &*stored.text), (RunState::Given, "so far"));
+    let end = RunEnd {
+        run_id: id.clone(),
+        state: RunState::Done,
+        text: "all".to_owned(),
+        message: Some(NewMessage::text(Role::Assistant, "all", 5)),
+        usage: None,
+        error: None,
+        stop_reason: None,
+        at: 5,
+    };
+    assert!(runs.finish(end.clone()).await.unwrap().is_some());
+    assert!(runs.finish(end).await.unwrap().is_none());
+    assert!(runs.unfinished().await.unwrap().is_empty());
+    let (messages, _) = store
+        .sessions()
+        .messages(&stored.session_id, Span::Last, 10)
+        .await
+        .unwrap();
+    assert_eq!(messages.len(), 2);
+}
+
+fn grant(device_id: &str, public_key: &str, role: &str, scopes: &[&str]) -> DeviceGrant {
+    DeviceGrant {
+        device_id: device_id.to_owned(),
+        public_key: public_key.to_owned(),
+        display_name: Some("laptop".to_owned()),
+        platform: Some("linux".to_owned()),
+        device_family: None,
+        client_id: Some("gateway-client".to_owned()),
+        client_mode: Some("ui".to_owned()),
+        remote_ip: None,
+        silent: false,
+        role: role.to_owned(),
+        scopes: scopes.iter().map(|&scope| scope.to_owned()).collect(),
+    }
+}
+
+#[tokio::test]
+async fn a_token_generation_is_never_used_twice() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let devices = store.devices();
+    let device = devices
+        .grant(grant("d", "k", "operator", &["read"]), 1)
+        .await
+        .unwrap();
+    assert_eq!(device.roles["operator"].token_generation, 1);
+    let wider = grant("d", "k", "operator", &["read", "write"]);
+    let device = devices.grant(wider.clone(), 2).await.unwrap();
+    assert_eq!(device.roles["operator"].token_generation, 1);
+    assert_eq!(device.roles["operator"].scopes, ["read", "write"]);
+    let rotated = devices
+        .rotate("d", "operator", None, 3)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!((rotated.token_generation, rotated.revoked_at), (2, None));
+    let revoked = devices.revoke("d", "operator", 4).await.unwrap().unwrap();
+    assert_eq!((revoked.token_generation, revoked.revoked_at), (3, Some(4)));
+    let device = devices.grant(wider.clone(), 5).await.unwrap();
+    assert_eq!(device.roles["operator"].revoked_at, None);
+    assert_eq!(device.roles["operator"].token_generation, 3);
+    assert!(devices.remove("d").await.unwrap());
+    assert!(!devices.remove("d").await.unwrap());
+    let device = devices.grant(wider, 6).await.unwrap();
+    assert_eq!(device.roles["operator"].token_generation, 4);
+    assert!(
+        devices
+            .rotate("d", "node", None, 7)
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    // Another key under the same id is another device: what was approved is gone.
+    let other = devices
+        .grant(grant("d", "other", "node", &[]), 8)
+        .await
+        .unwrap();
+    assert_eq!(other.roles.keys().collect::<Vec<_>>(), ["node"]);
+    devices.touch("d", "node", 9).await.unwrap();
+    let seen = devices.get("d").await.unwrap().unwrap();
+    assert_eq!(seen.last_seen_at, Some(9));
+    assert_eq!(devices.list().await.unwrap(), [seen]);
+}
+
+#[tokio::test]
+async fn a_pairing_request_keeps_its_id_until_it_asks_for_something_else() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let pairing = store.pairing();
+    let new = |scopes: &[&str], at| NewPairing {
+        grant: grant("d", "k", "operator", scopes),
+        reason: "not-paired".to_owned(),
+        at,
+        expires_at: at + 100,
+    };
+    let (first, replaced) = pairing.request(new(&["read"], 1)).await.unwrap();
+    assert!(replaced.is_empty());
+    let (same, _) = pairing.request(new(&["read"], 50)).await.unwrap();
+    assert_eq!(same, first);
+    let (wider, replaced) = pairing.request(new(&["write"], 60)).await.unwrap();
+    assert_eq!(replaced, [first.request_id.as_str()]);
+    assert_eq!(pairing.pending(100).await.unwrap().first(), Some(&wider));
+    assert!(pairing.get(&first.request_id, 100).await.unwrap().is_none());
+    assert!(
+        pairing
+            .approve(&wider.request_id, 160)
+            .await
+            .unwrap()
+            .is_none()
+    );
+    let (request, device) = pairing
+        .approve(&wider.request_id, 159)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(request, wider);
+    assert_eq!(device.roles["operator"].scopes, ["write"]);
+    assert!(
+        pairing
+            .approve(&wider.request_id, 159)
+            .await
+            .unwrap()
+            .is_none()
+    );
+
+    let (late, _) = pairing.request(new(&["read"], 200)).await.unwrap();
+    assert!(pairing.expire(299).await.unwrap().is_empty());
+    assert_eq!(pairing.expire(300).await.unwrap().first(), Some(&late));
+    assert!(pairing.take(&late.request_id, 250).await.unwrap().is_none());
+}
