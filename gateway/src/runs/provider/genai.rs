@@ -102,18 +102,20 @@ impl Provider for Genai {
         tx: mpsc::Sender<ModelEvent>,
     ) -> Result<(), ProviderError> {
         let key = self.api_key()?;
-        let failed = |error: &genai::Error| explain(error, key.as_ref());
         let client = self.client().await?;
         let service = self.service(&request.model, key.as_ref());
+        let host = host_of(service.endpoint.base_url()).to_owned();
+        let mut got_any = false;
         let saw_finish = Arc::new(AtomicBool::new(false));
         let options = options(&request, saw_finish.clone());
         let response = client
             .exec_chat_stream(service, chat_request(request), Some(&options))
             .await
-            .map_err(|error| failed(&error))?;
+            .map_err(|error| explain(&error, &host, false, key.as_ref()))?;
         let mut stream = response.stream;
         while let Some(event) = stream.next().await {
-            let event = match event.map_err(|error| failed(&error))? {
+            let event = event.map_err(|error| explain(&error, &host, got_any, key.as_ref()))?;
+            let event = match event {
                 ChatStreamEvent::Chunk(chunk) => ModelEvent::Text(chunk.content),
                 ChatStreamEvent::ReasoningChunk(chunk) => ModelEvent::Thinking(chunk.content),
                 ChatStreamEvent::End(end) => {
@@ -127,6 +129,7 @@ impl Provider for Genai {
                 }
                 _ => continue,
             };
+            got_any = true;
             if tx.send(event).await.is_err() {
                 return Ok(());
             }
@@ -208,10 +211,15 @@ fn base_url(kind: ProviderKind, url: &str) -> String {
 }
 
 /// What happened, in the provider's own words where it has some, without the key.
-fn explain(error: &genai::Error, key: Option<&Secret>) -> ProviderError {
-    let (status, words) = match http_failure(error) {
-        Some((status, body)) => (Some(status), body_words(&body)),
-        None => (None, stream_words(error)),
+fn explain(error: &genai::Error, host: &str, got_any: bool, key: Option<&Secret>) -> ProviderError {
+    let (status, words, hints) = match (http_failure(error), broken_link(error)) {
+        (Some((status, body)), _) => (Some(status), body_words(&body), body),
+        (None, Some(why)) if got_any => {
+            let words = format!("the connection broke before the answer was complete: {why}");
+            (None, words, why)
+        }
+        (None, Some(why)) => (None, format!("cannot reach {host}: {why}"), why),
+        (None, None) => (None, stream_words(error), error.to_string()),
     };
     let words = printable(&without(&words, key), MAX_ERROR_CHARS);
     let text = match status {
@@ -220,8 +228,27 @@ fn explain(error: &genai::Error, key: Option<&Secret>) -> ProviderError {
         None => words,
     };
     ProviderError {
-        kind: kind_of(status, &text),
+        kind: kind_of(status, &hints),
         text,
+    }
+}
+
+/// The host and port of an address, without a name and password before them.
+fn host_of(url: &str) -> &str {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let host = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    host.rsplit_once('@').map_or(host, |(_, host)| host)
+}
+
+/// Why the connection failed, where that is what happened.
+fn broken_link(error: &genai::Error) -> Option<String> {
+    match error {
+        genai::Error::WebStream { error, .. } => Some(deepest(error.as_ref())),
+        genai::Error::WebModelCall {
+            webc_error: genai::webc::Error::Reqwest(error),
+            ..
+        } => Some(deepest(error)),
+        _ => None,
     }
 }
 
@@ -259,11 +286,6 @@ fn stream_words(error: &genai::Error) -> String {
         genai::Error::ChatResponse { body, .. } => {
             value_words(body).unwrap_or_else(|| body.to_string())
         }
-        genai::Error::WebStream { error, .. } => deepest(error.as_ref()),
-        genai::Error::WebModelCall {
-            webc_error: genai::webc::Error::Reqwest(error),
-            ..
-        } => deepest(error),
         genai::Error::StreamParse { .. } => "the answer is not what this kind of provider sends; \
              check models.providers.*.kind and baseUrl"
             .to_owned(),
@@ -287,8 +309,8 @@ fn without(text: &str, key: Option<&Secret>) -> String {
     }
 }
 
-fn kind_of(status: Option<u16>, text: &str) -> RunErrorKind {
-    let lower = text.to_lowercase();
+fn kind_of(status: Option<u16>, hints: &str) -> RunErrorKind {
+    let lower = hints.to_lowercase();
     if status == Some(429) {
         RunErrorKind::RateLimit
     } else if lower.contains("context length") || lower.contains("context_length") {
@@ -316,6 +338,20 @@ mod tests {
             (Ollama, "http://h:11434", "http://h:11434/"),
         ] {
             assert_eq!(base_url(kind, given), made);
+        }
+    }
+
+    #[test]
+    fn a_host_is_shown_without_name_and_password() {
+        for (url, host) in [
+            (
+                "https://me:secret@models.example:8443/v1/",
+                "models.example:8443",
+            ),
+            ("http://127.0.0.1:1/v1", "127.0.0.1:1"),
+            ("nonsense", "nonsense"),
+        ] {
+            assert_eq!(host_of(url), host);
         }
     }
 

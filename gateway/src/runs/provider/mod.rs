@@ -1,7 +1,11 @@
 //! Who answers: one trait, the built-in echo, and the model providers behind `genai`.
 
 mod echo;
+#[cfg(test)]
+mod fake;
 mod genai;
+#[cfg(test)]
+mod genai_tests;
 
 use async_trait::async_trait;
 use tokio::sync::mpsc;
