@@ -245,6 +245,53 @@ pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigEr
     })
 }
 
+/// What OpenClaw's config file says of its gateway.
+#[derive(Debug, Clone)]
+pub struct OpenClawFile {
+    /// `gateway.*`, as far as it is written out there.
+    pub gateway: GatewayConfig,
+    /// Keys that were set.
+    pub set: Vec<String>,
+    /// Keys that only OpenClaw itself can resolve.
+    pub warnings: Vec<Warning>,
+    /// Part of it is in another file, by `$include`.
+    pub has_include: bool,
+}
+
+/// Reads the text of an OpenClaw config file, wherever it came from.
+///
+/// # Errors
+/// When it is no JSON5 object.
+pub fn parse_openclaw(text: &str, path: &Path) -> Result<OpenClawFile, ConfigErrors> {
+    let tree = file::parse(text, path).map_err(|problem| ConfigErrors(vec![problem]))?;
+    let sections = [
+        Some(&tree),
+        tree.get("gateway"),
+        tree.pointer("/gateway/auth"),
+    ];
+    let has_include = sections
+        .into_iter()
+        .flatten()
+        .any(|section| section.get("$include").is_some());
+    let file = FileText {
+        path,
+        dialect: Dialect::OpenClaw,
+        text,
+    };
+    let folded = fold(&Environment::default(), Program::Client, &[], Some(file))?;
+    Ok(OpenClawFile {
+        gateway: folded.config.gateway,
+        set: folded
+            .values
+            .into_iter()
+            .filter(|shown| shown.source != Source::Default)
+            .map(|shown| shown.key)
+            .collect(),
+        warnings: folded.warnings,
+        has_include,
+    })
+}
+
 /// OpenClaw's file has a name of its own; every other file is ours.
 fn dialect_of(path: &Path) -> Dialect {
     match path.file_name() {

@@ -201,6 +201,12 @@ impl Paths {
         self.gateway_dir(gateway_id).join("drafts")
     }
 
+    /// The far end at which a gateway was last found behind an SSH login; the name is that of the login
+    /// alone. It lets an offline start open the right drafts.
+    pub fn last_far_end(&self, login_id: &str) -> PathBuf {
+        self.state.join("found").join(login_id)
+    }
+
     /// The app's log file.
     pub fn log_file(&self) -> PathBuf {
         self.state.join("logs/clawline.log")

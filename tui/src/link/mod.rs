@@ -1,0 +1,434 @@
+//! The link to a gateway: target → ssh_config → tunnel → discovery → client, put together once for the
+//! app and every subcommand.
+//!
+//! [`Link::open`] returns at once; everything that happens afterwards is one [`LinkView`].
+
+pub(crate) mod discovery;
+mod local;
+mod merge;
+mod request;
+mod ssh;
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::client::dial::{Credentials, Dialer};
+use clawline::client::tcp::TcpDialer;
+use clawline::client::tokens::TokenStore;
+use clawline::client::{Client, ClientOptions, ClientView};
+use clawline::config::paths::Paths;
+use clawline::gateway_id::GatewayId;
+use clawline::identity::{Identity, IdentityError};
+use clawline::layer::{Layer, LayerError, LayerRows, Retry};
+use clawline::owner_file;
+use clawline::protocol::Protocol;
+use clawline::protocol::hello::HelloOk;
+use clawline::secret::Secret;
+use clawline::tunnel::prompt::Prompter;
+use clawline::tunnel::spec::RemoteEnd;
+use clawline::tunnel::status::{TunnelStatus, TunnelView};
+use clawline::tunnel::{Memory, Tunnel, TunnelOptions};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+#[allow(unused_imports, reason = "the subcommands are next")]
+pub(crate) use request::{ConnectOptions, Connector, LinkRequest, UsageError};
+use request::{SshWay, Way};
+
+/// The state of a link, published by `watch`.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkView {
+    /// The target as messages name it.
+    pub target: String,
+    /// Where the whole way stands.
+    pub status: TunnelStatus,
+    /// All layers.
+    pub rows: LayerRows,
+    /// How port and token were found, and what of ssh_config is not applied.
+    pub notes: Vec<String>,
+    /// The last round trip to the gateway.
+    pub rtt: Option<Duration>,
+    /// Under this id the laptop keeps what belongs to the gateway. It may change once, when discovery
+    /// finds another far end than the last time.
+    pub gateway_id: GatewayId,
+    /// The gateway's greeting, while it is up.
+    pub hello: Option<Arc<HelloOk>>,
+    /// Rises with every greeting.
+    pub generation: u64,
+    /// The pairing request that waits for a person.
+    pub pairing_request: Option<String>,
+}
+
+impl LinkView {
+    /// The gateway's version, while it is up.
+    pub fn gateway_version(&self) -> Option<&str> {
+        self.hello
+            .as_ref()
+            .map(|hello| hello.server.version.as_str())
+    }
+
+    /// The protocol of this connection, while it is up.
+    pub fn protocol(&self) -> Option<Protocol> {
+        self.hello.as_ref().map(|hello| hello.protocol)
+    }
+
+    /// Why it is not up; `None` while it is, or while nothing went wrong yet.
+    pub fn trouble(&self) -> Option<&LayerError> {
+        match &self.status {
+            TunnelStatus::Waiting { why, .. }
+            | TunnelStatus::Attention { why }
+            | TunnelStatus::Failed { why } => Some(why),
+            TunnelStatus::Stopped
+            | TunnelStatus::Connecting { .. }
+            | TunnelStatus::Up { .. }
+            | TunnelStatus::Paused => None,
+        }
+    }
+}
+
+/// What the dialers find out for the view.
+pub(super) struct Shared {
+    paths: Paths,
+    device_id: String,
+    tokens: Arc<TokenStore>,
+    facts: watch::Sender<Facts>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Facts {
+    gateway_id: GatewayId,
+    notes: Vec<String>,
+}
+
+impl Shared {
+    /// Notes which gateway the next stream leads to; its device tokens are the ones that are shown.
+    fn found(&self, gateway_id: GatewayId, notes: Vec<String>) {
+        self.tokens.point_at(
+            self.paths.device_tokens(gateway_id.as_str()),
+            &self.device_id,
+        );
+        let facts = Facts { gateway_id, notes };
+        self.facts.send_if_modified(|now| {
+            let changed = *now != facts;
+            *now = facts;
+            changed
+        });
+    }
+
+    /// Keeps the far end for an offline start. Losing it costs nothing but that.
+    fn remember(&self, way: &SshWay, far_end: &RemoteEnd) {
+        if way.remote.is_some() {
+            return;
+        }
+        let path = self.paths.last_far_end(login_id(way).as_str());
+        let text = far_end.to_string();
+        if fs::read_to_string(&path).is_ok_and(|kept| kept == text) {
+            return;
+        }
+        if let Err(error) = owner_file::replace(&path, &Secret::new(text)) {
+            tracing::warn!(path = %path.display(), %error, "the gateway's port is not remembered");
+        }
+    }
+}
+
+/// The id of an SSH login, whatever gateway is behind it.
+fn login_id(way: &SshWay) -> GatewayId {
+    way.gateway_id(&RemoteEnd::Unix(String::new()))
+}
+
+/// A link. Dropping it ends the connection at once; [`Link::stop`] says goodbye.
+#[derive(Debug)]
+pub(crate) struct Link {
+    client: Client,
+    tunnel: Option<Tunnel>,
+    view: watch::Receiver<LinkView>,
+    _merging: AbortOnDropHandle<()>,
+}
+
+impl Link {
+    /// Starts to connect. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// When this laptop's device key can neither be read nor made.
+    pub fn open(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
+        Self::open_with(request, prompter, Memory::default())
+    }
+
+    /// As [`Link::open`], with answers that are shared with other tunnels of this process.
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub fn open_with(
+        request: LinkRequest,
+        prompter: Prompter,
+        memory: Memory,
+    ) -> Result<Self, IdentityError> {
+        let identity = Identity::load_or_create(&request.paths.device_key())?;
+        let gateway_id = first_gateway_id(&request);
+        let tokens = Arc::new(TokenStore::open(
+            request.paths.device_tokens(gateway_id.as_str()),
+            identity.device_id(),
+        ));
+        let shared = Arc::new(Shared {
+            paths: request.paths.clone(),
+            device_id: identity.device_id().to_owned(),
+            tokens: Arc::clone(&tokens),
+            facts: watch::Sender::new(Facts {
+                gateway_id,
+                notes: Vec::new(),
+            }),
+        });
+        let mut over_ssh = None;
+        let dialer: Arc<dyn Dialer> = match request.way {
+            Way::Direct(way) => Arc::new(TcpDialer::new(way.endpoint, way.credentials)),
+            Way::Local(way) => Arc::new(local::LocalDialer {
+                way,
+                shared: Arc::clone(&shared),
+            }),
+            Way::Ssh(way) => {
+                let options = TunnelOptions {
+                    memory,
+                    once: request.once,
+                    ..TunnelOptions::default()
+                };
+                let tunnel = Tunnel::start(way.spec.clone(), prompter, options);
+                let dialer = Arc::new(ssh::SshDialer::new(
+                    tunnel.clone(),
+                    *way,
+                    Arc::clone(&shared),
+                ));
+                over_ssh = Some((tunnel, Arc::clone(&dialer)));
+                dialer
+            }
+        };
+        let client = Client::start(dialer, ClientOptions::operator(Arc::new(identity), tokens));
+        let tunnel = over_ssh.as_ref().map(|(tunnel, _)| tunnel.clone());
+        let merger = Merger {
+            target: request.label,
+            notes: request.notes,
+            tunnel: tunnel.as_ref().map(Tunnel::view),
+            dialer: over_ssh.map(|(_, dialer)| dialer),
+            client_view: client.view(),
+            facts: shared.facts.subscribe(),
+            reconnect: client.clone(),
+        };
+        let (publish, view) = watch::channel(merger.merge());
+        Ok(Self {
+            client,
+            tunnel,
+            view,
+            _merging: AbortOnDropHandle::new(tokio::spawn(merger.run(publish, shared))),
+        })
+    }
+
+    /// The client; calls fail while the link is down.
+    pub fn client(&self) -> Client {
+        self.client.clone()
+    }
+
+    /// The tunnel, when the way leads over SSH.
+    pub fn tunnel(&self) -> Option<&Tunnel> {
+        self.tunnel.as_ref()
+    }
+
+    /// The published state; the receiver wakes on each change.
+    pub fn view(&self) -> watch::Receiver<LinkView> {
+        self.view.clone()
+    }
+
+    /// Tries now instead of later; an up link is left alone.
+    pub fn reconnect_now(&self) {
+        if let Some(tunnel) = &self.tunnel
+            && !tunnel.view().borrow().status.is_up()
+        {
+            tunnel.reconnect_now();
+        }
+        if !self.client.view().borrow().status.is_up() {
+            self.client.reconnect_now();
+        }
+    }
+
+    /// Somebody waits: finds out within seconds whether the link is alive.
+    pub fn probe_now(&self) {
+        self.client.probe_now();
+    }
+
+    /// Shows this token from now on, and tries now.
+    pub async fn give_token(&self, token: Secret) {
+        self.client.use_credentials(Credentials::token(token)).await;
+    }
+
+    /// Shows this password from now on, and tries now.
+    pub async fn give_password(&self, password: Secret) {
+        let credentials = Credentials {
+            token: None,
+            password: Some(password),
+        };
+        self.client.use_credentials(credentials).await;
+    }
+
+    /// Waits for the greeting; the first failure is the answer. While a question is open, or a sign-in
+    /// under way, there is no other limit than `deadline` for what comes after it.
+    ///
+    /// # Errors
+    /// The layer at which it stopped.
+    pub async fn first_answer(&self, deadline: Duration) -> Result<Arc<HelloOk>, LayerError> {
+        let mut view = self.view();
+        let limit = |view: &LinkView| match &view.status {
+            // These have deadlines of their own, and a person may be thinking.
+            TunnelStatus::Connecting { layer, .. } => {
+                *layer > Layer::SignIn || self.tunnel.is_none()
+            }
+            _ => true,
+        };
+        loop {
+            let now = view.borrow_and_update().clone();
+            match (&now.hello, now.trouble(), &now.status) {
+                (Some(hello), ..) => return Ok(Arc::clone(hello)),
+                (None, Some(why), _) => return Err(why.clone()),
+                (None, None, TunnelStatus::Stopped) => {
+                    return Err(
+                        LayerError::new(Layer::Hello, "the link was closed").retry(Retry::Never)
+                    );
+                }
+                (None, None, _) => {}
+            }
+            let changed = if limit(&now) {
+                tokio::time::timeout(deadline, view.changed()).await
+            } else {
+                Ok(view.changed().await)
+            };
+            match changed {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) => {
+                    return Err(LayerError::new(Layer::Hello, "the link was closed"));
+                }
+                Err(_) => {
+                    let layer = match now.status {
+                        TunnelStatus::Connecting { layer, .. } => layer,
+                        _ => Layer::Hello,
+                    };
+                    let what = format!("no answer within {} s", deadline.as_secs());
+                    return Err(LayerError::new(layer, what));
+                }
+            }
+        }
+    }
+
+    /// Says goodbye and ends it for good.
+    pub async fn stop(&self) {
+        self.client.stop().await;
+        if let Some(tunnel) = &self.tunnel {
+            tunnel.stop().await;
+        }
+    }
+}
+
+/// The id that is known before anything was asked of the network.
+fn first_gateway_id(request: &LinkRequest) -> GatewayId {
+    match &request.way {
+        Way::Direct(way) => GatewayId::direct(&way.endpoint.identity()),
+        Way::Local(way) => {
+            let found = local::find(way, &request.paths);
+            GatewayId::direct(&local::endpoint(&found).identity())
+        }
+        Way::Ssh(way) => {
+            let kept = || {
+                let path = request.paths.last_far_end(login_id(way).as_str());
+                let text = fs::read_to_string(path).ok()?;
+                clawline::tunnel::ends::parse_remote_end(text.trim()).ok()
+            };
+            let far_end = way
+                .remote
+                .clone()
+                .or_else(kept)
+                .unwrap_or_else(|| RemoteEnd::loopback(clawline::config::DEFAULT_PORT));
+            way.gateway_id(&far_end)
+        }
+    }
+}
+
+/// Folds what the parts publish into one view.
+struct Merger {
+    target: String,
+    notes: Vec<String>,
+    tunnel: Option<watch::Receiver<TunnelView>>,
+    dialer: Option<Arc<ssh::SshDialer>>,
+    client_view: watch::Receiver<ClientView>,
+    facts: watch::Receiver<Facts>,
+    /// Woken when the tunnel came back.
+    reconnect: Client,
+}
+
+impl Merger {
+    /// `shared` is held so that `facts` stays open as long as somebody reads it.
+    async fn run(mut self, publish: watch::Sender<LinkView>, _shared: Arc<Shared>) {
+        let mut tunnel_generation = 0;
+        loop {
+            self.act(&mut tunnel_generation);
+            publish.send_replace(self.merge());
+            let tunnel_changed = async {
+                match &mut self.tunnel {
+                    Some(tunnel) => tunnel.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let open = tokio::select! {
+                changed = tunnel_changed => changed.is_ok(),
+                changed = self.client_view.changed() => changed.is_ok(),
+                changed = self.facts.changed() => changed.is_ok(),
+            };
+            if !open {
+                publish.send_replace(self.merge());
+                return;
+            }
+        }
+    }
+
+    fn act(&mut self, tunnel_generation: &mut u64) {
+        let client_status = self.client_view.borrow().status.clone();
+        if let Some(dialer) = &self.dialer {
+            match &client_status {
+                TunnelStatus::Up { .. } => dialer.prove(true),
+                TunnelStatus::Waiting { why, .. }
+                | TunnelStatus::Attention { why }
+                | TunnelStatus::Failed { why }
+                    if matches!(why.layer, Layer::Port | Layer::Hello | Layer::Token) =>
+                {
+                    dialer.prove(false);
+                }
+                _ => {}
+            }
+        }
+        let Some(tunnel) = &self.tunnel else { return };
+        let (is_up, generation) = {
+            let view = tunnel.borrow();
+            (view.status.is_up(), view.generation)
+        };
+        if is_up && generation > *tunnel_generation {
+            *tunnel_generation = generation;
+            if matches!(client_status, TunnelStatus::Waiting { .. }) {
+                self.reconnect.reconnect_now();
+            }
+        }
+    }
+
+    fn merge(&self) -> LinkView {
+        let client = self.client_view.borrow().clone();
+        let tunnel = self.tunnel.as_ref().map(|tunnel| tunnel.borrow().clone());
+        let facts = self.facts.borrow().clone();
+        let is_up = tunnel.as_ref().is_none_or(|tunnel| tunnel.status.is_up());
+        LinkView {
+            target: self.target.clone(),
+            status: merge::status(tunnel.as_ref(), &client),
+            rows: merge::rows(tunnel.as_ref(), &client),
+            notes: self.notes.iter().chain(&facts.notes).cloned().collect(),
+            rtt: client.rtt.filter(|_| is_up),
+            gateway_id: facts.gateway_id,
+            hello: client.hello.filter(|_| is_up),
+            generation: client.generation,
+            pairing_request: client.pairing_request,
+        }
+    }
+}

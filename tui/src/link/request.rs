@@ -1,0 +1,646 @@
+//! From what was typed and configured to where the link leads: a target becomes one [`LinkRequest`].
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clawline::client::dial::Credentials;
+use clawline::client::tcp::Endpoint;
+use clawline::config::gateway::{Mode, Transport};
+use clawline::config::{Environment, GatewayKind, HostConfig, Loaded, Source, paths::Paths};
+use clawline::gateway_id::GatewayId;
+use clawline::layer::printable;
+use clawline::secret::Secret;
+use clawline::tunnel::ends::parse_remote_end;
+use clawline::tunnel::spec::{RemoteEnd, TunnelSpec};
+use clawline::tunnel::ssh_config::{self, ConfigFile, Flags, Resolved};
+use clawline::tunnel::target::{SshTarget, Target};
+
+/// The connection options of the command line.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct ConnectOptions {
+    /// `-p`, `-i`, `-J`, `-F`, `-o`, `--accept-new-host-key`.
+    pub ssh: Flags,
+    /// `--url`.
+    pub url: Option<String>,
+    /// `--token`.
+    pub token: Option<Secret>,
+    /// `--password`.
+    pub password: Option<Secret>,
+    /// `--tls-fingerprint`.
+    pub tls_fingerprint: Option<String>,
+    /// `--remote`.
+    pub remote: Option<String>,
+}
+
+impl ConnectOptions {
+    fn credentials(&self) -> Credentials {
+        Credentials {
+            token: self.token.clone(),
+            password: self.password.clone(),
+        }
+    }
+}
+
+/// The request cannot be carried out as it was typed or configured. Exit code 2.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct UsageError {
+    /// What is wrong.
+    pub what: String,
+    /// What to type instead; may be empty.
+    pub next: String,
+}
+
+impl UsageError {
+    /// With a next step.
+    pub fn new(what: impl Into<String>, next: impl Into<String>) -> Self {
+        Self {
+            what: what.into(),
+            next: next.into(),
+        }
+    }
+}
+
+/// Turns targets into requests; the app keeps one for its first-run screen.
+#[derive(Debug, Clone)]
+pub(crate) struct Connector {
+    pub env: Arc<Environment>,
+    pub loaded: Arc<Loaded>,
+    pub options: ConnectOptions,
+}
+
+/// Where a link leads, checked.
+#[derive(Debug, Clone)]
+pub(crate) struct LinkRequest {
+    /// The target as messages name it.
+    pub label: String,
+    /// The name a person gave it in the config, when it has one.
+    pub name: Option<String>,
+    /// The session that the config names for it.
+    pub session: Option<String>,
+    /// Local ends that the config names for it.
+    pub listen: Vec<String>,
+    /// What is worth saying before anything happens.
+    pub notes: Vec<String>,
+    pub(super) way: Way,
+    pub(super) paths: Paths,
+    /// Every failure is final: for commands that answer once and exit.
+    pub once: bool,
+}
+
+/// How the gateway is reached.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// This machine's own gateway.
+    Local(LocalWay),
+    /// A URL.
+    Direct(DirectWay),
+    /// Over SSH.
+    Ssh(Box<SshWay>),
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct LocalWay {
+    pub explicit: Credentials,
+    /// A port that flag or environment named.
+    pub port: Option<u16>,
+    /// The client's own config: what it says of this machine's gateway.
+    pub loaded: Arc<Loaded>,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct DirectWay {
+    pub endpoint: Endpoint,
+    pub credentials: Credentials,
+}
+
+#[derive(Debug, Clone)]
+pub(super) struct SshWay {
+    pub spec: TunnelSpec,
+    /// The far end when somebody said it.
+    pub remote: Option<RemoteEnd>,
+    /// Beats what is found.
+    pub explicit: Credentials,
+    /// Which gateway, where both are there.
+    pub wanted: Option<GatewayKind>,
+}
+
+impl SshWay {
+    /// The id of the gateway at a far end.
+    pub fn gateway_id(&self, far_end: &RemoteEnd) -> GatewayId {
+        let hop = self.spec.destination();
+        let (host, port, user) = hop.map_or(("", 0, ""), |hop| {
+            let host = hop.host_key_alias.as_deref().unwrap_or(&hop.host);
+            (host, hop.port, hop.user.as_str())
+        });
+        GatewayId::over_ssh(host, port, user, &far_end.to_string())
+    }
+}
+
+impl LinkRequest {
+    /// Whether it goes over SSH.
+    pub fn is_ssh(&self) -> bool {
+        matches!(self.way, Way::Ssh(_))
+    }
+
+    /// The SSH description, when it goes over SSH.
+    pub fn tunnel_spec(&self) -> Option<&TunnelSpec> {
+        match &self.way {
+            Way::Ssh(ssh) => Some(&ssh.spec),
+            Way::Local(_) | Way::Direct(_) => None,
+        }
+    }
+
+    /// Where the laptop's files are.
+    pub fn paths(&self) -> &Paths {
+        &self.paths
+    }
+}
+
+impl Connector {
+    /// The request for a target; `None` for the configured default.
+    ///
+    /// # Errors
+    /// When it cannot be carried out as typed or configured.
+    pub fn request(&self, target: Option<&str>) -> Result<LinkRequest, UsageError> {
+        match (target, &self.options.url) {
+            (Some(_), Some(_)) => Err(UsageError::new(
+                "--url and TARGET both say where the gateway is",
+                "leave one of them out",
+            )),
+            (None, Some(url)) => self.explicit_url(url),
+            (Some(target), None) => self.typed(target),
+            (None, None) => match self.configured()? {
+                Some(request) => Ok(request),
+                None => Err(UsageError::new(
+                    "no TARGET was given and none is configured",
+                    "clawline me@desktop, or name a host in clawline.json5",
+                )),
+            },
+        }
+    }
+
+    /// The request of the configured default: `gateway.remote`, the only entry of `hosts`, or a gateway
+    /// of this machine that is there. `None` when nothing is configured.
+    ///
+    /// # Errors
+    /// When what is configured cannot be carried out.
+    pub fn configured(&self) -> Result<Option<LinkRequest>, UsageError> {
+        let gateway = &self.loaded.config.gateway;
+        let remote = &gateway.remote;
+        let wants_remote = gateway.mode == Mode::Remote || !self.loaded.is_set("gateway.mode");
+        if wants_remote || matches!(self.url_source(), Source::Environment(_)) {
+            let direct = remote.transport == Some(Transport::Direct) || remote.ssh_target.is_none();
+            match (&remote.ssh_target, &remote.url) {
+                (_, Some(url)) if direct => return self.configured_url(url).map(Some),
+                (Some(target), _) => return self.configured_ssh(target).map(Some),
+                (None, _) if gateway.mode == Mode::Remote => {
+                    return Err(UsageError::new(
+                        "gateway.mode is \"remote\", but gateway.remote names no gateway",
+                        "set gateway.remote.url or gateway.remote.sshTarget",
+                    ));
+                }
+                (None, _) => {}
+            }
+        }
+        let mut hosts = self.loaded.config.hosts.iter();
+        match (hosts.next(), hosts.next()) {
+            (Some((name, host)), None) => self.host(name, host).map(Some),
+            (Some(_), Some(_)) => {
+                let names: Vec<&str> = self
+                    .loaded
+                    .config
+                    .hosts
+                    .keys()
+                    .map(String::as_str)
+                    .collect();
+                Err(UsageError::new(
+                    "several hosts are configured, and no TARGET says which",
+                    format!("name one of {}", names.join(", ")),
+                ))
+            }
+            (None, _) => Ok(self.has_local_gateway().then(|| self.local())),
+        }
+    }
+
+    /// The request for this machine's own gateway.
+    pub fn local(&self) -> LinkRequest {
+        let named = match self.loaded.source("gateway.port") {
+            Source::Flag(_) | Source::Environment(_) => Some(self.loaded.config.gateway.port),
+            Source::File(_) | Source::Default => None,
+        };
+        self.build(
+            "local",
+            Way::Local(LocalWay {
+                explicit: self.options.credentials(),
+                port: named,
+                loaded: Arc::clone(&self.loaded),
+            }),
+        )
+    }
+
+    fn has_local_gateway(&self) -> bool {
+        let paths = &self.loaded.paths;
+        paths.gateway_notice().exists() || paths.openclaw_config().exists()
+    }
+
+    fn typed(&self, text: &str) -> Result<LinkRequest, UsageError> {
+        if let Some(host) = self.loaded.config.hosts.get(text) {
+            return self.host(text, host);
+        }
+        match text.parse::<Target>() {
+            Err(error) => Err(UsageError::new(error.to_string(), error.next())),
+            Ok(Target::Local) => {
+                self.refuse_ssh_options("the target local")?;
+                Ok(self.local())
+            }
+            Ok(Target::Url(url)) => {
+                let is_configured = self.loaded.config.gateway.remote.url.as_deref() == Some(text);
+                if is_configured && self.options.credentials().is_empty() {
+                    return self.configured_url(text);
+                }
+                self.direct(url.as_str(), self.options.credentials())
+            }
+            Ok(Target::Ssh(target)) => self.ssh(text, None, &target, HostConfig::default()),
+        }
+    }
+
+    fn explicit_url(&self, url: &str) -> Result<LinkRequest, UsageError> {
+        let credentials = self.options.credentials();
+        if credentials.is_empty() {
+            return Err(UsageError::new(
+                "--url needs --token or --password; neither config nor environment is asked for them",
+                "to use what is configured, leave --url out",
+            ));
+        }
+        self.direct(url, credentials)
+    }
+
+    fn direct(&self, url: &str, credentials: Credentials) -> Result<LinkRequest, UsageError> {
+        self.refuse_ssh_options("a URL")?;
+        let pin = self.options.tls_fingerprint.as_deref();
+        let mut endpoint = Endpoint::parse(url, pin)
+            .map_err(|error| UsageError::new(error.to_string(), "ws://HOST:PORT or wss://HOST"))?;
+        if self.loaded.config.compat.insecure_ws {
+            endpoint = endpoint.allow_public_plain();
+        }
+        Ok(self.build(
+            &printable(url, 200),
+            Way::Direct(DirectWay {
+                endpoint,
+                credentials,
+            }),
+        ))
+    }
+
+    /// `gateway.remote.url`, with the credentials that belong to it.
+    fn configured_url(&self, url: &str) -> Result<LinkRequest, UsageError> {
+        let remote = &self.loaded.config.gateway.remote;
+        let mut with_pin = self.clone();
+        if with_pin.options.tls_fingerprint.is_none() && url.starts_with("wss:") {
+            with_pin.options.tls_fingerprint = remote.tls_fingerprint.clone();
+        }
+        // A URL of the environment goes with secrets of the environment only (PROTOCOL §9.4).
+        let belongs = |key: &str| match self.url_source() {
+            Source::Environment(_) => matches!(self.loaded.source(key), Source::Environment(_)),
+            Source::Flag(_) | Source::File(_) | Source::Default => true,
+        };
+        let explicit = self.options.credentials();
+        let credentials = if explicit.is_empty() {
+            Credentials {
+                token: remote
+                    .token
+                    .clone()
+                    .filter(|_| belongs("gateway.remote.token")),
+                password: remote
+                    .password
+                    .clone()
+                    .filter(|_| belongs("gateway.remote.password")),
+            }
+        } else {
+            explicit
+        };
+        with_pin.direct(url, credentials)
+    }
+
+    fn url_source(&self) -> &Source {
+        self.loaded.source("gateway.remote.url")
+    }
+
+    /// `gateway.remote.sshTarget`.
+    fn configured_ssh(&self, target: &str) -> Result<LinkRequest, UsageError> {
+        let remote = &self.loaded.config.gateway.remote;
+        let parsed: SshTarget =
+            target
+                .parse()
+                .map_err(|error: clawline::tunnel::target::TargetError| {
+                    UsageError::new(format!("gateway.remote.sshTarget: {error}"), error.next())
+                })?;
+        let host = HostConfig {
+            identity: remote.ssh_identity.clone().into_iter().collect(),
+            remote: remote.remote_port.map(|port| port.to_string()),
+            token: remote.token.clone(),
+            ..HostConfig::default()
+        };
+        self.ssh(target, None, &parsed, host)
+    }
+
+    /// An entry of `hosts`.
+    fn host(&self, name: &str, host: &HostConfig) -> Result<LinkRequest, UsageError> {
+        let text = host.ssh.as_deref().unwrap_or(name);
+        let target: SshTarget =
+            text.parse()
+                .map_err(|error: clawline::tunnel::target::TargetError| {
+                    UsageError::new(format!("hosts.{name}.ssh: {error}"), error.next())
+                })?;
+        self.ssh(text, Some(name), &target, host.clone())
+    }
+
+    fn ssh(
+        &self,
+        label: &str,
+        name: Option<&str>,
+        target: &SshTarget,
+        host: HostConfig,
+    ) -> Result<LinkRequest, UsageError> {
+        if self.options.tls_fingerprint.is_some() {
+            return Err(UsageError::new(
+                "--tls-fingerprint belongs to a wss:// URL; over SSH the host key is checked",
+                "",
+            ));
+        }
+        let resolved = self.resolve(target, &host)?;
+        let remote = match self.options.remote.as_ref().or(host.remote.as_ref()) {
+            None => None,
+            Some(text) => Some(
+                parse_remote_end(text)
+                    .map_err(|error| UsageError::new(format!("--remote: {error}"), error.next()))?,
+            ),
+        };
+        let mut explicit = self.options.credentials();
+        if explicit.is_empty() {
+            explicit.token = host.token;
+        }
+        let label = match name {
+            Some(name) if name != label => format!("{name} ({label})"),
+            _ => label.to_owned(),
+        };
+        let mut request = self.build(
+            &printable(&label, 200),
+            Way::Ssh(Box::new(SshWay {
+                spec: resolved.spec,
+                remote,
+                explicit,
+                wanted: host.gateway,
+            })),
+        );
+        request.name = name.map(str::to_owned);
+        request.session = host.session;
+        request.listen = host.listen;
+        request.notes = resolved.notices.iter().map(ToString::to_string).collect();
+        Ok(request)
+    }
+
+    /// ssh_config, flags and the host's own settings, folded.
+    ///
+    /// # Errors
+    /// With the file and line that cannot be followed.
+    pub fn resolve(&self, target: &SshTarget, host: &HostConfig) -> Result<Resolved, UsageError> {
+        let mut flags = self.options.ssh.clone();
+        let identities = host.identity.iter().map(|path| self.env.expand(path));
+        flags
+            .identities
+            .extend(identities.map(|path| path.to_string_lossy().into_owned()));
+        if flags.jump.is_none() && !host.jump.is_empty() {
+            flags.jump = Some(host.jump.join(","));
+        }
+        let tunnel = &self.loaded.config.tunnel;
+        let extra = [
+            ("ServerAliveInterval", tunnel.keepalive_seconds),
+            ("ServerAliveCountMax", tunnel.keepalive_max),
+        ];
+        for (key, value) in extra {
+            if let Some(value) = value {
+                flags.options.push(format!("{key}={value}"));
+            }
+        }
+        let env = ssh_config::Env::of_process().map_err(|error| usage(&error))?;
+        ssh_config::resolve(target, &flags, &env).map_err(|error| usage(&error))
+    }
+
+    /// The SSH target behind a typed one, for `explain`.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn ssh_target(&self, text: &str) -> Result<(SshTarget, HostConfig), UsageError> {
+        let (text, host) = match self.loaded.config.hosts.get(text) {
+            Some(host) => (host.ssh.as_deref().unwrap_or(text), host.clone()),
+            None => (text, HostConfig::default()),
+        };
+        match text.parse::<Target>() {
+            Ok(Target::Ssh(target)) => Ok((target, host)),
+            Ok(Target::Local | Target::Url(_)) => Err(UsageError::new(
+                format!("{} is not reached over SSH", printable(text, 120)),
+                "explain shows SSH settings; give it [USER@]HOST[:PORT]",
+            )),
+            Err(error) => Err(UsageError::new(error.to_string(), error.next())),
+        }
+    }
+
+    fn refuse_ssh_options(&self, what: &str) -> Result<(), UsageError> {
+        let ssh = &self.options.ssh;
+        let typed = [
+            (ssh.port.is_some(), "-p"),
+            (!ssh.identities.is_empty(), "-i"),
+            (ssh.jump.is_some(), "-J"),
+            (!ssh.options.is_empty(), "-o"),
+            (ssh.config != ConfigFile::Standard, "-F"),
+            (self.options.remote.is_some(), "--remote"),
+        ];
+        match typed.into_iter().find(|(typed, _)| *typed) {
+            None => Ok(()),
+            Some((_, option)) => Err(UsageError::new(
+                format!("{option} is for connections over SSH, and {what} is reached directly"),
+                format!("leave {option} out, or write [USER@]HOST"),
+            )),
+        }
+    }
+
+    fn build(&self, label: &str, way: Way) -> LinkRequest {
+        LinkRequest {
+            label: label.to_owned(),
+            name: None,
+            session: None,
+            listen: Vec::new(),
+            notes: Vec::new(),
+            way,
+            paths: self.loaded.paths.clone(),
+            once: false,
+        }
+    }
+}
+
+fn usage(error: &ssh_config::SshConfigError) -> UsageError {
+    UsageError::new(error.to_string(), error.next())
+}
+
+/// The directory of the app's drafts and outbox for a gateway, as the app asks for it.
+pub(crate) fn gateway_dir(paths: &Paths, id: &GatewayId) -> PathBuf {
+    paths.gateway_dir(id.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use clawline::config::{LoadRequest, Program, load};
+
+    use super::*;
+
+    fn connector(config: &str, env: &[(&str, &str)], options: ConnectOptions) -> Connector {
+        let home = tempfile::tempdir().unwrap();
+        let dir = home.path().join(".config/clawline");
+        std::fs::create_dir_all(&dir).unwrap();
+        std::fs::write(dir.join("clawline.json5"), config).unwrap();
+        let mut environment = Environment::below(home.path());
+        for (name, value) in env {
+            environment = environment.with(name, value);
+        }
+        let request = LoadRequest {
+            program: Program::Client,
+            file: None,
+            profile: None,
+            flags: Vec::new(),
+        };
+        let loaded = load(&environment, &request).unwrap();
+        Connector {
+            env: Arc::new(environment),
+            loaded: Arc::new(loaded),
+            options,
+        }
+    }
+
+    fn plain(config: &str) -> Connector {
+        connector(config, &[], ConnectOptions::default())
+    }
+
+    fn with_token(token: &str) -> ConnectOptions {
+        ConnectOptions {
+            token: Some(Secret::new(token)),
+            ..ConnectOptions::default()
+        }
+    }
+
+    fn shown(request: &LinkRequest) -> Option<String> {
+        let credentials = match &request.way {
+            Way::Local(way) => &way.explicit,
+            Way::Direct(way) => &way.credentials,
+            Way::Ssh(way) => &way.explicit,
+        };
+        credentials
+            .token
+            .as_ref()
+            .map(|token| token.expose().to_owned())
+    }
+
+    #[test]
+    fn a_url_option_uses_neither_config_nor_environment_secrets() {
+        let config = "{gateway: {remote: {url: 'ws://127.0.0.1:1', token: 'configured'}}}";
+        let env = [("CLAWLINE_GATEWAY_TOKEN", "environment")];
+        let url = Some("ws://127.0.0.1:2".to_owned());
+        let bare = connector(
+            config,
+            &env,
+            ConnectOptions {
+                url: url.clone(),
+                ..ConnectOptions::default()
+            },
+        );
+        let error = bare.request(None).unwrap_err();
+        assert!(error.what.contains("--url needs --token"), "{error}");
+        let mut given = bare.clone();
+        given.options = ConnectOptions {
+            url,
+            ..with_token("typed")
+        };
+        assert_eq!(
+            shown(&given.request(None).unwrap()).as_deref(),
+            Some("typed")
+        );
+        assert!(given.request(Some("desktop")).is_err());
+    }
+
+    #[test]
+    fn a_typed_target_never_gets_the_token_of_another_gateway() {
+        let config = "{gateway: {remote: {url: 'ws://127.0.0.1:1', token: 'configured'}}}";
+        let connector = plain(config);
+        let other = connector.request(Some("ws://127.0.0.1:2")).unwrap();
+        assert_eq!(shown(&other), None);
+        let same = connector.request(Some("ws://127.0.0.1:1")).unwrap();
+        assert_eq!(shown(&same).as_deref(), Some("configured"));
+        let default = connector.request(None).unwrap();
+        assert_eq!(shown(&default).as_deref(), Some("configured"));
+    }
+
+    #[test]
+    fn a_url_of_the_environment_goes_with_secrets_of_the_environment() {
+        let config = "{gateway: {remote: {token: 'configured'}}}";
+        let url = ("OPENCLAW_GATEWAY_URL", "ws://127.0.0.1:9");
+        let bare = connector(config, &[url], ConnectOptions::default());
+        assert_eq!(shown(&bare.request(None).unwrap()), None);
+        let token = ("OPENCLAW_GATEWAY_TOKEN", "env");
+        let both = connector(config, &[url, token], ConnectOptions::default());
+        assert_eq!(shown(&both.request(None).unwrap()).as_deref(), Some("env"));
+    }
+
+    #[test]
+    fn the_default_is_what_is_configured_or_a_refusal_that_says_what_to_type() {
+        assert!(plain("{}").configured().unwrap().is_none());
+        let error = plain("{}").request(None).unwrap_err();
+        assert!(error.next.contains("clawline me@desktop"), "{error:?}");
+        let two = plain("{hosts: {home: {}, work: {}}}")
+            .request(None)
+            .unwrap_err();
+        assert!(two.next.contains("home, work"), "{two:?}");
+        let none = plain("{gateway: {mode: 'remote'}}")
+            .request(None)
+            .unwrap_err();
+        assert!(none.what.contains("names no gateway"), "{none:?}");
+    }
+
+    #[test]
+    fn a_host_entry_brings_its_ssh_settings_and_its_token() {
+        let config = "{hosts: {home: {ssh: 'me@desktop:2222', token: 't', remote: '127.0.0.1:5', session: 'work'}}}";
+        let no_files = |options: ConnectOptions| {
+            let mut connector = connector(config, &[], options);
+            connector.options.ssh.config = ConfigFile::None;
+            connector
+        };
+        let request = no_files(ConnectOptions::default()).request(None).unwrap();
+        let Way::Ssh(way) = &request.way else {
+            panic!("ssh")
+        };
+        let hop = way.spec.destination().unwrap();
+        assert_eq!(
+            (hop.host.as_str(), hop.port, hop.user.as_str()),
+            ("desktop", 2222, "me")
+        );
+        assert_eq!(way.remote, Some(RemoteEnd::loopback(5)));
+        assert_eq!(shown(&request).as_deref(), Some("t"));
+        assert_eq!(request.label, "home (me@desktop:2222)");
+        assert_eq!(request.session.as_deref(), Some("work"));
+        let typed = no_files(with_token("typed")).request(Some("home")).unwrap();
+        assert_eq!(shown(&typed).as_deref(), Some("typed"));
+    }
+
+    #[test]
+    fn ssh_options_for_a_direct_connection_are_refused() {
+        let mut connector = plain("{}");
+        connector.options.ssh.port = Some(22);
+        for target in ["local", "ws://127.0.0.1:1"] {
+            let error = connector.request(Some(target)).unwrap_err();
+            assert!(
+                error.what.starts_with("-p is for connections over SSH"),
+                "{error}"
+            );
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! The way over SSH: waits for the tunnel, finds the gateway on the far side, opens one channel.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use clawline::client::dial::{Credentials, Dialed, Dialer, Dialing};
+use clawline::layer::{Layer, LayerError, Retry, printable};
+use clawline::tunnel::Tunnel;
+use clawline::tunnel::spec::RemoteEnd;
+
+use super::Shared;
+use super::discovery::{self, Found};
+use super::request::SshWay;
+
+/// How long the far side may take to say where its gateway is.
+const DISCOVERY_DEADLINE: Duration = Duration::from_secs(3);
+/// How much it may say.
+const DISCOVERY_BYTES: usize = 256 * 1024;
+
+/// Dials through a tunnel. It waits without a deadline for the tunnel to be up: until then the tunnel's
+/// own status says how things stand.
+pub(super) struct SshDialer {
+    tunnel: Tunnel,
+    way: SshWay,
+    shared: Arc<Shared>,
+    /// What was found, kept while it proves good.
+    kept: Mutex<Option<Found>>,
+    /// The gateway greeted us with what was found.
+    proved: AtomicBool,
+}
+
+impl SshDialer {
+    pub fn new(tunnel: Tunnel, way: SshWay, shared: Arc<Shared>) -> Self {
+        Self {
+            tunnel,
+            way,
+            shared,
+            kept: Mutex::default(),
+            proved: AtomicBool::new(false),
+        }
+    }
+
+    /// Says whether what was found is good: another look is taken before the next try when it is not.
+    pub fn prove(&self, good: bool) {
+        self.proved.store(good, Ordering::Relaxed);
+    }
+
+    async fn open(&self) -> Result<Dialed, LayerError> {
+        let mut view = self.tunnel.view();
+        if view.wait_for(|view| view.status.is_up()).await.is_err() {
+            return Err(LayerError::new(Layer::Ssh, "the tunnel was stopped").retry(Retry::Never));
+        }
+        let found = self.find().await?;
+        let far_end = match &self.way.remote {
+            Some(remote) => remote.clone(),
+            None => RemoteEnd::loopback(found.port),
+        };
+        let credentials = self.credentials(&found, &far_end);
+        let mut notes = found.notes.clone();
+        if found.tls {
+            notes.push(
+                "the gateway there speaks TLS, which this release does not do over SSH".into(),
+            );
+        }
+        self.shared.found(self.way.gateway_id(&far_end), notes);
+        let started = Instant::now();
+        let stream = self.tunnel.open(&far_end).await?;
+        let host = match &far_end {
+            RemoteEnd::Tcp { .. } => far_end.to_string(),
+            RemoteEnd::Unix(_) => "localhost".to_owned(),
+        };
+        self.shared.remember(&self.way, &far_end);
+        Ok(Dialed {
+            stream: Box::new(stream),
+            host,
+            credentials,
+            layers: vec![(
+                Layer::Port,
+                started.elapsed(),
+                format!("{far_end} over one channel, no local port"),
+            )],
+        })
+    }
+
+    /// What may be shown: what somebody said, else what was found for exactly this far end.
+    fn credentials(&self, found: &Found, far_end: &RemoteEnd) -> Credentials {
+        if !self.way.explicit.is_empty() {
+            return self.way.explicit.clone();
+        }
+        let is_this_one = match far_end {
+            RemoteEnd::Tcp { host, port } => {
+                matches!(host.as_str(), "127.0.0.1" | "::1" | "localhost") && *port == found.port
+            }
+            RemoteEnd::Unix(_) => false,
+        };
+        if is_this_one {
+            found.credentials.clone()
+        } else {
+            Credentials::default()
+        }
+    }
+
+    async fn find(&self) -> Result<Found, LayerError> {
+        if self.way.remote.is_some() && !self.way.explicit.is_empty() {
+            return Ok(Found {
+                notes: Vec::new(),
+                ..Found::nothing("")
+            });
+        }
+        let kept = self.kept().clone();
+        if let Some(found) = kept.filter(|_| self.proved.load(Ordering::Relaxed)) {
+            return Ok(found);
+        }
+        let place = format!(" on {}", self.host());
+        let ran = self
+            .tunnel
+            .exec(discovery::COMMAND, DISCOVERY_BYTES, DISCOVERY_DEADLINE)
+            .await;
+        let found = match ran {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                match discovery::split(&text) {
+                    Some(parts) => discovery::choose(&parts, self.way.wanted, &place),
+                    None => Found::nothing(format!(
+                        "the gateway's config could not be looked up{place}: its shell did not run our \
+                         commands; trying port {}",
+                        clawline::config::DEFAULT_PORT
+                    )),
+                }
+            }
+            Err(error) if self.tunnel.view().borrow().status.is_up() => Found::nothing(format!(
+                "the gateway's config could not be looked up{place}: {}; trying port {}",
+                error.what,
+                clawline::config::DEFAULT_PORT
+            )),
+            Err(error) => return Err(error),
+        };
+        *self.kept() = Some(found.clone());
+        Ok(found)
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Found>> {
+        self.kept.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn host(&self) -> String {
+        let hop = self.way.spec.destination();
+        printable(hop.map_or("the far side", |hop| &hop.alias), 120)
+    }
+}
+
+impl Dialer for SshDialer {
+    fn dial(&self) -> Dialing<'_> {
+        Box::pin(self.open())
+    }
+}
