@@ -59,7 +59,11 @@ impl Handler for Session {
         let known = self.shared.options.password.as_ref();
         Ok(match known {
             Some(known) if known.matches(password) => Auth::Accept,
-            _ => Auth::reject(),
+            // russh takes a refused method off the list; sshd lets a person try again.
+            _ => Auth::Reject {
+                proceed_with_methods: Some([MethodKind::Password].as_slice().into()),
+                partial_success: false,
+            },
         })
     }
 

@@ -173,7 +173,7 @@ impl SignIn<'_> {
     fn lost(&self) -> LayerError {
         let server = &self.hop.alias;
         match self.diagnostics.parting() {
-            Some(words) if words.contains("Too many authentication failures") => self
+            Some(words) if words.contains("Too many authentication") => self
                 .error(format!(
                     "{server} ended the sign-in after too many tries{}",
                     self.what_was_tried()

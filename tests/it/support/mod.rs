@@ -1,5 +1,7 @@
 //! What tests share: an SSH server of their own, temporary homes, and waiting with a deadline.
 
+pub mod agent;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;

@@ -2,3 +2,5 @@
 
 mod connect;
 mod forward;
+mod half_open;
+mod sign_in;
