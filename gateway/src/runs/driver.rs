@@ -109,7 +109,7 @@ async fn stream(
     emit(inner, &run, 1, started);
 
     let mut deadlines = inner.deadlines;
-    if let Some(timeout) = run.options.timeout {
+    if let Some(timeout) = run.options.timeout.filter(|timeout| !timeout.is_zero()) {
         deadlines.whole = timeout;
     }
     let mut machine = Machine::new(Instant::now(), deadlines);

@@ -128,7 +128,7 @@ pub struct RunOptions {
     /// `off`, `minimal`, `low`, `medium`, `high`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub thinking: Option<String>,
-    /// The whole run ends after this time.
+    /// The whole run ends after this time; zero means no other limit than the usual one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Duration>,
     /// Put before the agent's own system prompt.

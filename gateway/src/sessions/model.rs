@@ -295,7 +295,8 @@ pub struct History {
     pub total: u64,
     /// More messages lie beyond this page, in the direction that was read.
     pub has_more: bool,
-    /// What to give to [`super::Sessions::history_since`] later; absent without a session.
+    /// What to give to [`super::Sessions::history_since`] later; absent without a session, and on
+    /// pages that do not reach the newest message ([`Span::Before`], [`Span::Skip`]).
     pub delta_cursor: Option<String>,
 }
 

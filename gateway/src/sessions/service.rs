@@ -185,21 +185,22 @@ impl Sessions {
         // Only what was read is behind the cursor: a message that came in between the two reads is
         // on the page or after the cursor, never lost.
         let last_seq = match (span, messages.last()) {
-            (Span::Last | Span::Skip(0) | Span::After(_), Some(last)) => last.seq,
-            (Span::After(seq), None) => seq.min(session.message_count),
-            _ => session.message_count,
+            (Span::Last | Span::Skip(0) | Span::After(_), Some(last)) => Some(last.seq),
+            (Span::Last | Span::Skip(0), None) => Some(0),
+            (Span::After(seq), None) => Some(seq.clamp(0, session.message_count)),
+            (Span::Before(_) | Span::Skip(_), _) => None,
         };
-        let cursor = DeltaCursor {
+        let cursor = last_seq.map(|last_seq| DeltaCursor {
             session_id: session.session_id.clone(),
             last_seq,
-        };
+        });
         Ok(History {
             key: key.clone(),
             total: u64::try_from(session.message_count).unwrap_or(0),
             session: Some(session),
             messages,
             has_more,
-            delta_cursor: Some(cursor.to_string()),
+            delta_cursor: cursor.map(|cursor| cursor.to_string()),
         })
     }
 

@@ -93,7 +93,7 @@ impl Db {
             }
             // A failed flush is never tried again: the kernel may have dropped the pages.
             Trouble::Disk => {
-                let detail = inner.to_string();
+                let detail = words(&inner);
                 self.turn_read_only_for_good(format!(
                     "the disk failed a write ({detail}); restart after it is repaired"
                 ));
@@ -225,6 +225,17 @@ impl Trouble {
             11 | 26 => Self::Damaged,
             _ => Self::Other,
         }
+    }
+}
+
+/// The engine's own words and its code.
+fn words(error: &sqlx::Error) -> String {
+    match error {
+        sqlx::Error::Database(error) => match error.code() {
+            Some(code) => format!("{}, code {code}", error.message()),
+            None => error.message().to_owned(),
+        },
+        other => other.to_string(),
     }
 }
 

@@ -12,7 +12,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row, SqlSafeStr, SqliteConnection, SqlitePool};
 use tokio::sync::watch;
 
-use super::{Db, StoreError, StoreHealth, Trouble, files};
+use super::{Db, StoreError, StoreHealth, Trouble, files, words};
 
 /// How long one writer waits for another process, such as a backup.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -92,7 +92,7 @@ impl Db {
             Ok(verdict) => self
                 .turn_read_only_for_good(format!("{} is damaged: {verdict}", self.path.display())),
             Err(error) => {
-                let detail = error.to_string();
+                let detail = words(&error);
                 let _ = self.noted(error.into());
                 self.turn_read_only_for_good(format!(
                     "{} cannot be checked: {detail}",
@@ -193,7 +193,7 @@ async fn set_meta<'c>(
 
 fn open_error(path: &Path, error: sqlx::Error) -> StoreError {
     let path = path.to_owned();
-    let detail = error.to_string();
+    let detail = words(&error);
     match Trouble::of(&error) {
         Trouble::Damaged => StoreError::Corrupt { path, detail },
         _ => StoreError::Open { path, detail },

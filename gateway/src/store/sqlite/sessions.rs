@@ -377,23 +377,7 @@ async fn list(readers: &sqlx::SqlitePool, query: &ListQuery) -> Result<SessionPa
         0 => DEFAULT_LIST_LIMIT,
         limit => limit.min(MAX_LIST_LIMIT),
     };
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!(
-        "SELECT ",
-        session_columns!(),
-        " FROM sessions WHERE TRUE"
-    ));
-    filter(&mut sql, query);
-    if let Some(ListCursor { updated_at, key }) = &query.after {
-        sql.push(" AND (updated_at, key) < (")
-            .push_bind(*updated_at)
-            .push(", ")
-            .push_bind(key.as_str())
-            .push(")");
-    }
-    sql.push(" ORDER BY updated_at DESC, key DESC LIMIT ")
-        .push_bind(to_i64(limit + 1))
-        .push(" OFFSET ")
-        .push_bind(to_i64(query.offset));
+    let mut sql = page(query, limit + 1);
     let rows = sql.build().fetch_all(readers).await?;
     let has_more = rows.len() > limit;
     let sessions = rows
@@ -412,6 +396,27 @@ async fn list(readers: &sqlx::SqlitePool, query: &ListQuery) -> Result<SessionPa
         total,
         has_more,
     })
+}
+
+fn page(query: &ListQuery, limit: usize) -> QueryBuilder<Sqlite> {
+    let mut sql = QueryBuilder::<Sqlite>::new(concat!(
+        "SELECT ",
+        session_columns!(),
+        " FROM sessions WHERE TRUE"
+    ));
+    filter(&mut sql, query);
+    if let Some(ListCursor { updated_at, key }) = &query.after {
+        sql.push(" AND (updated_at, key) < (")
+            .push_bind(*updated_at)
+            .push(", ")
+            .push_bind(key.as_str())
+            .push(")");
+    }
+    sql.push(" ORDER BY updated_at DESC, key DESC LIMIT ")
+        .push_bind(to_i64(limit))
+        .push(" OFFSET ")
+        .push_bind(to_i64(query.offset));
+    sql
 }
 
 /// The conditions that choose rows, in the order of the indexes.
@@ -553,4 +558,60 @@ fn first_chars(text: &str, max_chars: usize) -> String {
 
 fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::{AssertSqlSafe, Row};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn every_page_of_sessions_comes_from_an_index_without_sorting() {
+        let home = tempfile::tempdir().unwrap();
+        let (db, _) = Db::open(&home.path().join("gateway.db")).await.unwrap();
+        let after = Some(ListCursor {
+            updated_at: 1,
+            key: "agent:main:x".to_owned(),
+        });
+        for archived in [Archived::No, Archived::Only, Archived::All] {
+            for agent_id in [None, Some("main".to_owned())] {
+                for after in [None, after.clone()] {
+                    let query = ListQuery {
+                        archived,
+                        agent_id: agent_id.clone(),
+                        after,
+                        ..Default::default()
+                    };
+                    let sql = format!("EXPLAIN QUERY PLAN {}", page(&query, 10).into_string());
+                    let plan = sqlx::query(AssertSqlSafe(sql))
+                        .fetch_all(&db.readers)
+                        .await
+                        .unwrap();
+                    let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
+                    let plan = plan.join("; ");
+                    assert!(
+                        plan.contains("USING INDEX sessions_by_"),
+                        "{query:?}: {plan}"
+                    );
+                    assert!(
+                        !plan.contains("TEMP B-TREE")
+                            || (archived, agent_id.is_some()) == (Archived::All, true),
+                        "{query:?}: {plan}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_search_takes_its_own_signs_literally() {
+        assert_eq!(like("100%_A\\"), "%100\\%\\_a\\\\%");
+    }
+
+    #[test]
+    fn a_beginning_is_one_line_and_cut_between_characters() {
+        assert_eq!(first_chars(" a\n b\t", 10), "a b");
+        assert_eq!(first_chars("ääää", 3), "äää…");
+    }
 }
