@@ -5,7 +5,7 @@ use std::io::{self, Read};
 use std::path::Path;
 
 /// The empty file that people name to switch a file off.
-const NULL_DEVICE: &str = "/dev/null";
+pub(crate) const NULL_DEVICE: &str = "/dev/null";
 
 /// Reads a regular file of at most `max_bytes`, and what the system knows of it. A pipe, a terminal
 /// or another device is an error: it could block for ever, or never end.
