@@ -28,4 +28,6 @@ pub use provider::{Echo, ModelEvent, ModelMessage, ModelRequest, Provider, Provi
 pub use service::{KEY_LIFETIME, RunError, Runs};
 
 #[cfg(test)]
+mod kill_tests;
+#[cfg(test)]
 mod tests;
