@@ -12,6 +12,7 @@ mod models;
 mod provider;
 mod queue;
 mod service;
+mod upkeep;
 
 pub use config::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
@@ -25,7 +26,8 @@ pub use models::{
     AgentInfo, ConfigProblem, ECHO_MODEL, ECHO_PROVIDER, ModelInfo, Models, UnknownModel,
 };
 pub use provider::{Echo, ModelEvent, ModelMessage, ModelRequest, Provider, ProviderError};
-pub use service::{KEY_LIFETIME, RunError, Runs};
+pub use service::{RunError, Runs};
+pub use upkeep::KEY_LIFETIME;
 
 #[cfg(test)]
 mod kill_tests;

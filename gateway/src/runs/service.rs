@@ -10,24 +10,19 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
 use super::driver::{self, plain_ending};
-use super::machine::{Deadlines, Ending};
+use super::machine::Deadlines;
 use super::model::{
     Accepted, ActiveRun, Run, RunId, RunKind, RunOutcome, RunState, Submit, SubmitStatus,
 };
 use super::models::Models;
 use super::queue::{Limits, Queue};
+use super::upkeep;
 use crate::events::{DomainEvent, EventSink};
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
 use crate::store::{
     Accept, AcceptOutcome, AcceptedRun, RunStore, SessionStore, Store, StoreError, now_ms,
 };
 
-/// How long the same key is answered from the stored run.
-pub const KEY_LIFETIME: Duration = Duration::from_secs(7 * 24 * 3600);
-/// How often old keys are looked for.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
-/// Old keys that are forgotten in one transaction.
-const SWEEP_BATCH: usize = 500;
 /// How long an abort waits for the aborted run to be committed.
 const ABORT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long stopping waits, after the grace time, for runs to be committed as interrupted.
@@ -132,8 +127,8 @@ impl Runs {
             _owner: Arc::new(inner.shutdown.clone().drop_guard()),
             inner,
         };
-        runs.recover().await?;
-        runs.inner.tasks.spawn(sweep(runs.inner.clone()));
+        upkeep::recover(&runs.inner).await?;
+        runs.inner.tasks.spawn(upkeep::sweep(runs.inner.clone()));
         Ok(runs)
     }
 
@@ -246,29 +241,6 @@ impl Runs {
         {
             tracing::warn!("some runs did not stop in time; they are marked at the next start");
         }
-    }
-
-    async fn recover(&self) -> Result<()> {
-        let inner = &self.inner;
-        for run in inner.store.unfinished().await? {
-            if run.state == RunState::Given {
-                let ending = Ending {
-                    text: run.text.clone(),
-                    error: None,
-                    ..plain_ending(0, RunState::Interrupted, "interrupted")
-                };
-                tracing::info!(run = %run.run_id, "marked interrupted");
-                inner
-                    .store
-                    .finish(driver::run_end(&run, &ending, now_ms()))
-                    .await?;
-            } else {
-                tracing::info!(run = %run.run_id, "accepted before the stop; it runs now");
-                inner.enqueue(&run);
-            }
-        }
-        Inner::pump(inner);
-        Ok(())
     }
 }
 
@@ -392,7 +364,7 @@ impl Inner {
         aborted
     }
 
-    fn enqueue(&self, run: &Run) {
+    pub(super) fn enqueue(&self, run: &Run) {
         let mut state = self.state();
         let active = Active {
             abort: CancellationToken::new(),
@@ -406,7 +378,7 @@ impl Inner {
     }
 
     /// Starts whatever may start now.
-    fn pump(this: &Arc<Self>) {
+    pub(super) fn pump(this: &Arc<Self>) {
         loop {
             let (run_id, key, abort) = {
                 let mut state = this.state();
@@ -489,21 +461,4 @@ fn body_hash(kind: RunKind, params_canonical_json: &str) -> [u8; 32] {
     hash.update([0]);
     hash.update(params_canonical_json);
     hash.finalize().into()
-}
-
-/// Forgets keys that are too old, now and every hour.
-async fn sweep(inner: Arc<Inner>) {
-    let lifetime = i64::try_from(KEY_LIFETIME.as_millis()).unwrap_or(i64::MAX);
-    let mut every = tokio::time::interval(SWEEP_EVERY);
-    loop {
-        tokio::select! {
-            () = inner.shutdown.cancelled() => return,
-            _ = every.tick() => {}
-        }
-        while let Ok(gone) = inner.store.expire(now_ms() - lifetime, SWEEP_BATCH).await {
-            if gone < SWEEP_BATCH as u64 || inner.shutdown.is_cancelled() {
-                break;
-            }
-        }
-    }
 }

@@ -3,6 +3,7 @@
 mod devices;
 mod files;
 mod open;
+mod pages;
 mod pairing;
 mod rows;
 mod runs;

@@ -1,13 +1,13 @@
 //! Sessions and transcripts in SQL.
 
 use async_trait::async_trait;
-use sqlx::{QueryBuilder, Row, Sqlite, SqliteConnection};
+use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, message_columns, session_columns};
-use super::{Db, StoreError};
+use super::{Db, StoreError, pages};
 use crate::sessions::{
-    AgentId, Archived, DEFAULT_LIST_LIMIT, Deleted, ListCursor, ListQuery, MAX_LIST_LIMIT, Message,
-    NewMessage, Role, Session, SessionKey, SessionPage, SessionPatch, Settings, Span, text_of,
+    AgentId, Deleted, ListQuery, Message, NewMessage, Role, Session, SessionKey, SessionPage,
+    SessionPatch, Settings, Span, text_of,
 };
 use crate::store::SessionStore;
 
@@ -67,7 +67,7 @@ impl SessionStore for Db {
     }
 
     async fn list(&self, query: &ListQuery) -> Result<SessionPage> {
-        self.seen(list(&self.readers, query).await)
+        self.seen(pages::list(&self.readers, query).await)
     }
 
     async fn count(&self, agent: Option<&AgentId>) -> Result<u64> {
@@ -116,7 +116,7 @@ impl SessionStore for Db {
         span: Span,
         limit: usize,
     ) -> Result<(Vec<Message>, bool)> {
-        self.seen(messages(&self.readers, session_id, span, limit).await)
+        self.seen(pages::messages(&self.readers, session_id, span, limit).await)
     }
 }
 
@@ -372,179 +372,6 @@ async fn delete(
     })
 }
 
-async fn list(readers: &sqlx::SqlitePool, query: &ListQuery) -> Result<SessionPage> {
-    let limit = match query.limit {
-        0 => DEFAULT_LIST_LIMIT,
-        limit => limit.min(MAX_LIST_LIMIT),
-    };
-    let mut sql = page(query, limit + 1);
-    let rows = sql.build().fetch_all(readers).await?;
-    let has_more = rows.len() > limit;
-    let sessions = rows
-        .iter()
-        .take(limit)
-        .map(rows::session)
-        .collect::<Result<Vec<_>>>()?;
-    let total = total(readers, query).await?;
-    Ok(SessionPage {
-        next_offset: has_more.then_some(query.offset + limit),
-        next: sessions.last().filter(|_| has_more).map(|last| ListCursor {
-            updated_at: last.updated_at,
-            key: last.key.to_string(),
-        }),
-        sessions,
-        total,
-        has_more,
-    })
-}
-
-fn page(query: &ListQuery, limit: usize) -> QueryBuilder<Sqlite> {
-    let mut sql = QueryBuilder::<Sqlite>::new(concat!(
-        "SELECT ",
-        session_columns!(),
-        " FROM sessions WHERE TRUE"
-    ));
-    filter(&mut sql, query);
-    if let Some(ListCursor { updated_at, key }) = &query.after {
-        sql.push(" AND (updated_at, key) < (")
-            .push_bind(*updated_at)
-            .push(", ")
-            .push_bind(key.as_str())
-            .push(")");
-    }
-    sql.push(" ORDER BY updated_at DESC, key DESC LIMIT ")
-        .push_bind(to_i64(limit))
-        .push(" OFFSET ")
-        .push_bind(to_i64(query.offset));
-    sql
-}
-
-/// The conditions that choose rows, in the order of the indexes.
-fn filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
-    if let Some(agent) = &query.agent_id {
-        sql.push(" AND agent_id = ").push_bind(agent.as_str());
-    }
-    match query.archived {
-        Archived::No => drop(sql.push(" AND archived = 0")),
-        Archived::Only => drop(sql.push(" AND archived = 1")),
-        // Both values by name, so that the agent's index still serves.
-        Archived::All if query.agent_id.is_some() => drop(sql.push(" AND archived IN (0, 1)")),
-        Archived::All => {}
-    }
-    if let Some(since) = query.active_since {
-        sql.push(" AND updated_at >= ").push_bind(since);
-    }
-    if let Some(label) = &query.label {
-        sql.push(" AND label = ").push_bind(label.as_str());
-    }
-    if let Some(search) = &query.search {
-        let pattern = like(search);
-        sql.push(" AND (");
-        for (at, column) in ["key", "label", "title", "preview"].into_iter().enumerate() {
-            if at > 0 {
-                sql.push(" OR ");
-            }
-            sql.push("lower(")
-                .push(column)
-                .push(") LIKE ")
-                .push_bind(pattern.clone())
-                .push(" ESCAPE '\\'");
-        }
-        sql.push(")");
-    }
-}
-
-async fn total(readers: &sqlx::SqlitePool, query: &ListQuery) -> Result<u64> {
-    let is_plain = query.active_since.is_none() && query.label.is_none() && query.search.is_none();
-    let mut sql = QueryBuilder::<Sqlite>::new(if is_plain {
-        "SELECT COALESCE(SUM(n), 0) FROM session_counts WHERE TRUE"
-    } else {
-        "SELECT COUNT(*) FROM sessions WHERE TRUE"
-    });
-    filter(&mut sql, query);
-    let total: i64 = sql.build_query_scalar().fetch_one(readers).await?;
-    Ok(u64::try_from(total).unwrap_or(0))
-}
-
-async fn messages(
-    readers: &sqlx::SqlitePool,
-    session_id: &str,
-    span: Span,
-    limit: usize,
-) -> Result<(Vec<Message>, bool)> {
-    let before = match span {
-        Span::After(seq) => return after(readers, session_id, seq, limit).await,
-        Span::Last => i64::MAX,
-        Span::Before(seq) => seq,
-        // Places have no gaps, so skipping is arithmetic.
-        Span::Skip(0) => i64::MAX,
-        Span::Skip(skipped) => {
-            let last: Option<i64> =
-                sqlx::query_scalar("SELECT last_seq FROM transcripts WHERE session_id = $1")
-                    .bind(session_id)
-                    .fetch_optional(readers)
-                    .await?;
-            let skipped = i64::try_from(skipped).unwrap_or(i64::MAX);
-            last.unwrap_or(0).saturating_sub(skipped).saturating_add(1)
-        }
-    };
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE session_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
-    ))
-    .bind(session_id)
-    .bind(before)
-    .bind(to_i64(limit))
-    .fetch_all(readers)
-    .await?;
-    let mut page = found
-        .iter()
-        .map(rows::message)
-        .collect::<Result<Vec<_>>>()?;
-    page.reverse();
-    let has_more = page.first().is_some_and(|first| first.seq > 1);
-    Ok((page, has_more))
-}
-
-async fn after(
-    readers: &sqlx::SqlitePool,
-    session_id: &str,
-    seq: i64,
-    limit: usize,
-) -> Result<(Vec<Message>, bool)> {
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE session_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
-    ))
-    .bind(session_id)
-    .bind(seq)
-    .bind(to_i64(limit + 1))
-    .fetch_all(readers)
-    .await?;
-    let has_more = found.len() > limit;
-    let page = found
-        .iter()
-        .take(limit)
-        .map(rows::message)
-        .collect::<Result<Vec<_>>>()?;
-    Ok((page, has_more))
-}
-
-/// A pattern that finds the text anywhere, with the pattern's own signs taken literally.
-fn like(search: &str) -> String {
-    let mut out = String::from("%");
-    for c in search.chars().flat_map(char::to_lowercase) {
-        if matches!(c, '%' | '_' | '\\') {
-            out.push('\\');
-        }
-        out.push(c);
-    }
-    out.push('%');
-    out
-}
-
 /// The beginning of a text on one line.
 fn first_chars(text: &str, max_chars: usize) -> String {
     // A message may be megabytes long; its beginning is enough even when it is mostly blank.
@@ -556,58 +383,9 @@ fn first_chars(text: &str, max_chars: usize) -> String {
     }
 }
 
-fn to_i64(count: usize) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
 #[cfg(test)]
 mod tests {
-    use sqlx::{AssertSqlSafe, Row};
-
     use super::*;
-
-    #[tokio::test]
-    async fn every_page_of_sessions_comes_from_an_index_without_sorting() {
-        let home = tempfile::tempdir().unwrap();
-        let (db, _) = Db::open(&home.path().join("gateway.db")).await.unwrap();
-        let after = Some(ListCursor {
-            updated_at: 1,
-            key: "agent:main:x".to_owned(),
-        });
-        for archived in [Archived::No, Archived::Only, Archived::All] {
-            for agent_id in [None, Some("main".to_owned())] {
-                for after in [None, after.clone()] {
-                    let query = ListQuery {
-                        archived,
-                        agent_id: agent_id.clone(),
-                        after,
-                        ..Default::default()
-                    };
-                    let sql = format!("EXPLAIN QUERY PLAN {}", page(&query, 10).into_string());
-                    let plan = sqlx::query(AssertSqlSafe(sql))
-                        .fetch_all(&db.readers)
-                        .await
-                        .unwrap();
-                    let plan: Vec<String> = plan.iter().map(|row| row.get("detail")).collect();
-                    let plan = plan.join("; ");
-                    assert!(
-                        plan.contains("USING INDEX sessions_by_"),
-                        "{query:?}: {plan}"
-                    );
-                    assert!(
-                        !plan.contains("TEMP B-TREE")
-                            || (archived, agent_id.is_some()) == (Archived::All, true),
-                        "{query:?}: {plan}"
-                    );
-                }
-            }
-        }
-    }
-
-    #[test]
-    fn a_search_takes_its_own_signs_literally() {
-        assert_eq!(like("100%_A\\"), "%100\\%\\_a\\\\%");
-    }
 
     #[test]
     fn a_beginning_is_one_line_and_cut_between_characters() {
