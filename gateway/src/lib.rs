@@ -1,6 +1,31 @@
 //! The gateway daemon as a library: tests start it exactly as `main` does.
+//!
+//! Start reading at [`Gateway`]; `state` shows what hangs on what, `server` is where bytes come
+//! in, `rpc` where calls are answered.
 
+#![allow(
+    dead_code,
+    reason = "sessions and chat come next and use what connections offer"
+)]
+
+pub mod auth;
+pub mod cli;
+mod conn;
 pub mod events;
+mod fanout;
+mod gateway;
+mod health;
+pub mod lock;
+pub mod logging;
+pub mod pairing;
+mod rpc;
 pub mod runs;
+mod server;
 pub mod sessions;
+pub mod settings;
+mod shutdown;
+mod state;
 pub mod store;
+
+pub use gateway::{Gateway, StartError};
+pub use server::ListenError;

@@ -1,3 +1,7 @@
-//! `clawline-gateway`: flags, logging, signals; then over to the library.
+//! `clawline-gateway`: over to the library, and its exit code back.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    clawline_gateway::cli::main()
+}

@@ -1,0 +1,327 @@
+//! Who may come in: credential, device proof and device token of a `connect`, in the order that
+//! official gateways check them (PROTOCOL.md §4.1). Pairing is decided afterwards, in [`crate::pairing`].
+
+mod peers;
+mod proof;
+mod refusal;
+mod secrets;
+mod throttle;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clawline::protocol::Protocol;
+use clawline::protocol::hello::{AuthParams, ConnectParams};
+use clawline::protocol::scope::{Role, Scopes};
+use clawline::secret::Secret;
+
+use crate::settings::AuthMode;
+use crate::store::{Device, now_ms};
+
+pub use peers::{KernelPeers, PeerLookup};
+pub use proof::ProofFault;
+pub use refusal::{ORIGIN_REFUSED, PairingRefusal, Refusal};
+pub use secrets::{DeviceTokens, SecretFileError, read, read_or_create};
+pub use throttle::{Source, Throttle};
+
+/// What the socket itself tells about a caller.
+#[derive(Debug, Clone, Copy)]
+pub struct Caller {
+    /// Our end.
+    pub local: SocketAddr,
+    /// Their end.
+    pub peer: SocketAddr,
+    /// An (allowed) `Origin` was sent.
+    pub has_origin: bool,
+    /// A trusted proxy speaks for somebody else.
+    pub via_proxy: bool,
+}
+
+impl Caller {
+    /// On this machine, as far as the socket can tell.
+    pub fn is_local(&self) -> bool {
+        self.peer.ip().to_canonical().is_loopback() && !self.via_proxy
+    }
+}
+
+/// By which credential somebody came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AuthMethod {
+    /// Nothing was asked for.
+    None,
+    /// The shared token.
+    Token,
+    /// The shared password.
+    Password,
+    /// The token of a paired device.
+    DeviceToken,
+}
+
+impl AuthMethod {
+    /// The name in hello.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Token => "token",
+            Self::Password => "password",
+            Self::DeviceToken => "device-token",
+        }
+    }
+}
+
+/// What everything about sign-in hangs on.
+#[derive(Clone)]
+pub struct Authority {
+    /// What is asked for.
+    pub mode: AuthMode,
+    /// The shared token or password; unused in mode `none`.
+    pub secret: Secret,
+    /// Device tokens.
+    pub tokens: DeviceTokens,
+    /// Failed attempts.
+    pub throttle: Arc<Throttle>,
+    /// Who is on the other end.
+    pub peers: Arc<dyn PeerLookup>,
+    /// Whether a signature without nonce may pass.
+    pub payload_v1: bool,
+}
+
+/// One `connect`, checked for its form only.
+#[derive(Debug, Clone, Copy)]
+pub struct Attempt<'a> {
+    /// What was sent.
+    pub params: &'a ConnectParams,
+    /// The version of the connection.
+    pub version: Protocol,
+    /// The role asked for.
+    pub role: Role,
+    /// What the socket tells.
+    pub caller: &'a Caller,
+    /// The user on the other end, where the kernel tells.
+    pub uid: Option<u32>,
+    /// The challenge of this connection.
+    pub nonce: &'a str,
+    /// What the store knows of the device that was named (not proven yet).
+    pub known: Option<&'a Device>,
+}
+
+/// Somebody who showed a good credential.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SignedIn {
+    /// How.
+    pub method: AuthMethod,
+    /// Whether a device was proven; without one the scopes below are final.
+    pub has_device: bool,
+    /// What was asked for, unknown scopes left out; empty where the rules for callers without a
+    /// device take them away.
+    pub scopes: Scopes,
+}
+
+/// Whether the shared secret was shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    Right(AuthMethod),
+    Wrong,
+    Nothing,
+}
+
+impl Authority {
+    /// Whether this is a process of the gateway's own user.
+    pub fn is_own(&self, uid: Option<u32>) -> bool {
+        uid == Some(self.peers.own())
+    }
+
+    /// Checks credential, device rules and proof, in that order of precedence:
+    /// with a device a bad proof is told first, without one the credential.
+    ///
+    /// # Errors
+    /// The [`Refusal`] that the client is to be told.
+    pub fn sign_in(&self, attempt: Attempt<'_>) -> Result<SignedIn, Refusal> {
+        let auth = attempt.params.auth.clone().unwrap_or_default();
+        let shown = self.shared_secret(attempt.version, &auth);
+        let asked = Scopes::from_wire(attempt.params.scopes.as_deref().unwrap_or_default());
+        match &attempt.params.device {
+            None => self.without_device(attempt, &auth, shown, asked),
+            Some(device) => {
+                proof::check(
+                    attempt.params,
+                    device,
+                    proof::Against {
+                        version: attempt.version,
+                        nonce: attempt.nonce,
+                        now: now_ms(),
+                        payload_v1: self.payload_v1,
+                    },
+                )
+                .map_err(Refusal::Proof)?;
+                self.with_device(attempt, &auth, shown, asked)
+            }
+        }
+    }
+
+    fn without_device(
+        &self,
+        attempt: Attempt<'_>,
+        auth: &AuthParams,
+        shown: Shown,
+        asked: Scopes,
+    ) -> Result<SignedIn, Refusal> {
+        let client = &attempt.params.client;
+        let kind = (client.id.as_str(), client.mode.as_str());
+        let method = match shown {
+            Shown::Right(method) => self.passed(attempt, method)?,
+            Shown::Nothing if given(&auth.bootstrap_token).is_some() => {
+                return Err(self.failed(attempt, Refusal::BootstrapInvalid));
+            }
+            Shown::Nothing => return Err(Refusal::DeviceRequired),
+            Shown::Wrong => {
+                let refusal = self.mismatch(false);
+                return Err(self.failed(attempt, refusal));
+            }
+        };
+        if matches!(client.id.as_str(), "openclaw-tui" | "openclaw-control-ui") {
+            return Err(Refusal::UiDeviceRequired);
+        }
+        let is_backend = kind == ("gateway-client", "backend");
+        if attempt.role == Role::Node || (method == AuthMethod::None && !is_backend) {
+            return Err(Refusal::DeviceRequired);
+        }
+        // The v4 command line works without a device on the gateway's own host; everybody else
+        // who shows no device gets in, but may do nothing.
+        let keeps = attempt.version == Protocol::V4
+            && (is_backend || kind == ("cli", "cli"))
+            && attempt.caller.is_local()
+            && !attempt.caller.has_origin
+            && self.is_own(attempt.uid);
+        Ok(SignedIn {
+            method,
+            has_device: false,
+            scopes: if keeps { asked } else { Scopes::default() },
+        })
+    }
+
+    fn with_device(
+        &self,
+        attempt: Attempt<'_>,
+        auth: &AuthParams,
+        shown: Shown,
+        asked: Scopes,
+    ) -> Result<SignedIn, Refusal> {
+        let signed_in = |method, scopes| SignedIn {
+            method,
+            has_device: true,
+            scopes,
+        };
+        if let Shown::Right(method) = shown {
+            return Ok(signed_in(self.passed(attempt, method)?, asked));
+        }
+        if let Some(granted) = self.device_token(attempt, auth) {
+            let method = self.passed(attempt, AuthMethod::DeviceToken)?;
+            if !granted.covers(&asked) {
+                return Err(Refusal::ScopeMismatch);
+            }
+            return Ok(signed_in(method, asked));
+        }
+        if given(&auth.device_token).is_some() {
+            return Err(self.failed(attempt, Refusal::DeviceTokenMismatch));
+        }
+        match shown {
+            Shown::Wrong => {
+                let sent_token = given(&auth.token).is_some();
+                let refusal = self.mismatch(sent_token);
+                Err(self.failed(attempt, refusal))
+            }
+            _ if given(&auth.bootstrap_token).is_some() => {
+                Err(self.failed(attempt, Refusal::BootstrapInvalid))
+            }
+            _ if self.mode == AuthMode::Password => Err(Refusal::PasswordMissing),
+            _ => Err(Refusal::TokenMissing),
+        }
+    }
+
+    /// Version 3 looks only at the member of its mode; version 4 takes the secret from either.
+    fn shared_secret(&self, version: Protocol, auth: &AuthParams) -> Shown {
+        let (token, password) = (given(&auth.token), given(&auth.password));
+        let (candidates, method) = match (self.mode, version) {
+            (AuthMode::None, _) => return Shown::Right(AuthMethod::None),
+            (AuthMode::Token, Protocol::V4) => ([token, password], AuthMethod::Token),
+            (AuthMode::Token, Protocol::V3) => ([token, None], AuthMethod::Token),
+            (AuthMode::Password, Protocol::V4) => ([password, token], AuthMethod::Password),
+            (AuthMode::Password, Protocol::V3) => ([password, None], AuthMethod::Password),
+        };
+        if candidates
+            .into_iter()
+            .flatten()
+            .any(|text| self.secret.matches(text))
+        {
+            Shown::Right(method)
+        } else if candidates.iter().any(Option::is_some) {
+            Shown::Wrong
+        } else {
+            Shown::Nothing
+        }
+    }
+
+    /// The scopes of the device token that was shown, in `auth.token` or `auth.deviceToken`.
+    fn device_token(&self, attempt: Attempt<'_>, auth: &AuthParams) -> Option<Scopes> {
+        let device = attempt.known?;
+        let shown = attempt.params.device.as_ref()?;
+        // The id is the hash of the key, and the proof has bound both already.
+        if device.device_id != shown.id {
+            return None;
+        }
+        let role = device.roles.get(attempt.role.as_str())?;
+        if role.revoked_at.is_some() {
+            return None;
+        }
+        let right = self
+            .tokens
+            .token(&device.device_id, attempt.role, role.token_generation);
+        [given(&auth.token), given(&auth.device_token)]
+            .into_iter()
+            .flatten()
+            .any(|text| right.matches(text))
+            .then(|| Scopes::from_wire(&role.scopes))
+    }
+
+    fn mismatch(&self, try_device_token: bool) -> Refusal {
+        match self.mode {
+            AuthMode::Password => Refusal::PasswordMismatch,
+            AuthMode::Token | AuthMode::None => Refusal::TokenMismatch { try_device_token },
+        }
+    }
+
+    /// A right credential: passes, unless its source is locked and is not the owner.
+    fn passed(&self, attempt: Attempt<'_>, method: AuthMethod) -> Result<AuthMethod, Refusal> {
+        let source = source(attempt);
+        if !self.is_own(attempt.uid)
+            && let Some(remaining) = self.throttle.locked_for(source, Instant::now())
+        {
+            return Err(Refusal::RateLimited { remaining });
+        }
+        self.throttle.succeeded(source);
+        Ok(method)
+    }
+
+    /// A wrong credential: counted, and told apart from one that came while locked.
+    fn failed(&self, attempt: Attempt<'_>, refusal: Refusal) -> Refusal {
+        let (source, now) = (source(attempt), Instant::now());
+        if let Some(remaining) = self.throttle.locked_for(source, now) {
+            return Refusal::RateLimited { remaining };
+        }
+        self.throttle.failed(source, now);
+        refusal
+    }
+}
+
+fn source(attempt: Attempt<'_>) -> Source {
+    attempt
+        .uid
+        .map_or(Source::Ip(attempt.caller.peer.ip()), Source::Uid)
+}
+
+/// A member that holds something; blank ones count as absent.
+fn given(member: &Option<String>) -> Option<&str> {
+    member.as_deref().filter(|text| !text.trim().is_empty())
+}

@@ -1,0 +1,145 @@
+//! Slows down guessing: so many failed sign-ins of one user (or address), then a lock for a while.
+//!
+//! A lock never shuts the owner out: who shows the right secret from the gateway's own user id
+//! passes ([`super::sign_in`] asks the lock only after it has looked at the secret).
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::settings::RateLimit;
+
+/// At most so many sources are remembered; the oldest makes room.
+const MAX_SOURCES: usize = 4096;
+
+/// Whose failures are counted together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A user of this machine.
+    Uid(u32),
+    /// An address, where the user is unknown.
+    Ip(IpAddr),
+}
+
+#[derive(Debug)]
+struct Record {
+    failures: Vec<Instant>,
+    locked_until: Option<Instant>,
+    touched: Instant,
+}
+
+/// Failed sign-ins by source.
+#[derive(Debug)]
+pub struct Throttle {
+    limit: RateLimit,
+    records: Mutex<HashMap<Source, Record>>,
+}
+
+impl Throttle {
+    /// An empty record under these limits.
+    pub fn new(limit: RateLimit) -> Self {
+        Self {
+            limit,
+            records: Mutex::default(),
+        }
+    }
+
+    /// How long the source stays locked; `None` when it is free.
+    pub fn locked_for(&self, source: Source, now: Instant) -> Option<Duration> {
+        let records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        let until = records.get(&source)?.locked_until?;
+        until.checked_duration_since(now).filter(|d| !d.is_zero())
+    }
+
+    /// Counts a wrong credential.
+    pub fn failed(&self, source: Source, now: Instant) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        if records.len() >= MAX_SOURCES && !records.contains_key(&source) {
+            let oldest = records
+                .iter()
+                .min_by_key(|(_, r)| r.touched)
+                .map(|(s, _)| *s);
+            oldest.and_then(|oldest| records.remove(&oldest));
+        }
+        let record = records.entry(source).or_insert_with(|| Record {
+            failures: Vec::new(),
+            locked_until: None,
+            touched: now,
+        });
+        record.touched = now;
+        if record.locked_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let window = self.limit.window;
+        record
+            .failures
+            .retain(|at| now.duration_since(*at) < window);
+        record.failures.push(now);
+        if record.failures.len() >= self.limit.max_attempts {
+            record.failures.clear();
+            record.locked_until = Some(now + self.limit.lockout);
+        }
+    }
+
+    /// Forgets the failures of a source that has shown a right credential.
+    pub fn succeeded(&self, source: Source) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        records.remove(&source);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: Source = Source::Uid(1000);
+    const OTHER: Source = Source::Uid(1001);
+
+    #[test]
+    fn the_tenth_failure_locks_its_own_source_only_and_not_for_ever() {
+        let throttle = Throttle::new(RateLimit::default());
+        let start = Instant::now();
+        for _ in 0..9 {
+            throttle.failed(ONE, start);
+        }
+        assert_eq!(throttle.locked_for(ONE, start), None);
+        throttle.failed(ONE, start);
+        assert_eq!(
+            throttle.locked_for(ONE, start),
+            Some(Duration::from_secs(300))
+        );
+        assert_eq!(throttle.locked_for(OTHER, start), None);
+        let later = start + Duration::from_secs(301);
+        assert_eq!(throttle.locked_for(ONE, later), None);
+    }
+
+    #[test]
+    fn old_failures_and_those_before_a_success_do_not_count() {
+        let throttle = Throttle::new(RateLimit::default());
+        let start = Instant::now();
+        for second in 0..20 {
+            throttle.failed(ONE, start + Duration::from_secs(second * 10));
+        }
+        assert_eq!(
+            throttle.locked_for(ONE, start + Duration::from_secs(200)),
+            None
+        );
+        for _ in 0..9 {
+            throttle.failed(OTHER, start);
+        }
+        throttle.succeeded(OTHER);
+        throttle.failed(OTHER, start);
+        assert_eq!(throttle.locked_for(OTHER, start), None);
+    }
+
+    #[test]
+    fn the_record_stays_small() {
+        let throttle = Throttle::new(RateLimit::default());
+        let now = Instant::now();
+        for uid in 0..10_000 {
+            throttle.failed(Source::Uid(uid), now);
+        }
+        assert!(throttle.records.lock().unwrap().len() <= MAX_SOURCES);
+    }
+}

@@ -1,0 +1,126 @@
+//! The command line of the daemon: what was typed, and the exit code it ends with.
+
+mod options;
+mod output;
+mod run;
+mod status;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::gateway::StartError;
+
+/// A gateway for OpenClaw clients: conversations and their agent, on a machine that stays on.
+#[derive(Debug, Parser)]
+#[command(name = "clawline-gateway", version)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options of every subcommand.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// Config file to read instead of the usual one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<std::path::PathBuf>,
+    /// A gateway of its own, with its own state and config.
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "dev")]
+    profile: Option<String>,
+    /// The profile "dev", on port 19001.
+    #[arg(long, global = true)]
+    dev: bool,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve until stopped.
+    Run(Box<run::RunArgs>),
+    /// Print the shared token; it is made when there is none.
+    Token,
+    /// Say whether the gateway runs, and how it is.
+    Status(status::StatusArgs),
+}
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Good,
+    Failed,
+    Usage,
+    CannotBind,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Good => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+            Exit::CannotBind => 8,
+        })
+    }
+}
+
+/// A command that failed: its words, and its exit code.
+#[derive(Debug)]
+struct Failure {
+    text: String,
+    exit: Exit,
+}
+
+impl Failure {
+    fn usage(text: impl std::fmt::Display) -> Self {
+        Self {
+            text: text.to_string(),
+            exit: Exit::Usage,
+        }
+    }
+
+    fn failed(text: impl std::fmt::Display) -> Self {
+        Self {
+            text: text.to_string(),
+            exit: Exit::Failed,
+        }
+    }
+}
+
+impl From<StartError> for Failure {
+    fn from(error: StartError) -> Self {
+        let exit = match &error {
+            StartError::Lock(_)
+            | StartError::Secret(_)
+            | StartError::NoPassword
+            | StartError::Config(_) => Exit::Usage,
+            StartError::Listen(_) => Exit::CannotBind,
+            StartError::StateDir { .. } | StartError::Store(_) | StartError::Runs(_) => {
+                Exit::Failed
+            }
+        };
+        Self {
+            text: error.to_string(),
+            exit,
+        }
+    }
+}
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match cli.command {
+        Command::Run(args) => run::run(&cli.common, &args),
+        Command::Token => token::run(&cli.common),
+        Command::Status(args) => status::run(&cli.common, &args),
+    };
+    match done {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            output::error(&failure.text);
+            failure.exit.into()
+        }
+    }
+}

@@ -1,0 +1,223 @@
+//! From command line, environment and config to [`GatewaySettings`].
+
+use std::time::Duration;
+
+use clawline::config::gateway::{AuthMode as ConfigAuthMode, Bind, SilentScopes as ConfigSilent};
+use clawline::config::{
+    self, Config, Environment, FlagValue, LoadRequest, Loaded, Paths, Profile, Program,
+};
+
+use super::{Common, Failure, output};
+use crate::runs::{
+    AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
+};
+use crate::settings::{
+    AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, RateLimit, SilentScopes,
+};
+
+/// What was read, and from where.
+pub(super) struct Read {
+    pub(super) env: Environment,
+    pub(super) loaded: Loaded,
+}
+
+impl Common {
+    fn chosen_profile(&self) -> Result<Option<Profile>, Failure> {
+        if self.dev {
+            return Ok(Some(Profile::dev()));
+        }
+        self.profile
+            .as_deref()
+            .map(|name| name.parse().map_err(Failure::usage))
+            .transpose()
+    }
+
+    /// Reads the configuration under these options.
+    pub(super) fn load(&self, flags: Vec<FlagValue>) -> Result<Read, Failure> {
+        let env = Environment::of_process().map_err(Failure::usage)?;
+        let request = LoadRequest {
+            program: Program::Gateway,
+            file: self.config.clone(),
+            profile: self.chosen_profile()?,
+            flags,
+        };
+        let loaded = config::load(&env, &request).map_err(Failure::usage)?;
+        for warning in &loaded.warnings {
+            output::note(&format!("note: {warning}"));
+        }
+        Ok(Read { env, loaded })
+    }
+}
+
+impl Read {
+    pub(super) fn paths(&self) -> &Paths {
+        &self.loaded.paths
+    }
+
+    /// The settings of a daemon that is to serve.
+    pub(super) fn settings(&self) -> Result<GatewaySettings, Failure> {
+        let config = &self.loaded.config;
+        let problems = config::check::check_serving(config, &self.loaded.values);
+        if !problems.is_empty() {
+            return Err(Failure::usage(config::ConfigErrors(problems)));
+        }
+        refuse_what_comes_later(config)?;
+        let gateway = &config.gateway;
+        let limit = &gateway.auth.rate_limit;
+        let mut settings = GatewaySettings::new(self.paths().gateway_state_dir());
+        settings.profile = self.loaded.profile.as_ref().map(|p| p.name().to_owned());
+        settings.port = gateway.port;
+        settings.auth = AuthSettings {
+            mode: auth_mode(config)?,
+            token: gateway.auth.token.clone(),
+            password: gateway.auth.password.clone(),
+        };
+        settings.silent_scopes = match gateway.auth.silent_scopes {
+            ConfigSilent::Requested => SilentScopes::Asked,
+            ConfigSilent::ReadWrite => SilentScopes::ReadWrite,
+        };
+        settings.allowed_hosts.clone_from(&gateway.allowed_hosts);
+        settings
+            .allowed_origins
+            .clone_from(&gateway.control_ui.allowed_origins);
+        settings.trusted_proxies = gateway
+            .trusted_proxies
+            .iter()
+            .map(|text| {
+                IpRange::parse(text).ok_or_else(|| {
+                    Failure::usage(format!(
+                        "gateway.trustedProxies: \"{text}\" is neither an address nor a network"
+                    ))
+                })
+            })
+            .collect::<Result<_, _>>()?;
+        settings.payload_v1 = config.compat.payload_v1;
+        settings.rate_limit = RateLimit {
+            max_attempts: usize::try_from(limit.max_attempts).unwrap_or(usize::MAX),
+            window: Duration::from_millis(limit.window_ms),
+            lockout: Duration::from_millis(limit.lockout_ms),
+        };
+        settings.models = models(&config.models);
+        settings.agents = agents(&config.agents);
+        settings.config = self.view();
+        settings.advert = Some(self.paths().gateway_notice());
+        Ok(settings)
+    }
+
+    fn view(&self) -> ConfigView {
+        let file = self.loaded.file.as_ref().map(|(path, _)| path.clone());
+        let path = file
+            .clone()
+            .unwrap_or_else(|| self.paths().config_file().to_owned());
+        let parsed = file
+            .and_then(|path| std::fs::read_to_string(path).ok())
+            .and_then(|text| json5::from_str(&text).ok());
+        let mut effective = serde_json::Value::Object(serde_json::Map::new());
+        for shown in &self.loaded.values {
+            insert(&mut effective, &shown.key, shown.value.clone());
+        }
+        ConfigView {
+            path,
+            parsed,
+            effective,
+        }
+    }
+}
+
+/// `a.b.c` into nested objects; list positions stay part of the name.
+fn insert(into: &mut serde_json::Value, key: &str, value: serde_json::Value) {
+    let mut at = into;
+    for part in key.split('.') {
+        if !at.is_object() {
+            return;
+        }
+        at = &mut at[part];
+        if at.is_null() {
+            *at = serde_json::Value::Object(serde_json::Map::new());
+        }
+    }
+    *at = value;
+}
+
+fn refuse_what_comes_later(config: &Config) -> Result<(), Failure> {
+    let later = |what: &str| {
+        Err(Failure::usage(format!(
+            "{what} is not served by this version yet; leave it out and reach the gateway through SSH"
+        )))
+    };
+    match config.gateway.bind {
+        Bind::Loopback | Bind::Auto => {}
+        Bind::Lan | Bind::Tailnet | Bind::Custom => {
+            return later("an address other than loopback (gateway.bind, --bind)");
+        }
+    }
+    if config.gateway.tls.enabled {
+        return later("TLS (gateway.tls)");
+    }
+    Ok(())
+}
+
+fn auth_mode(config: &Config) -> Result<AuthMode, Failure> {
+    let auth = &config.gateway.auth;
+    Ok(match auth.mode {
+        Some(ConfigAuthMode::Token) => AuthMode::Token,
+        Some(ConfigAuthMode::Password) => AuthMode::Password,
+        Some(ConfigAuthMode::None) => AuthMode::None,
+        Some(ConfigAuthMode::TrustedProxy) => {
+            return Err(Failure::usage(
+                "gateway.auth.mode \"trusted-proxy\" is not served by this version yet; use \"token\"",
+            ));
+        }
+        None if auth.password.is_some() && auth.token.is_none() => AuthMode::Password,
+        None => AuthMode::Token,
+    })
+}
+
+fn models(config: &config::ModelsConfig) -> ModelsConfig {
+    use clawline::config::models::ProviderKind as Kind;
+    ModelsConfig {
+        default: config.default.clone(),
+        providers: config
+            .providers
+            .iter()
+            .map(|(name, provider)| {
+                let kind = match provider.kind {
+                    Kind::Openai => ProviderKind::Openai,
+                    Kind::Anthropic => ProviderKind::Anthropic,
+                    Kind::Ollama => ProviderKind::Ollama,
+                    Kind::Echo => ProviderKind::Echo,
+                };
+                let models = provider.models.iter().map(|model| ModelConfig {
+                    id: model.id.clone(),
+                    name: model.name.clone(),
+                    context_window: model.context_window.map(i64::from),
+                    max_tokens: model.max_tokens,
+                    reasoning: model.reasoning,
+                });
+                let provider = ProviderConfig {
+                    kind,
+                    base_url: provider.base_url.clone(),
+                    api_key: provider.api_key.clone(),
+                    api_key_env: provider.api_key_env.clone(),
+                    models: models.collect(),
+                };
+                (name.clone(), provider)
+            })
+            .collect(),
+    }
+}
+
+fn agents(config: &config::AgentsConfig) -> AgentsConfig {
+    AgentsConfig {
+        list: config
+            .list
+            .iter()
+            .map(|agent| AgentConfig {
+                id: agent.id.clone(),
+                name: agent.name.clone(),
+                model: agent.model.clone(),
+                default: agent.default,
+            })
+            .collect(),
+    }
+}

@@ -1,0 +1,145 @@
+//! `run`: serve until SIGTERM or SIGINT; a second signal does not wait any more.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use clawline::config::FlagValue;
+use clawline::secret::Secret;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+use super::options::Read;
+use super::{Common, Exit, Failure, output};
+use crate::gateway::Gateway;
+use crate::settings::{AuthMode, GatewaySettings};
+use crate::{auth, logging};
+
+/// Threads that serve connections; the store has its own.
+const WORKERS: usize = 2;
+
+/// Options of `run`.
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// Port to listen on.
+    #[arg(long)]
+    port: Option<u16>,
+    /// Addresses to listen on; only "loopback" for now.
+    #[arg(long, value_name = "WHERE")]
+    bind: Option<String>,
+    /// What clients have to show: token, password or none.
+    #[arg(long, value_name = "MODE")]
+    auth: Option<String>,
+    /// The shared token. Other users can see it in the process list: better use --token-file.
+    #[arg(long, value_name = "TOKEN")]
+    token: Option<String>,
+    /// A file with the shared token, readable by its owner only.
+    #[arg(long, value_name = "FILE", conflicts_with = "token")]
+    token_file: Option<PathBuf>,
+    /// The shared password. Other users can see it in the process list: better set CLAWLINE_GATEWAY_PASSWORD.
+    #[arg(long, value_name = "PASSWORD")]
+    password: Option<String>,
+    /// Accepted without effect: with no config at all the gateway starts with the echo model.
+    #[arg(long)]
+    allow_unconfigured: bool,
+}
+
+impl RunArgs {
+    fn flags(&self) -> Result<Vec<FlagValue>, Failure> {
+        let from_file = self.token_file.as_deref().map(auth::read).transpose();
+        let from_file = from_file.map_err(Failure::usage)?;
+        let typed = |text: &Option<String>| text.clone().map(Secret::new);
+        let port = self.port.map(|port| Secret::new(port.to_string()));
+        let values = [
+            ("gateway.port", "--port", port),
+            ("gateway.bind", "--bind", typed(&self.bind)),
+            ("gateway.auth.mode", "--auth", typed(&self.auth)),
+            ("gateway.auth.token", "--token", typed(&self.token)),
+            ("gateway.auth.token", "--token-file", from_file),
+            ("gateway.auth.password", "--password", typed(&self.password)),
+        ];
+        let flags = values.into_iter().filter_map(|(key, flag, text)| {
+            Some(FlagValue {
+                key,
+                flag,
+                text: text?,
+            })
+        });
+        Ok(flags.collect())
+    }
+}
+
+pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
+    let read = common.load(args.flags()?)?;
+    let mut settings = read.settings()?;
+    settings.token_file_given.clone_from(&args.token_file);
+    let log = read.paths().gateway_log();
+    logging::init(&log, read.env.var(logging::FILTER_VARIABLE))
+        .map_err(|error| Failure::failed(format!("{}: {error}", log.display())))?;
+    if args.token.is_some() || args.password.is_some() {
+        output::note(
+            "note: other users of this machine can see --token and --password in the process list",
+        );
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    runtime.block_on(serve(&read, settings))
+}
+
+async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> {
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let words = greeting(read, &settings);
+    let gateway = Gateway::bind(settings).await?;
+    output::note(&format!("listening on ws://{}", gateway.local_addr()));
+    for line in words {
+        output::note(&line);
+    }
+    output::note(&format!("model {}", gateway.model_words()));
+    tracing::info!(address = %gateway.local_addr(), version = env!("CARGO_PKG_VERSION"), "started");
+    let stop = CancellationToken::new();
+    let mut serving = Box::pin(gateway.run(stop.clone()));
+    tokio::select! {
+        () = &mut serving => return Ok(Exit::Good),
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping");
+    stop.cancel();
+    tokio::select! {
+        () = &mut serving => Ok(Exit::Good),
+        _ = terminate.recv() => Ok(hurried()),
+        _ = interrupt.recv() => Ok(hurried()),
+    }
+}
+
+fn hurried() -> Exit {
+    tracing::warn!("stopped without waiting: a second signal came");
+    Exit::Failed
+}
+
+/// What a person wants to know at the start, without any secret.
+fn greeting(read: &Read, settings: &GatewaySettings) -> Vec<String> {
+    let is_in_file = settings.auth.token.is_none() || settings.token_file_given.is_some();
+    let credential = match settings.auth.mode {
+        AuthMode::Token if is_in_file => {
+            format!("token in {}", settings.token_file().display())
+        }
+        AuthMode::Token => {
+            format!("token from {}", read.loaded.source("gateway.auth.token"))
+        }
+        AuthMode::Password => {
+            let source = read.loaded.source("gateway.auth.password");
+            format!("password from {source}")
+        }
+        AuthMode::None => {
+            "no token is asked for: every user of this machine can come in (gateway.auth.mode \"none\")".to_owned()
+        }
+    };
+    vec![
+        credential,
+        format!("state in {}", settings.state_dir.display()),
+    ]
+}

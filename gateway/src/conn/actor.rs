@@ -1,0 +1,250 @@
+//! The one task of a connection: it alone touches the socket.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::event::ShutdownEvent;
+use clawline::protocol::frame::{Frame, FrameError};
+use clawline::protocol::limits::{self, close};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+
+use super::handshake::{self, Farewell};
+use super::outbox::{Item, Push};
+use super::socket::{Socket, Turn};
+use super::{Conn, Seat};
+use crate::auth::Caller;
+use crate::rpc::{self, Verdict};
+use crate::state::App;
+
+/// How long a close may take on the wire.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// How long what is queued may take to go out when the gateway stops.
+const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
+/// What is handed to the socket before it is waited for.
+const WRITE_BATCH: usize = 64 * 1024;
+/// Calls of the wrong role in a row before the connection is closed.
+const MAX_ROLE_VIOLATIONS: u32 = 10;
+
+/// Serves one WebSocket from its first byte to its last.
+pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
+    app: App,
+    mut socket: Socket<S>,
+    caller: Caller,
+    seat: Seat,
+    accepted: Instant,
+) {
+    // Boxed, so that an idle connection does not keep the room of its handshake.
+    let greeted = {
+        let greeting = Box::pin(handshake::greet(&app, &mut socket, caller, &seat, accepted));
+        tokio::select! {
+            greeted = greeting => greeted,
+            () = seat.evicted() => return,
+            () = app.stop.cancelled() => Err(Farewell::silent(close::RESTART, "service restart")),
+        }
+    };
+    drop(seat);
+    match greeted {
+        Ok(conn) => {
+            tracing::info!(conn = %conn.id, client = %conn.client.id, mode = %conn.client.mode, protocol = conn.version.number(), method = conn.principal.method.as_str(), "connected");
+            let ended = Actor::new(app, conn.clone(), &mut socket).run().await;
+            tracing::info!(conn = %conn.id, why = ended.as_str(), "disconnected");
+        }
+        Err(farewell) => farewell.tell(&mut socket),
+    }
+    let _ = timeout(CLOSE_DEADLINE, socket.drain()).await;
+}
+
+/// Why a connection ended.
+#[derive(Debug)]
+enum Ended {
+    ByPeer,
+    Broken(String),
+    Silent,
+    Closed(String),
+}
+
+impl Ended {
+    fn as_str(&self) -> &str {
+        match self {
+            Self::ByPeer => "closed by the client",
+            Self::Silent => "no sign of life",
+            Self::Broken(why) | Self::Closed(why) => why,
+        }
+    }
+}
+
+struct Actor<'s, S> {
+    app: App,
+    conn: Arc<Conn>,
+    socket: &'s mut Socket<S>,
+    seq: u64,
+    ping: Interval,
+    /// Something came from the peer, or went to it, since the last ping.
+    is_alive: bool,
+    role_violations: u32,
+}
+
+impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
+    fn new(app: App, conn: Arc<Conn>, socket: &'s mut Socket<S>) -> Self {
+        let mut ping = interval_at(
+            Instant::now() + limits::PING_INTERVAL,
+            limits::PING_INTERVAL,
+        );
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            app,
+            conn,
+            socket,
+            seq: 0,
+            ping,
+            is_alive: true,
+            role_violations: 0,
+        }
+    }
+
+    async fn run(mut self) -> Ended {
+        let _joined = self.app.registry.join(self.conn.clone());
+        rpc::greeted(&self.app, &self.conn);
+        let ended = loop {
+            let reads =
+                self.conn.calls.available_permits() > 0 && !self.conn.outbox.is_full_of_answers();
+            let is_flushing = self.socket.is_flushing();
+            let step = tokio::select! {
+                biased;
+                () = self.conn.ending() => break self.say_goodbye().await,
+                () = self.conn.outbox.ready(), if !is_flushing => self.send(),
+                turn = self.socket.turn(reads) => self.handle(turn),
+                _ = self.ping.tick() => self.check_life(reads),
+            };
+            if let Some(ended) = step {
+                break ended;
+            }
+        };
+        self.conn.outbox.close();
+        ended
+    }
+
+    /// Hands queued items to the socket, at most a batch.
+    fn send(&mut self) -> Option<Ended> {
+        if self.conn.outbox.is_overrun() {
+            self.socket.close(close::POLICY, "slow consumer");
+            return Some(Ended::Closed("slow consumer".into()));
+        }
+        let mut handed = 0;
+        while handed < WRITE_BATCH {
+            let Some(item) = self.conn.outbox.take() else {
+                break;
+            };
+            // The permit of an answered call is given back once its answer is on its way.
+            let (text, _permit) = self.text(item);
+            handed += text.len();
+            if let Err(why) = self.socket.write(text) {
+                return Some(Ended::Broken(why));
+            }
+        }
+        None
+    }
+
+    fn text(&mut self, item: Item) -> (String, Option<OwnedSemaphorePermit>) {
+        match item {
+            Item::Answer { text, permit } => (text, permit),
+            Item::Push(push) => {
+                let seq = push.is_numbered.then(|| {
+                    self.seq += 1;
+                    self.seq
+                });
+                (push.frame(seq), None)
+            }
+        }
+    }
+
+    fn handle(&mut self, turn: Turn) -> Option<Ended> {
+        self.is_alive = true;
+        match turn {
+            Turn::Text(text) => self.receive(&text),
+            Turn::Garbage | Turn::Sign | Turn::Flushed => None,
+            Turn::Closed => Some(Ended::ByPeer),
+            Turn::Broken(why) => Some(Ended::Broken(why)),
+            Turn::TooLarge => {
+                self.socket.close(close::TOO_LARGE, "");
+                Some(Ended::Closed("message too large".into()))
+            }
+        }
+    }
+
+    fn receive(&mut self, text: &str) -> Option<Ended> {
+        match Frame::parse(text) {
+            Ok(Frame::Request(request)) => {
+                // `run` reads only while a permit is free.
+                let permit = self.conn.calls.clone().try_acquire_owned().ok();
+                match rpc::dispatch(&self.app, &self.conn, request, permit) {
+                    Verdict::WrongRole => self.role_violations += 1,
+                    Verdict::Taken => self.role_violations = 0,
+                }
+                if self.role_violations > MAX_ROLE_VIOLATIONS {
+                    let reason = "repeated unauthorized calls";
+                    self.socket.close(close::POLICY, reason);
+                    return Some(Ended::Closed(reason.into()));
+                }
+            }
+            Err(FrameError::NotJson(_)) => {}
+            Ok(_) => self.refuse_frame("invalid", "a request was expected"),
+            Err(FrameError::NotAFrame { id, why }) => {
+                self.refuse_frame(id.as_deref().unwrap_or("invalid"), &why);
+            }
+        }
+        None
+    }
+
+    fn refuse_frame(&self, id: &str, why: &str) {
+        let error = RpcError::invalid(format!("invalid request frame: {why}"));
+        self.conn.refuse(id, error, Value::Null, None);
+    }
+
+    /// A peer that neither sends nor takes anything for a whole interval is gone.
+    fn check_life(&mut self, reads: bool) -> Option<Ended> {
+        if !self.is_alive && reads {
+            return Some(Ended::Silent);
+        }
+        self.is_alive = false;
+        match self.socket.ping() {
+            Ok(()) => None,
+            Err(why) => Some(Ended::Broken(why)),
+        }
+    }
+
+    /// The gateway stops, or somebody ended this connection: say so, and go.
+    async fn say_goodbye(&mut self) -> Ended {
+        let farewell = self.conn.farewell.get().cloned();
+        let (code, reason) = farewell.unwrap_or_else(|| {
+            self.conn.outbox.push(&Push::plain(
+                "shutdown",
+                &ShutdownEvent {
+                    reason: "gateway stopping".into(),
+                    restart_expected_ms: None,
+                },
+            ));
+            (close::RESTART, "service restart".to_owned())
+        });
+        let last_words = async {
+            while let Some(item) = self.conn.outbox.take() {
+                let (text, _) = self.text(item);
+                if self.socket.write(text).is_err() {
+                    return;
+                }
+                while self.socket.is_flushing() {
+                    if !matches!(self.socket.turn(false).await, Turn::Flushed) {
+                        return;
+                    }
+                }
+            }
+        };
+        let _ = timeout(LAST_WORDS_DEADLINE, last_words).await;
+        self.socket.close(code, &reason);
+        Ended::Closed(reason)
+    }
+}

@@ -1,0 +1,277 @@
+//! From an open WebSocket to a connection that is somebody: challenge, `connect`, the checks in the
+//! order of PROTOCOL.md §4.1, hello. Every refusal is told before the close.
+
+use std::sync::Arc;
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::frame::{Event, Frame, FrameError, Request, Response};
+use clawline::protocol::hello::{CHALLENGE, CONNECT, Challenge, ConnectParams};
+use clawline::protocol::limits::{self, close};
+use clawline::protocol::scope::{Role, Scopes};
+use clawline::protocol::{Protocol, v3};
+use serde_json::json;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, timeout_at};
+
+use super::socket::{Socket, Turn};
+use super::{Conn, Principal, Seat, connect_params, hello};
+use crate::auth::{Attempt, AuthMethod, Caller, Refusal, SignedIn};
+use crate::pairing::{Admission, Ask};
+use crate::state::App;
+use crate::store::now_ms;
+
+/// Browser clients, which have to say where their page came from.
+const BROWSER_IDS: [&str; 3] = ["openclaw-control-ui", "webchat", "webchat-ui"];
+/// Challenge capability of version 4's current release.
+const CHALLENGE_CAPABILITY: &str = "model-catalog-snapshot";
+
+/// Why there is no connection: what to tell, and how to close.
+#[derive(Debug)]
+pub(crate) struct Farewell {
+    /// The answer to the connect, where it gets one.
+    answer: Option<Box<Response>>,
+    /// Close code and reason; `None` when the peer is gone already.
+    pub(crate) close: Option<(u16, String)>,
+}
+
+impl Farewell {
+    /// A close without an answer.
+    pub(crate) fn silent(code: u16, reason: &str) -> Self {
+        Self {
+            answer: None,
+            close: Some((code, reason.to_owned())),
+        }
+    }
+
+    fn gone() -> Self {
+        Self {
+            answer: None,
+            close: None,
+        }
+    }
+
+    fn told(id: &str, version: Protocol, error: RpcError, code: u16) -> Self {
+        let reason = error.message.clone();
+        let error = v3::render_error(version, error);
+        Self {
+            answer: Some(Box::new(Response::error(id, error))),
+            close: Some((code, reason)),
+        }
+    }
+}
+
+/// Greets a peer, or says why not. `accepted` is when the TCP connection was.
+///
+/// The hello is the first thing in the outbox of the connection that comes back.
+pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
+    app: &App,
+    socket: &mut Socket<S>,
+    caller: Caller,
+    seat: &Seat,
+    accepted: Instant,
+) -> Result<Arc<Conn>, Farewell> {
+    let nonce = uuid::Uuid::new_v4().to_string();
+    let challenge = Challenge {
+        nonce: nonce.clone(),
+        ts: now_ms(),
+        capabilities: vec![CHALLENGE_CAPABILITY.to_owned()],
+    };
+    let event = Frame::Event(Event {
+        event: CHALLENGE.to_owned(),
+        payload: json!(challenge),
+        seq: None,
+        state_version: None,
+    });
+    socket
+        .write(event.to_text())
+        .map_err(|_| Farewell::gone())?;
+    let too_late = |_| Farewell::silent(close::NORMAL, "");
+    let first = first_text(socket);
+    let text = timeout_at(accepted + limits::FIRST_FRAME_DEADLINE, first)
+        .await
+        .map_err(too_late)??;
+    seat.spoke();
+    let decided = decide(app, &text, caller, &nonce);
+    let conn = timeout_at(accepted + limits::HELLO_DEADLINE, decided)
+        .await
+        .map_err(too_late)??;
+    socket.raise_limit();
+    Ok(Arc::new(conn))
+}
+
+impl Farewell {
+    /// Tells it and closes; the caller drains the socket afterwards.
+    pub(crate) fn tell<S: AsyncRead + AsyncWrite + Unpin>(&self, socket: &mut Socket<S>) {
+        if let Some(answer) = &self.answer {
+            let _ = socket.write(Frame::Response((**answer).clone()).to_text());
+        }
+        if let Some((code, reason)) = &self.close {
+            socket.close(*code, reason);
+        }
+    }
+}
+
+async fn first_text<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: &mut Socket<S>,
+) -> Result<String, Farewell> {
+    loop {
+        match socket.turn(true).await {
+            Turn::Text(text) => return Ok(text),
+            Turn::Garbage => return Err(Farewell::silent(close::NORMAL, "")),
+            Turn::TooLarge => return Err(Farewell::silent(close::TOO_LARGE, "")),
+            Turn::Closed | Turn::Broken(_) => return Err(Farewell::gone()),
+            Turn::Sign | Turn::Flushed => {}
+        }
+    }
+}
+
+fn first_request(text: &str) -> Result<Request, Farewell> {
+    match Frame::parse(text) {
+        Ok(Frame::Request(request)) => Ok(request),
+        Err(FrameError::NotJson(_)) => Err(Farewell::silent(close::NORMAL, "")),
+        Ok(_) | Err(FrameError::NotAFrame { .. }) => {
+            Err(Farewell::silent(close::POLICY, "invalid request frame"))
+        }
+    }
+}
+
+async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Conn, Farewell> {
+    let request = first_request(text)?;
+    let id = request.id.as_str();
+    let version = connect_params::version_of(&request.params);
+    let refuse = |error| Farewell::told(id, version, error, close::POLICY);
+    if request.method != CONNECT {
+        let error = RpcError::invalid("invalid handshake: first request must be connect");
+        return Err(refuse(error));
+    }
+    let params = connect_params::read(request.params, version)
+        .map_err(|why| refuse(RpcError::invalid_params(CONNECT, why)))?;
+    if Protocol::pick(params.min_protocol, params.max_protocol).is_none() {
+        let error = RpcError::invalid("protocol mismatch").details(json!({
+            "code": "PROTOCOL_MISMATCH",
+            "clientMinProtocol": params.min_protocol,
+            "clientMaxProtocol": params.max_protocol,
+            "expectedProtocol": Protocol::MAX,
+            "minimumProbeProtocol": Protocol::MIN,
+        }));
+        return Err(Farewell::told(id, version, error, close::PROTOCOL));
+    }
+    let role = match params.role.as_deref() {
+        None => Role::Operator,
+        Some("worker") if version == Protocol::V4 => {
+            return Err(Farewell::silent(close::POLICY, "invalid-handshake"));
+        }
+        Some(text) => Role::parse(text).ok_or_else(|| refuse(RpcError::invalid("invalid role")))?,
+    };
+    let signed_in = sign_in(app, &params, version, role, &caller, nonce).await;
+    let (signed_in, admission) = signed_in.map_err(|refusal| {
+        let error = refusal.render(version, role, caller.is_local());
+        let reason = refusal.close_reason(version, &error);
+        tracing::info!(peer = %caller.peer, client = %clawline::layer::printable(&params.client.id, 40), why = %error.message, "connect refused");
+        Farewell {
+            answer: Some(Box::new(Response::error(id, v3::render_error(version, error)))),
+            close: Some((close::POLICY, reason)),
+        }
+    })?;
+    let asked = params.scopes.clone().unwrap_or_default();
+    let conn = connection(app, version, role, caller, params, signed_in);
+    let payload = hello::payload(app, &conn, admission.as_ref(), &asked).await;
+    conn.answer(&Response::ok(id, payload), None);
+    Ok(conn)
+}
+
+/// Credential, proof, pairing.
+async fn sign_in(
+    app: &App,
+    params: &ConnectParams,
+    version: Protocol,
+    role: Role,
+    caller: &Caller,
+    nonce: &str,
+) -> Result<(SignedIn, Option<Admission>), Refusal> {
+    let is_browser = BROWSER_IDS.contains(&params.client.id.as_str());
+    if is_browser && !caller.has_origin {
+        return Err(Refusal::OriginRequired);
+    }
+    let uid = peer_uid(app, caller).await;
+    let known = match &params.device {
+        Some(device) => app.pairing.device(&device.id).await.map_err(|error| {
+            tracing::error!(%error, "a device could not be looked up");
+            Refusal::Store
+        })?,
+        None => None,
+    };
+    let signed_in = app.authority.sign_in(Attempt {
+        params,
+        version,
+        role,
+        caller,
+        uid,
+        nonce,
+        known: known.as_ref(),
+    })?;
+    let Some(device) = &params.device else {
+        return Ok((signed_in, None));
+    };
+    let client = &params.client;
+    let ask = Ask {
+        device_id: device.id.clone(),
+        public_key: device.public_key.clone(),
+        display_name: client.display_name.clone(),
+        platform: client.platform.clone(),
+        device_family: client.device_family.clone(),
+        client_id: client.id.clone(),
+        client_mode: client.mode.clone(),
+        remote_ip: caller.peer.ip().to_string(),
+        role,
+        scopes: signed_in.scopes.clone(),
+        may_be_silent: caller.is_local()
+            && !caller.has_origin
+            && app.authority.is_own(uid)
+            && signed_in.method != AuthMethod::DeviceToken,
+    };
+    let admission = app.pairing.admit(&ask).await?;
+    Ok((signed_in, Some(admission)))
+}
+
+/// The kernel's tables can be long: they are read off the loop.
+async fn peer_uid(app: &App, caller: &Caller) -> Option<u32> {
+    if !caller.is_local() {
+        return None;
+    }
+    let peers = app.authority.peers.clone();
+    let Caller { local, peer, .. } = *caller;
+    tokio::task::spawn_blocking(move || peers.uid(local, peer))
+        .await
+        .ok()
+        .flatten()
+}
+
+fn connection(
+    app: &App,
+    version: Protocol,
+    role: Role,
+    caller: Caller,
+    params: ConnectParams,
+    signed_in: SignedIn,
+) -> Conn {
+    let device_id = params.device.map(|device| device.id);
+    let scopes = match role {
+        Role::Operator => signed_in.scopes,
+        Role::Node => Scopes::default(),
+    };
+    let principal = Principal {
+        role,
+        scopes,
+        device_id,
+        method: signed_in.method,
+    };
+    Conn::new(
+        version,
+        principal,
+        params.client,
+        &params.caps,
+        caller,
+        &app.stop,
+    )
+}

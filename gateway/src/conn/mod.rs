@@ -1,0 +1,237 @@
+//! One WebSocket connection: the handshake, the task that owns the socket, and the registry of
+//! everybody who is connected.
+
+mod actor;
+mod connect_params;
+mod handshake;
+mod hello;
+mod lobby;
+mod outbox;
+mod registry;
+mod socket;
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use clawline::protocol::Protocol;
+use clawline::protocol::error::RpcError;
+use clawline::protocol::frame::Response;
+use clawline::protocol::hello::ClientInfo;
+use clawline::protocol::scope::{Needs, Role, Scopes};
+use clawline::protocol::v3;
+use serde_json::Value;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+
+use crate::auth::{AuthMethod, Caller};
+
+pub(crate) use actor::serve;
+pub(crate) use lobby::{Lobby, Seat};
+pub(crate) use outbox::{Outbox, Push};
+pub(crate) use registry::Registry;
+pub(crate) use socket::Socket;
+
+/// Calls of one connection that may be under way; further ones wait in the socket.
+const MAX_CALLS: usize = 128;
+/// Client capability: `agent` and `chat` only of sessions that were subscribed or written to.
+const CAP_SESSION_SCOPED: &str = "session-scoped-events";
+
+/// The id of a connection, as hello tells it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(uuid::Uuid);
+
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Who a connection is and what it may do.
+#[derive(Debug, Clone)]
+pub struct Principal {
+    /// Operator or node.
+    pub role: Role,
+    /// What it may do now.
+    pub scopes: Scopes,
+    /// The proven device.
+    pub device_id: Option<String>,
+    /// By which credential it came in.
+    pub method: AuthMethod,
+}
+
+impl Principal {
+    /// Whether a call or an event with these needs is for it.
+    pub fn satisfies(&self, needs: Needs) -> bool {
+        match needs {
+            Needs::Anyone => true,
+            Needs::Operator(scope) => self.role == Role::Operator && self.scopes.grants(scope),
+            Needs::Node => self.role == Role::Node,
+        }
+    }
+}
+
+/// A connection after its hello, as everybody else sees it.
+pub(crate) struct Conn {
+    pub(crate) id: ConnId,
+    pub(crate) version: Protocol,
+    pub(crate) principal: Principal,
+    pub(crate) client: ClientInfo,
+    pub(crate) caller: Caller,
+    /// ms since the epoch.
+    pub(crate) connected_at: i64,
+    pub(crate) outbox: Outbox,
+    is_session_scoped: bool,
+    subscriptions: Mutex<Subscriptions>,
+    lanes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    calls: Arc<Semaphore>,
+    stop: CancellationToken,
+    farewell: OnceLock<(u16, String)>,
+}
+
+/// What a connection asked to be told about.
+#[derive(Debug, Default)]
+struct Subscriptions {
+    all_sessions: bool,
+    sessions: HashSet<String>,
+}
+
+/// What a session event is, for filtering by subscription.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    /// `sessions.changed`.
+    Changed,
+    /// `session.message`.
+    Message,
+    /// `agent` and `chat`.
+    Run,
+}
+
+impl Conn {
+    /// A connection that is about to be greeted; `stop` ends when the gateway does.
+    pub(crate) fn new(
+        version: Protocol,
+        principal: Principal,
+        client: ClientInfo,
+        caps: &[String],
+        caller: Caller,
+        stop: &CancellationToken,
+    ) -> Self {
+        Self {
+            id: ConnId(uuid::Uuid::new_v4()),
+            version,
+            principal,
+            client,
+            caller,
+            connected_at: crate::store::now_ms(),
+            outbox: Outbox::default(),
+            is_session_scoped: caps.iter().any(|cap| cap == CAP_SESSION_SCOPED),
+            subscriptions: Mutex::default(),
+            lanes: Mutex::default(),
+            calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            stop: stop.child_token(),
+            farewell: OnceLock::new(),
+        }
+    }
+
+    /// Sends the answer to a call.
+    pub(crate) fn answer(&self, response: &Response, permit: Option<OwnedSemaphorePermit>) {
+        let text = serde_json::to_string(&Tagged {
+            kind: "res",
+            response,
+        });
+        self.outbox.answer(text.unwrap_or_default(), permit);
+    }
+
+    /// Sends a refusal, worded for the version of this connection.
+    pub(crate) fn refuse(
+        &self,
+        id: &str,
+        error: RpcError,
+        payload: Value,
+        permit: Option<OwnedSemaphorePermit>,
+    ) {
+        let mut response = Response::error(id, v3::render_error(self.version, error));
+        response.payload = payload;
+        self.answer(&response, permit);
+    }
+
+    /// Ends the connection with this close; the first call counts.
+    pub(crate) fn kick(&self, code: u16, reason: &str) {
+        let _ = self.farewell.set((code, reason.to_owned()));
+        self.stop.cancel();
+    }
+
+    /// True once the connection is being closed.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.stop.is_cancelled()
+    }
+
+    /// Ends when the connection is being closed.
+    pub(crate) async fn ending(&self) {
+        self.stop.cancelled().await;
+    }
+
+    /// Subscribes to every session.
+    pub(crate) fn subscribe_all(&self) {
+        self.with_subscriptions(|s| s.all_sessions = true);
+    }
+
+    /// Subscribes to one session, or ends that.
+    pub(crate) fn subscribe(&self, key: &str, on: bool) {
+        self.with_subscriptions(|s| {
+            if !on {
+                s.sessions.remove(key);
+            } else if s.sessions.len() < MAX_SUBSCRIPTIONS {
+                s.sessions.insert(key.to_owned());
+            }
+        });
+    }
+
+    /// Notes that this connection has started something in a session.
+    pub(crate) fn takes_part(&self, key: &str) {
+        if self.is_session_scoped {
+            self.subscribe(key, true);
+        }
+    }
+
+    /// Whether a session event of this kind is wanted here.
+    fn wants(&self, topic: Topic, key: &str) -> bool {
+        if topic == Topic::Run && !self.is_session_scoped {
+            return true;
+        }
+        self.with_subscriptions(|s| match topic {
+            Topic::Changed => s.all_sessions,
+            Topic::Message => s.all_sessions || s.sessions.contains(key),
+            Topic::Run => s.sessions.contains(key),
+        })
+    }
+
+    fn with_subscriptions<T>(&self, act: impl FnOnce(&mut Subscriptions) -> T) -> T {
+        act(&mut self
+            .subscriptions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The lane in which calls about one thing follow one another.
+    pub(crate) fn lane(&self, key: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() > MAX_CALLS {
+            lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
+        }
+        lanes.entry(key.to_owned()).or_default().clone()
+    }
+}
+
+/// Sessions that one connection may subscribe to by name.
+const MAX_SUBSCRIPTIONS: usize = 4096;
+
+/// A response with its `type`, without building a [`clawline::protocol::frame::Frame`] around it.
+#[derive(serde::Serialize)]
+struct Tagged<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[serde(flatten)]
+    response: &'a Response,
+}

@@ -1,0 +1,322 @@
+//! What waits to be sent on one connection: answers and events in order, bounded by bytes.
+//!
+//! Numbers are given when an event leaves the queue, after filtering and merging, so a connection
+//! never sees a gap. Newer state replaces older state of its kind, and an unsent delta of a run
+//! takes up the next one; what cannot be merged and does not fit makes the connection a slow
+//! consumer. Answers are never dropped: their number is bounded by the calls under way.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clawline::protocol::frame::StateVersion;
+use clawline::protocol::limits;
+use tokio::sync::{Notify, OwnedSemaphorePermit};
+
+/// Members around an event's payload, in bytes, for the account.
+const ENVELOPE: usize = 96;
+
+/// An event as it is sent to many connections: the payload is written once and shared.
+#[derive(Debug, Clone)]
+pub(crate) struct Push {
+    pub(crate) name: &'static str,
+    pub(crate) payload: Payload,
+    pub(crate) state_version: Option<StateVersion>,
+    /// False for direct pushes, which carry no number.
+    pub(crate) is_numbered: bool,
+}
+
+/// The payload of a push.
+#[derive(Debug, Clone)]
+pub(crate) enum Payload {
+    /// JSON text that stands for itself.
+    Plain(Arc<str>),
+    /// State: a newer one makes an unsent older one of the same name worthless.
+    Latest(Arc<str>),
+    /// A piece of a run's text.
+    Delta(Arc<dyn Delta>),
+}
+
+/// A piece of text that can take up the next piece while it waits.
+pub(crate) trait Delta: Send + Sync + std::fmt::Debug {
+    /// Which pieces belong together.
+    fn stream(&self) -> (&str, &'static str);
+    /// This piece and the `next` one as one.
+    fn merged(&self, next: &dyn Delta) -> Arc<dyn Delta>;
+    /// The new text, for merging.
+    fn added(&self) -> &str;
+    /// The payload as JSON text.
+    fn payload(&self) -> Arc<str>;
+}
+
+impl Push {
+    /// An event that is sent to everybody as it is.
+    pub(crate) fn plain(name: &'static str, payload: &impl serde::Serialize) -> Self {
+        Self::with(name, Payload::Plain(json(payload)), None)
+    }
+
+    /// An event that tells a state.
+    pub(crate) fn latest(
+        name: &'static str,
+        payload: &impl serde::Serialize,
+        state_version: Option<StateVersion>,
+    ) -> Self {
+        Self::with(name, Payload::Latest(json(payload)), state_version)
+    }
+
+    /// A piece of a run's text.
+    pub(crate) fn delta(name: &'static str, delta: Arc<dyn Delta>) -> Self {
+        Self::with(name, Payload::Delta(delta), None)
+    }
+
+    fn with(name: &'static str, payload: Payload, state_version: Option<StateVersion>) -> Self {
+        Self {
+            name,
+            payload,
+            state_version,
+            is_numbered: true,
+        }
+    }
+
+    fn cost(&self) -> usize {
+        ENVELOPE
+            + match &self.payload {
+                Payload::Plain(text) | Payload::Latest(text) => text.len(),
+                Payload::Delta(delta) => delta.payload().len(),
+            }
+    }
+
+    /// The frame, with its number on this connection.
+    pub(crate) fn frame(&self, seq: Option<u64>) -> String {
+        use std::fmt::Write as _;
+        let payload = match &self.payload {
+            Payload::Plain(text) | Payload::Latest(text) => text.clone(),
+            Payload::Delta(delta) => delta.payload(),
+        };
+        let mut out = String::with_capacity(payload.len() + ENVELOPE + self.name.len());
+        let _ = write!(
+            out,
+            r#"{{"type":"event","event":"{}","payload":{payload}"#,
+            self.name
+        );
+        if let Some(seq) = seq {
+            let _ = write!(out, r#","seq":{seq}"#);
+        }
+        if let Some(version) = self.state_version {
+            let _ = write!(
+                out,
+                r#","stateVersion":{{"presence":{},"health":{}}}"#,
+                version.presence, version.health
+            );
+        }
+        out.push('}');
+        out
+    }
+}
+
+/// JSON text of a value that always serialises.
+pub(crate) fn json(value: &impl serde::Serialize) -> Arc<str> {
+    serde_json::to_string(value).unwrap_or_default().into()
+}
+
+/// One thing to send.
+#[derive(Debug)]
+pub(crate) enum Item {
+    /// An answer; the call counts as under way until it is written.
+    Answer {
+        text: String,
+        permit: Option<OwnedSemaphorePermit>,
+    },
+    /// An event.
+    Push(Push),
+}
+
+/// The queue of one connection. Any task may put, the connection's own task takes.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    inner: Mutex<Inner>,
+    wake: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    queue: VecDeque<Item>,
+    event_bytes: usize,
+    answer_bytes: usize,
+    is_overrun: bool,
+    is_closed: bool,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts an answer.
+    pub(crate) fn answer(&self, text: String, permit: Option<OwnedSemaphorePermit>) {
+        let mut inner = self.lock();
+        if inner.is_closed {
+            return;
+        }
+        inner.answer_bytes += text.len();
+        inner.queue.push_back(Item::Answer { text, permit });
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Puts an event, merged with an older one where it can be.
+    pub(crate) fn push(&self, push: &Push) {
+        let mut inner = self.lock();
+        if inner.is_closed || inner.is_overrun {
+            return;
+        }
+        let push = inner.merge(push);
+        let cost = push.cost();
+        if inner.event_bytes > 0 && inner.event_bytes + cost > limits::MAX_BUFFERED {
+            inner.is_overrun = true;
+        } else {
+            inner.event_bytes += cost;
+            inner.queue.push_back(Item::Push(push));
+        }
+        drop(inner);
+        self.wake.notify_one();
+    }
+
+    /// Takes the next thing, if there is one.
+    pub(crate) fn take(&self) -> Option<Item> {
+        let mut inner = self.lock();
+        let item = inner.queue.pop_front()?;
+        match &item {
+            Item::Answer { text, .. } => inner.answer_bytes -= text.len(),
+            Item::Push(push) => inner.event_bytes -= push.cost(),
+        }
+        // An idle connection keeps no more than it needs.
+        if inner.queue.is_empty() && inner.queue.capacity() > 64 {
+            inner.queue = VecDeque::new();
+        }
+        Some(item)
+    }
+
+    /// Waits until there is something to take, or too much. Safe to drop.
+    pub(crate) async fn ready(&self) {
+        loop {
+            {
+                let inner = self.lock();
+                if inner.is_overrun || !inner.queue.is_empty() {
+                    return;
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// True once an event did not fit any more.
+    pub(crate) fn is_overrun(&self) -> bool {
+        self.lock().is_overrun
+    }
+
+    /// True while so much is waiting that no further call should be read.
+    pub(crate) fn is_full_of_answers(&self) -> bool {
+        self.lock().answer_bytes > limits::MAX_BUFFERED
+    }
+
+    /// Nothing is taken in any more, and what waits is let go.
+    pub(crate) fn close(&self) {
+        let mut inner = self.lock();
+        inner.is_closed = true;
+        inner.queue = VecDeque::new();
+    }
+}
+
+impl Inner {
+    /// Takes an older event of the same kind out of the queue, and what is new of it into `push`.
+    fn merge(&mut self, push: &Push) -> Push {
+        let mut push = push.clone();
+        let at = match &push.payload {
+            Payload::Plain(_) => None,
+            Payload::Latest(_) => self.queue.iter().position(|item| {
+                matches!(item, Item::Push(old)
+                    if old.name == push.name && matches!(old.payload, Payload::Latest(_)))
+            }),
+            Payload::Delta(delta) => self.queue.iter().rposition(|item| {
+                matches!(item, Item::Push(Push { payload: Payload::Delta(old), .. })
+                    if old.stream() == delta.stream())
+            }),
+        };
+        if let Some(Item::Push(old)) = at.and_then(|at| self.queue.remove(at)) {
+            self.event_bytes -= old.cost();
+            if let (Payload::Delta(old), Payload::Delta(new)) = (&old.payload, &push.payload) {
+                push.payload = Payload::Delta(old.merged(new.as_ref()));
+            }
+        }
+        push
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn names(outbox: &Outbox) -> Vec<String> {
+        std::iter::from_fn(|| outbox.take())
+            .map(|item| match item {
+                Item::Push(push) => push.frame(None),
+                Item::Answer { text, .. } => text,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_frame_has_only_the_members_that_clients_know() {
+        let push = Push::latest(
+            "health",
+            &json!({"ok": true}),
+            Some(StateVersion {
+                presence: 1,
+                health: 2,
+            }),
+        );
+        assert_eq!(
+            push.frame(Some(7)),
+            r#"{"type":"event","event":"health","payload":{"ok":true},"seq":7,"stateVersion":{"presence":1,"health":2}}"#
+        );
+        assert_eq!(
+            Push::plain("tick", &json!({"ts": 1})).frame(None),
+            r#"{"type":"event","event":"tick","payload":{"ts":1}}"#
+        );
+    }
+
+    #[test]
+    fn newer_state_replaces_older_and_other_events_stay() {
+        let outbox = Outbox::default();
+        outbox.push(&Push::latest("tick", &1, None));
+        outbox.push(&Push::plain("chat", &2));
+        outbox.push(&Push::plain("chat", &3));
+        outbox.push(&Push::latest("tick", &4, None));
+        let texts: Vec<String> = names(&outbox);
+        assert_eq!(texts.len(), 3);
+        assert!(texts[2].contains(r#""payload":4"#), "{texts:?}");
+        assert_eq!(outbox.lock().event_bytes, 0);
+    }
+
+    #[test]
+    fn too_many_events_overrun_but_one_large_one_and_answers_do_not() {
+        let outbox = Outbox::default();
+        let large = "x".repeat(limits::MAX_BUFFERED + 1);
+        outbox.answer(large.clone(), None);
+        assert!(outbox.is_full_of_answers() && !outbox.is_overrun());
+        outbox.push(&Push::plain("chat", &large));
+        assert!(!outbox.is_overrun());
+        outbox.push(&Push::plain("chat", &1));
+        assert!(outbox.is_overrun());
+    }
+
+    #[tokio::test]
+    async fn what_was_put_before_waiting_is_noticed() {
+        let outbox = Outbox::default();
+        outbox.push(&Push::plain("chat", &1));
+        outbox.ready().await;
+        assert!(outbox.take().is_some() && outbox.take().is_none());
+    }
+}

@@ -1,0 +1,196 @@
+//! Who is connected: sends events to those who may see them, and keeps presence.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use clawline::protocol::event::{self, PresenceEvent};
+use clawline::protocol::frame::StateVersion;
+use clawline::protocol::limits::close;
+use clawline::protocol::methods::system::PresenceEntry;
+use tokio::sync::Notify;
+
+use super::outbox::Push;
+use super::{Conn, ConnId, Topic};
+
+/// Presence names at most so many connections.
+const MAX_PRESENCE: usize = 200;
+
+/// Everybody who got a hello and is still there.
+#[derive(Default)]
+pub(crate) struct Registry {
+    conns: Mutex<HashMap<ConnId, Arc<Conn>>>,
+    presence_version: AtomicU64,
+    health_version: AtomicU64,
+    presence_changed: Notify,
+}
+
+impl Registry {
+    fn lock(&self) -> MutexGuard<'_, HashMap<ConnId, Arc<Conn>>> {
+        self.conns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a connection; it is taken out again when the guard is dropped.
+    pub(crate) fn join(self: &Arc<Self>, conn: Arc<Conn>) -> Joined {
+        let id = conn.id;
+        let is_shown = is_shown(&conn);
+        self.lock().insert(id, conn);
+        if is_shown {
+            self.presence_moved();
+        }
+        Joined {
+            registry: self.clone(),
+            id,
+        }
+    }
+
+    /// How many are connected.
+    pub(crate) fn count(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether a device has a connection now.
+    pub(crate) fn is_connected(&self, device_id: &str) -> bool {
+        self.lock()
+            .values()
+            .any(|conn| conn.principal.device_id.as_deref() == Some(device_id))
+    }
+
+    /// Sends an event to all who may see it.
+    pub(crate) fn broadcast(&self, push: &Push) {
+        let needs = event::needs(push.name);
+        for conn in self.lock().values() {
+            if conn.principal.satisfies(needs) {
+                conn.outbox.push(push);
+            }
+        }
+    }
+
+    /// Sends an event about one session to all who may see it and want it.
+    pub(crate) fn broadcast_session(&self, push: &Push, topic: Topic, key: &str) {
+        let needs = event::needs(push.name);
+        for conn in self.lock().values() {
+            if conn.principal.satisfies(needs) && conn.wants(topic, key) {
+                conn.outbox.push(push);
+            }
+        }
+    }
+
+    /// Whether anybody would be sent an event of this name about this session.
+    pub(crate) fn is_wanted(&self, name: &str, topic: Topic, key: &str) -> bool {
+        let needs = event::needs(name);
+        self.lock()
+            .values()
+            .any(|conn| conn.principal.satisfies(needs) && conn.wants(topic, key))
+    }
+
+    /// Closes the connections of a device (in one role where given): its credentials changed.
+    pub(crate) fn kick_device(&self, device_id: &str, role: Option<&str>) {
+        for conn in self.lock().values() {
+            let principal = &conn.principal;
+            if principal.device_id.as_deref() == Some(device_id)
+                && role.is_none_or(|role| principal.role.as_str() == role)
+            {
+                conn.kick(close::AUTH_CHANGED, "device removed");
+            }
+        }
+    }
+
+    /// The counters now.
+    pub(crate) fn state_version(&self) -> StateVersion {
+        StateVersion {
+            presence: self.presence_version.load(Ordering::Relaxed),
+            health: self.health_version.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Counts a new health snapshot.
+    pub(crate) fn health_moved(&self) -> StateVersion {
+        self.health_version.fetch_add(1, Ordering::Relaxed);
+        self.state_version()
+    }
+
+    fn presence_moved(&self) {
+        self.presence_version.fetch_add(1, Ordering::Relaxed);
+        self.presence_changed.notify_one();
+    }
+
+    /// Waits until presence has changed.
+    pub(crate) async fn presence_change(&self) {
+        self.presence_changed.notified().await;
+    }
+
+    /// Who is there; `own` is the gateway's own entry and comes first.
+    pub(crate) fn presence(&self, own: PresenceEntry) -> Vec<PresenceEntry> {
+        let mut entries: Vec<PresenceEntry> = self
+            .lock()
+            .values()
+            .filter(|conn| is_shown(conn))
+            .map(|conn| entry(conn))
+            .collect();
+        entries.sort_by_key(|entry| std::cmp::Reverse(entry.ts));
+        entries.truncate(MAX_PRESENCE);
+        entries.insert(0, own);
+        entries
+    }
+
+    /// Tells everybody who is there.
+    pub(crate) fn broadcast_presence(&self, own: PresenceEntry) {
+        let event = PresenceEvent {
+            presence: self.presence(own),
+        };
+        self.broadcast(&Push::latest(
+            "presence",
+            &event,
+            Some(self.state_version()),
+        ));
+    }
+}
+
+/// Short calls of command lines without a device are not worth a line.
+fn is_shown(conn: &Conn) -> bool {
+    conn.principal.device_id.is_some()
+}
+
+fn entry(conn: &Conn) -> PresenceEntry {
+    let client = &conn.client;
+    let name = client
+        .display_name
+        .clone()
+        .unwrap_or_else(|| client.id.clone());
+    PresenceEntry {
+        text: Some(format!("Node: {name} · mode {}", client.mode)),
+        host: Some(name),
+        ip: Some(conn.caller.peer.ip().to_string()),
+        version: Some(client.version.clone()),
+        platform: Some(client.platform.clone()),
+        device_family: client.device_family.clone(),
+        mode: Some(client.mode.clone()),
+        reason: Some("connect".to_owned()),
+        ts: conn.connected_at,
+        device_id: conn.principal.device_id.clone(),
+        roles: Some(vec![conn.principal.role.to_string()]),
+        scopes: Some(conn.principal.scopes.to_wire()),
+        instance_id: client.instance_id.clone(),
+        client_id: Some(client.id.clone()),
+        online_since: Some(conn.connected_at),
+    }
+}
+
+/// Membership in the registry.
+pub(crate) struct Joined {
+    registry: Arc<Registry>,
+    id: ConnId,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        let gone = self.registry.lock().remove(&self.id);
+        if let Some(conn) = gone {
+            conn.outbox.close();
+            if is_shown(&conn) {
+                self.registry.presence_moved();
+            }
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! A WebSocket over any byte stream, driven by one task.
+//!
+//! tokio-tungstenite cannot change limits once a socket is open, and what may be sent before hello
+//! is much less than after it; so tungstenite is driven here directly.
+
+use std::io::{self, Read, Write};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use clawline::protocol::limits;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Bytes, Error, Message, WebSocket};
+
+/// How much is gathered before it is given to the kernel.
+const WRITE_BUFFER: usize = 8 * 1024;
+
+/// What a turn of the socket brought.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// A message. Binary ones that hold text count as text.
+    Text(String),
+    /// A message that is no text at all.
+    Garbage,
+    /// A ping or pong: the peer lives.
+    Sign,
+    /// Everything written has reached the kernel.
+    Flushed,
+    /// The peer is gone, or said goodbye.
+    Closed,
+    /// A message larger than what is allowed now.
+    TooLarge,
+    /// The peer broke the WebSocket protocol, or the connection failed.
+    Broken(String),
+}
+
+/// One end of a WebSocket connection.
+pub(crate) struct Socket<S> {
+    ws: WebSocket<Polled<S>>,
+    is_flushing: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
+    /// The server's end, after the upgrade; `head` is what came right behind the request.
+    pub(crate) fn server(stream: S, head: Vec<u8>) -> Self {
+        let limit = Some(limits::MAX_MESSAGE_BEFORE_HELLO);
+        let config = WebSocketConfig::default()
+            .read_buffer_size(limits::READ_BUFFER)
+            .write_buffer_size(WRITE_BUFFER)
+            .max_message_size(limit)
+            .max_frame_size(limit);
+        let stream = Polled {
+            stream,
+            waker: Waker::noop().clone(),
+        };
+        let ws = if head.is_empty() {
+            WebSocket::from_raw_socket(stream, Role::Server, Some(config))
+        } else {
+            WebSocket::from_partially_read(stream, head, Role::Server, Some(config))
+        };
+        Self {
+            ws,
+            is_flushing: false,
+        }
+    }
+
+    /// Allows messages of full size: the peer has said hello.
+    pub(crate) fn raise_limit(&mut self) {
+        self.ws.set_config(|config| {
+            config.max_message_size = Some(limits::MAX_MESSAGE);
+            config.max_frame_size = Some(limits::MAX_MESSAGE);
+        });
+    }
+
+    /// True while something that was written has not reached the kernel.
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.is_flushing
+    }
+
+    /// Queues a text; [`Socket::turn`] sends it.
+    pub(crate) fn write(&mut self, text: String) -> Result<(), String> {
+        self.put(Message::text(text))
+    }
+
+    /// Queues a ping.
+    pub(crate) fn ping(&mut self) -> Result<(), String> {
+        self.put(Message::Ping(Bytes::new()))
+    }
+
+    /// Queues the close; the reason is cut to what the wire allows.
+    pub(crate) fn close(&mut self, code: u16, reason: &str) {
+        self.is_flushing = true;
+        // What fails here fails again, and is seen, in the turns that follow.
+        let _ = self.ws.close(Some(CloseFrame {
+            code: CloseCode::from(code),
+            reason: limits::close_reason(reason).into(),
+        }));
+    }
+
+    fn put(&mut self, message: Message) -> Result<(), String> {
+        self.is_flushing = true;
+        match self.ws.write(message) {
+            Ok(()) => Ok(()),
+            // The message is queued all the same.
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// Waits until something was read, or until everything is written. Safe to drop and call again.
+    ///
+    /// With `reads` false nothing is taken from the peer (it has enough under way).
+    pub(crate) async fn turn(&mut self, reads: bool) -> Turn {
+        std::future::poll_fn(|context| self.poll_turn(context, reads)).await
+    }
+
+    fn poll_turn(&mut self, context: &mut Context<'_>, reads: bool) -> Poll<Turn> {
+        let polled = self.ws.get_mut();
+        if !polled.waker.will_wake(context.waker()) {
+            polled.waker = context.waker().clone();
+        }
+        if self.is_flushing {
+            match self.ws.flush() {
+                Ok(()) => {
+                    self.is_flushing = false;
+                    return Poll::Ready(Turn::Flushed);
+                }
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(failed(error)),
+            }
+        }
+        if !reads {
+            return Poll::Pending;
+        }
+        match self.ws.read() {
+            Ok(Message::Text(text)) => Poll::Ready(Turn::Text(text.as_str().to_owned())),
+            Ok(Message::Binary(bytes)) => {
+                Poll::Ready(String::from_utf8(bytes.into()).map_or(Turn::Garbage, Turn::Text))
+            }
+            Ok(Message::Ping(_)) => {
+                // tungstenite has queued the pong.
+                self.is_flushing = true;
+                Poll::Ready(Turn::Sign)
+            }
+            Ok(Message::Pong(_) | Message::Frame(_)) => Poll::Ready(Turn::Sign),
+            Ok(Message::Close(_)) => {
+                self.is_flushing = true;
+                Poll::Ready(Turn::Closed)
+            }
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            Err(error) => Poll::Ready(failed(error)),
+        }
+    }
+
+    /// After a close: writes what is left, ends our direction, and lets the peer finish. What it
+    /// still sends is read and thrown away: closing with unread bytes would reset the connection,
+    /// and the peer might never see why. The caller sets the deadline.
+    pub(crate) async fn drain(&mut self) {
+        while self.is_flushing {
+            if !matches!(self.turn(false).await, Turn::Flushed) {
+                break;
+            }
+        }
+        let stream = &mut self.ws.get_mut().stream;
+        if stream.shutdown().await.is_err() {
+            return;
+        }
+        let mut waste = [0; 1024];
+        while matches!(stream.read(&mut waste).await, Ok(1..)) {}
+    }
+}
+
+fn failed(error: Error) -> Turn {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => Turn::Closed,
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => Turn::TooLarge,
+        error => Turn::Broken(error.to_string()),
+    }
+}
+
+/// Lets a poll-based stream be used by blocking-style code: what is not ready is `WouldBlock`, and
+/// the task whose waker was set last is woken.
+struct Polled<S> {
+    stream: S,
+    waker: Waker,
+}
+
+impl<S: AsyncRead + Unpin> Read for Polled<S> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let mut context = Context::from_waker(&self.waker);
+        let mut buf = ReadBuf::new(buf);
+        match Pin::new(&mut self.stream).poll_read(&mut context, &mut buf) {
+            Poll::Ready(result) => result.map(|()| buf.filled().len()),
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> Write for Polled<S> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        let mut context = Context::from_waker(&self.waker);
+        match Pin::new(&mut self.stream).poll_write(&mut context, buf) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let mut context = Context::from_waker(&self.waker);
+        match Pin::new(&mut self.stream).poll_flush(&mut context) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+        }
+    }
+}

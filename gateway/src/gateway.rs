@@ -1,0 +1,246 @@
+//! [`Gateway`]: everything is opened and bound first, then it runs until told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clawline::notice::GatewayNotice;
+use clawline::owner_file;
+use clawline::protocol::limits;
+use clawline::secret::Secret;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::{
+    self, Authority, DeviceTokens, KernelPeers, PeerLookup, SecretFileError, Throttle,
+};
+use crate::conn::{Lobby, Registry};
+use crate::fanout::Fanout;
+use crate::health::HealthCache;
+use crate::lock::{LockError, StateLock};
+use crate::pairing::Pairing;
+use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
+use crate::server::ListenError;
+use crate::sessions::Sessions;
+use crate::settings::{AuthMode, GatewaySettings};
+use crate::state::{App, Boot, Shared};
+use crate::store::{Store, StoreError, now_ms};
+use crate::{rpc, server, shutdown};
+
+/// The database inside the state directory.
+const DATABASE: &str = "gateway.db";
+
+/// A daemon that has its lock, its store and its port.
+pub struct Gateway {
+    app: App,
+    listeners: Vec<TcpListener>,
+    address: SocketAddr,
+    lock: StateLock,
+}
+
+/// Why the daemon does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The state directory cannot be made.
+    #[error("{}: {source}", path.display())]
+    StateDir {
+        /// The directory.
+        path: std::path::PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another daemon runs here.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    /// The token file is no good.
+    #[error(transparent)]
+    Secret(#[from] SecretFileError),
+    /// Mode `password` without one.
+    #[error(
+        "gateway.auth.mode is password, but there is none; set gateway.auth.password or use --password"
+    )]
+    NoPassword,
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Models or agents are configured in a way that cannot work.
+    #[error("{}", .0.iter().map(|p| format!("{}: {}", p.key, p.text)).collect::<Vec<_>>().join("\n"))]
+    Config(Vec<ConfigProblem>),
+    /// Unfinished runs cannot be taken up again.
+    #[error(transparent)]
+    Runs(#[from] RunError),
+    /// The port cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+}
+
+impl Gateway {
+    /// Takes the lock, opens the store, binds the port. Nothing is served yet.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind(settings: GatewaySettings) -> Result<Self, StartError> {
+        Self::bind_with_peers(settings, Arc::new(KernelPeers)).await
+    }
+
+    /// As [`Gateway::bind`], with another answer to "who is on the other end?".
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn bind_with_peers(
+        settings: GatewaySettings,
+        peers: Arc<dyn PeerLookup>,
+    ) -> Result<Self, StartError> {
+        let started = Instant::now();
+        owner_file::create_dir(&settings.state_dir).map_err(|source| StartError::StateDir {
+            path: settings.state_dir.clone(),
+            source,
+        })?;
+        let lock = StateLock::take(&settings.state_dir)?;
+        let models = Models::new(&settings.models, &settings.agents).map_err(StartError::Config)?;
+        let models = Arc::new(models);
+        let secret = shared_secret(&settings)?;
+        let store_path = settings.state_dir.join(DATABASE);
+        let store = Store::open(&store_path).await?;
+        let listeners = server::bind(settings.port).await?;
+        let address = listeners
+            .first()
+            .and_then(|listener| listener.local_addr().ok())
+            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], settings.port)));
+        let tokens = DeviceTokens::new(store.gateway_secret().clone());
+        let registry = Arc::<Registry>::default();
+        let health = Arc::<HealthCache>::default();
+        let events = Arc::new(Fanout::new(registry.clone(), health.clone()));
+        let agents = models.agents().iter().map(|agent| agent.id.to_string());
+        let agents = agents.collect();
+        let sessions = Sessions::new(
+            store.sessions(),
+            events.clone(),
+            models.default_agent().clone(),
+        );
+        let runs = Runs::start(&store, models, events).await?;
+        let app = App::new(Shared {
+            authority: Authority {
+                mode: settings.auth.mode,
+                secret,
+                tokens: tokens.clone(),
+                throttle: Arc::new(Throttle::new(settings.rate_limit)),
+                peers,
+                payload_v1: settings.payload_v1,
+            },
+            pairing: Pairing::new(
+                store.devices(),
+                store.pairing(),
+                tokens,
+                settings.silent_scopes,
+                registry.clone(),
+            ),
+            registry,
+            lobby: Lobby::new(limits::MAX_BEFORE_HELLO),
+            table: rpc::table(),
+            store_health: store.health(),
+            store_path: store_path.display().to_string(),
+            store,
+            sessions,
+            runs,
+            agents,
+            health,
+            boot: Boot {
+                id: uuid::Uuid::new_v4().to_string(),
+                host: gethostname::gethostname().to_string_lossy().into_owned(),
+                port: address.port(),
+                started,
+                started_at: now_ms(),
+            },
+            tasks: TaskTracker::new(),
+            stop: CancellationToken::new(),
+            settings,
+        });
+        Ok(Self {
+            app,
+            listeners,
+            address,
+            lock,
+        })
+    }
+
+    /// Where it listens (on IPv4; IPv6 has the same port).
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The shared token or password; empty in mode `none`.
+    pub fn secret(&self) -> &Secret {
+        &self.app.authority.secret
+    }
+
+    /// The model that answers, in words for a person.
+    pub fn model_words(&self) -> String {
+        let models = self.app.runs.models();
+        let (provider, model) = models.resolve(None, models.default_agent().as_str());
+        if provider == ECHO_PROVIDER {
+            "echo: no model configured, answers repeat what you say".to_owned()
+        } else {
+            format!("{provider}/{model}")
+        }
+    }
+
+    /// Serves until `stop` is cancelled, then stops in order. A second cancel of waiting comes
+    /// from dropping the future.
+    pub async fn run(self, stop: CancellationToken) {
+        let Self {
+            app,
+            listeners,
+            lock,
+            ..
+        } = self;
+        advertise(&app);
+        let mut servers = tokio::task::JoinSet::new();
+        for listener in listeners {
+            servers.spawn(server::accept(app.clone(), listener));
+        }
+        servers.spawn(shutdown::heartbeat(app.clone()));
+        stop.cancelled().await;
+        shutdown::stop(&app, servers).await;
+        drop(lock);
+    }
+}
+
+fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
+    let auth = &settings.auth;
+    match auth.mode {
+        AuthMode::None => Ok(Secret::default()),
+        AuthMode::Password => auth
+            .password
+            .clone()
+            .filter(|password| !password.is_blank())
+            .ok_or(StartError::NoPassword),
+        AuthMode::Token => match &auth.token {
+            Some(token) if !token.is_blank() => Ok(token.clone()),
+            _ => Ok(auth::read_or_create(&settings.token_file())?),
+        },
+    }
+}
+
+/// Tells the user's clients, here and through SSH, how to reach the daemon.
+fn advertise(app: &App) {
+    let settings = &app.settings;
+    let Some(path) = &settings.advert else {
+        return;
+    };
+    let auth = &settings.auth;
+    let has_token_file = auth.mode == AuthMode::Token
+        && (auth.token.is_none() || settings.token_file_given.is_some());
+    let notice = GatewayNotice {
+        version: 1,
+        profile: settings.profile.clone(),
+        pid: std::process::id(),
+        port: app.boot.port,
+        token_file: has_token_file.then(|| settings.token_file()),
+        tls: false,
+    };
+    if let Err(error) = owner_file::replace(path, &Secret::new(notice.to_text())) {
+        tracing::warn!(path = %path.display(), %error, "clients cannot be told how to reach this gateway");
+    }
+}

@@ -1,0 +1,114 @@
+//! One daemon a profile: a lock that the kernel lets go of when its holder dies.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+
+/// The lock file inside the state directory.
+const FILE: &str = "lock";
+
+/// The lock, held by descriptor until dropped.
+#[derive(Debug)]
+pub struct StateLock {
+    _file: Flock<File>,
+}
+
+/// Why the lock cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Another daemon holds it.
+    #[error("another clawline-gateway runs here already (pid {pid}, state directory {}); stop it, or choose another --profile", dir.display())]
+    Held {
+        /// Its process, as it wrote it.
+        pid: String,
+        /// The state directory.
+        dir: PathBuf,
+    },
+    /// The file cannot be opened or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+impl StateLock {
+    /// Takes the lock of a state directory, or says who has it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub fn take(state_dir: &Path) -> Result<Self, LockError> {
+        let path = state_dir.join(FILE);
+        let io_error = |source| LockError::Io {
+            path: path.clone(),
+            source,
+        };
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        {
+            use std::os::unix::fs::OpenOptionsExt as _;
+            options.mode(0o600);
+        }
+        let file = options.open(&path).map_err(io_error)?;
+        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => file,
+            Err((mut file, Errno::EWOULDBLOCK)) => {
+                let mut pid = String::new();
+                let _ = file.read_to_string(&mut pid);
+                let pid = clawline::layer::printable(pid.trim(), 20);
+                return Err(LockError::Held {
+                    pid: if pid.is_empty() {
+                        "unknown".into()
+                    } else {
+                        pid
+                    },
+                    dir: state_dir.to_owned(),
+                });
+            }
+            Err((_, error)) => return Err(io_error(error.into())),
+        };
+        let written = (|| {
+            file.set_len(0)?;
+            file.rewind()?;
+            writeln!(file, "{}", std::process::id())
+        })();
+        written.map_err(io_error)?;
+        Ok(Self { _file: file })
+    }
+
+    /// Whether somebody holds the lock of a state directory.
+    pub fn is_held(state_dir: &Path) -> bool {
+        let Ok(file) = File::open(state_dir.join(FILE)) else {
+            return false;
+        };
+        matches!(
+            Flock::lock(file, FlockArg::LockSharedNonblock),
+            Err((_, Errno::EWOULDBLOCK))
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_was_first_and_may_follow_it() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!StateLock::is_held(dir.path()));
+        let first = StateLock::take(dir.path()).unwrap();
+        assert!(StateLock::is_held(dir.path()));
+        let error = StateLock::take(dir.path()).unwrap_err();
+        assert!(
+            error.to_string().contains(&std::process::id().to_string()),
+            "{error}"
+        );
+        drop(first);
+        assert!(StateLock::take(dir.path()).is_ok());
+    }
+}

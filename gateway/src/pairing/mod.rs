@@ -1,0 +1,416 @@
+//! Which devices may come in: requests, approvals, and the life of device tokens.
+
+mod decide;
+
+use std::sync::Arc;
+
+use clawline::protocol::limits::PAIRING_REQUEST_LIFETIME;
+use clawline::protocol::scope::{Role, Scopes};
+use clawline::secret::Secret;
+use serde_json::{Value, json};
+
+use crate::auth::{DeviceTokens, PairingRefusal, Refusal};
+use crate::conn::{Push, Registry};
+use crate::settings::SilentScopes;
+use crate::store::{
+    Device, DeviceGrant, DeviceRole, DeviceStore, NewPairing, PairingRequest, PairingStore,
+    StoreError, now_ms,
+};
+
+pub use decide::{Ask, Verdict, decide};
+
+/// Devices that may wait for an approval at the same time.
+const MAX_PENDING: usize = 10;
+/// A device's last visit is written down at most once in this time.
+const SEEN_INTERVAL_MS: i64 = 60_000;
+
+/// What a paired device is given in hello.
+#[derive(Debug, Clone)]
+pub struct Admission {
+    /// For later connects without the shared secret.
+    pub token: Secret,
+    /// ms since the epoch.
+    pub issued_at: i64,
+    /// Stored with the token; version 3 shows these.
+    pub stored_scopes: Vec<String>,
+}
+
+/// What cannot be done to devices and requests.
+#[derive(Debug, thiserror::Error)]
+pub enum PairingError {
+    #[error("unknown requestId")]
+    UnknownRequest,
+    #[error("unknown deviceId")]
+    UnknownDevice,
+    #[error("unknown deviceId/role")]
+    UnknownRole,
+    /// An approver gives only what it has itself.
+    #[error("missing scope: {0}")]
+    BeyondOwnScopes(&'static str),
+    #[error("device token rotation denied")]
+    RotationDenied,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The pairing service. A cheap clone.
+#[derive(Clone)]
+pub struct Pairing {
+    devices: Arc<dyn DeviceStore>,
+    requests: Arc<dyn PairingStore>,
+    tokens: DeviceTokens,
+    silent: SilentScopes,
+    registry: Arc<Registry>,
+    /// Two connects of one device at the same moment are decided one after the other.
+    gate: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Pairing {
+    pub(crate) fn new(
+        devices: Arc<dyn DeviceStore>,
+        requests: Arc<dyn PairingStore>,
+        tokens: DeviceTokens,
+        silent: SilentScopes,
+        registry: Arc<Registry>,
+    ) -> Self {
+        Self {
+            devices,
+            requests,
+            tokens,
+            silent,
+            registry,
+            gate: Arc::default(),
+        }
+    }
+
+    /// What is known of a device.
+    pub async fn device(&self, device_id: &str) -> Result<Option<Device>, StoreError> {
+        self.devices.get(device_id).await
+    }
+
+    /// Lets a device in, or stores its request and says that it has to wait.
+    pub async fn admit(&self, ask: &Ask) -> Result<Admission, Refusal> {
+        let _gate = self.gate.lock().await;
+        let failed = |error: StoreError| {
+            tracing::error!(%error, "pairing could not be decided");
+            Refusal::Store
+        };
+        let known = self.devices.get(&ask.device_id).await.map_err(failed)?;
+        let device = match decide(known.as_ref(), ask, self.silent) {
+            Verdict::Approved => known,
+            Verdict::Silent => {
+                let grant = grant(ask, known.as_ref(), true);
+                let device = self.devices.grant(grant, now_ms()).await.map_err(failed)?;
+                tracing::info!(device = %ask.device_id, client = %ask.client_id, "device paired: same user, right secret");
+                self.resolved("", &ask.device_id, "approved");
+                Some(device)
+            }
+            Verdict::Pending(reason) => {
+                return Err(self.ask_for_approval(ask, known.as_ref(), reason).await);
+            }
+        };
+        let role = device.and_then(|mut device| device.roles.remove(ask.role.as_str()));
+        // Approved and granted devices have the role.
+        let Some(role) = role else {
+            return Err(Refusal::Store);
+        };
+        Ok(self.admission(&ask.device_id, ask.role, role))
+    }
+
+    fn admission(&self, device_id: &str, role: Role, stored: DeviceRole) -> Admission {
+        Admission {
+            token: self.tokens.token(device_id, role, stored.token_generation),
+            issued_at: stored.rotated_at.unwrap_or(stored.created_at),
+            stored_scopes: stored.scopes,
+        }
+    }
+
+    async fn ask_for_approval(
+        &self,
+        ask: &Ask,
+        known: Option<&Device>,
+        reason: &'static str,
+    ) -> Refusal {
+        let at = now_ms();
+        let outcome = async {
+            let waiting = self.requests.pending(at).await?;
+            let others = waiting
+                .iter()
+                .filter(|request| request.grant.device_id != ask.device_id);
+            if others.count() >= MAX_PENDING {
+                return Ok(None);
+            }
+            let lifetime = i64::try_from(PAIRING_REQUEST_LIFETIME.as_millis()).unwrap_or(i64::MAX);
+            let new = NewPairing {
+                grant: grant(ask, known, false),
+                reason: reason.to_owned(),
+                at,
+                expires_at: at.saturating_add(lifetime),
+            };
+            let stored = self.requests.request(new).await?;
+            Ok::<_, StoreError>(Some((stored, waiting)))
+        };
+        let ((request, superseded), waiting) = match outcome.await {
+            Ok(Some(stored)) => stored,
+            Ok(None) => return Refusal::PairingFull,
+            Err(error) => {
+                tracing::error!(%error, "a pairing request could not be stored");
+                return Refusal::Store;
+            }
+        };
+        for old in &superseded {
+            self.resolved(old, &ask.device_id, "rejected");
+        }
+        if !waiting
+            .iter()
+            .any(|old| old.request_id == request.request_id)
+        {
+            tracing::info!(device = %ask.device_id, request = %request.request_id, reason, "a device waits for approval");
+            let row = request_row(&request, known.is_some());
+            self.registry
+                .broadcast(&Push::plain("device.pair.requested", &row));
+        }
+        let approved = known.map(|device| {
+            let roles: Vec<String> = device.roles.keys().cloned().collect();
+            let of_role = device.roles.get(ask.role.as_str());
+            let any = of_role.or_else(|| device.roles.values().next());
+            (
+                roles,
+                any.map(|role| role.scopes.clone()).unwrap_or_default(),
+            )
+        });
+        Refusal::Pairing(Box::new(PairingRefusal {
+            reason,
+            request_id: request.request_id,
+            device_id: ask.device_id.clone(),
+            role: ask.role,
+            scopes: ask.scopes.to_wire(),
+            approved,
+        }))
+    }
+
+    /// Notes that a device is here.
+    pub async fn seen(&self, device_id: &str, role: Role) {
+        let now = now_ms();
+        let seen = async {
+            let device = self.devices.get(device_id).await?;
+            let last = device.and_then(|device| device.last_seen_at);
+            if last.is_none_or(|last| now - last > SEEN_INTERVAL_MS) {
+                self.devices.touch(device_id, role.as_str(), now).await?;
+            }
+            Ok::<_, StoreError>(())
+        };
+        if let Err(error) = seen.await {
+            tracing::warn!(%error, device = device_id, "a device's visit was not written down");
+        }
+    }
+
+    /// Requests that wait and devices that are paired, as `device.pair.list` shows them.
+    pub async fn list(&self) -> Result<(Vec<Value>, Vec<Value>), PairingError> {
+        let devices = self.devices.list().await?;
+        let pending = self.requests.pending(now_ms()).await?;
+        let is_known = |id: &str| devices.iter().any(|device| device.device_id == id);
+        let pending = pending
+            .iter()
+            .map(|request| request_row(request, is_known(&request.grant.device_id)))
+            .collect();
+        let paired = devices
+            .iter()
+            .map(|device| device_row(device, self.registry.is_connected(&device.device_id)))
+            .collect();
+        Ok((pending, paired))
+    }
+
+    /// Lets the device of a request in. An approver that is not admin gives only what it has;
+    /// `approver` is `None` on the host itself.
+    pub async fn approve(
+        &self,
+        request_id: &str,
+        approver: Option<&Scopes>,
+    ) -> Result<Value, PairingError> {
+        let now = now_ms();
+        let request = self.requests.get(request_id, now).await?;
+        let request = request.ok_or(PairingError::UnknownRequest)?;
+        if let Some(approver) = approver {
+            let asked = Scopes::from_wire(&request.grant.scopes);
+            if let Some(scope) = asked.iter().find(|scope| !approver.grants(*scope)) {
+                return Err(PairingError::BeyondOwnScopes(scope.as_str()));
+            }
+        }
+        let done = self.requests.approve(request_id, now).await?;
+        let (request, device) = done.ok_or(PairingError::UnknownRequest)?;
+        self.resolved(request_id, &request.grant.device_id, "approved");
+        tracing::info!(device = %device.device_id, request = request_id, "device approved");
+        Ok(json!({"requestId": request_id, "device": device_row(&device, false)}))
+    }
+
+    /// Turns a request down.
+    pub async fn reject(&self, request_id: &str) -> Result<Value, PairingError> {
+        let request = self.requests.take(request_id, now_ms()).await?;
+        let request = request.ok_or(PairingError::UnknownRequest)?;
+        self.resolved(request_id, &request.grant.device_id, "rejected");
+        Ok(json!({"requestId": request_id, "deviceId": request.grant.device_id}))
+    }
+
+    /// Forgets a device and closes its connections.
+    pub async fn remove(&self, device_id: &str) -> Result<Value, PairingError> {
+        if !self.devices.remove(device_id).await? {
+            return Err(PairingError::UnknownDevice);
+        }
+        self.resolved("", device_id, "removed");
+        self.registry.kick_device(device_id, None);
+        tracing::info!(device = device_id, "device removed");
+        Ok(json!({"deviceId": device_id}))
+    }
+
+    /// Makes the old token of a device and role worthless, and closes its connections.
+    pub async fn rotate(
+        &self,
+        device_id: &str,
+        role: Role,
+        scopes: Option<Vec<String>>,
+    ) -> Result<(DeviceRole, Secret), PairingError> {
+        let device = self.devices.get(device_id).await?;
+        let held = device
+            .and_then(|mut device| device.roles.remove(role.as_str()))
+            .ok_or(PairingError::UnknownRole)?;
+        if let Some(scopes) = &scopes {
+            let wanted = Scopes::from_wire(scopes);
+            if !Scopes::from_wire(&held.scopes).covers(&wanted) {
+                return Err(PairingError::RotationDenied);
+            }
+        }
+        let rotated = self
+            .devices
+            .rotate(device_id, role.as_str(), scopes, now_ms())
+            .await?
+            .ok_or(PairingError::UnknownRole)?;
+        self.registry.kick_device(device_id, Some(role.as_str()));
+        let token = self.tokens.token(device_id, role, rotated.token_generation);
+        Ok((rotated, token))
+    }
+
+    /// Takes the token of a device and role away until it is approved again.
+    pub async fn revoke(&self, device_id: &str, role: Role) -> Result<DeviceRole, PairingError> {
+        let revoked = self
+            .devices
+            .revoke(device_id, role.as_str(), now_ms())
+            .await?
+            .ok_or(PairingError::UnknownRole)?;
+        self.registry.kick_device(device_id, Some(role.as_str()));
+        Ok(revoked)
+    }
+
+    /// Forgets requests that nobody answered in time.
+    pub async fn expire(&self) {
+        match self.requests.expire(now_ms()).await {
+            Ok(expired) => {
+                for request in expired {
+                    self.resolved(&request.request_id, &request.grant.device_id, "rejected");
+                }
+            }
+            Err(error) => tracing::warn!(%error, "old pairing requests could not be cleared"),
+        }
+    }
+
+    fn resolved(&self, request_id: &str, device_id: &str, decision: &str) {
+        let payload = json!({
+            "requestId": request_id, "deviceId": device_id, "decision": decision, "ts": now_ms(),
+        });
+        self.registry
+            .broadcast(&Push::plain("device.pair.resolved", &payload));
+    }
+}
+
+/// What is stored when `ask` is granted: what the device has in this role, and what it asks for.
+fn grant(ask: &Ask, known: Option<&Device>, silent: bool) -> DeviceGrant {
+    let held = known
+        .and_then(|device| device.roles.get(ask.role.as_str()))
+        .filter(|role| role.revoked_at.is_none())
+        .map(|role| Scopes::from_wire(&role.scopes))
+        .unwrap_or_default();
+    DeviceGrant {
+        device_id: ask.device_id.clone(),
+        public_key: ask.public_key.clone(),
+        display_name: ask.display_name.clone(),
+        platform: Some(ask.platform.clone()),
+        device_family: ask.device_family.clone(),
+        client_id: Some(ask.client_id.clone()),
+        client_mode: Some(ask.client_mode.clone()),
+        remote_ip: Some(ask.remote_ip.clone()),
+        silent,
+        role: ask.role.to_string(),
+        scopes: held.union(&ask.scopes).to_wire(),
+    }
+}
+
+fn request_row(request: &PairingRequest, is_repair: bool) -> Value {
+    let grant = &request.grant;
+    without_nulls(json!({
+        "requestId": request.request_id,
+        "deviceId": grant.device_id,
+        "publicKey": grant.public_key,
+        "displayName": grant.display_name,
+        "platform": grant.platform,
+        "deviceFamily": grant.device_family,
+        "clientId": grant.client_id,
+        "clientMode": grant.client_mode,
+        "role": grant.role,
+        "roles": [grant.role],
+        "scopes": grant.scopes,
+        "remoteIp": grant.remote_ip,
+        "reason": request.reason,
+        "silent": false,
+        "isRepair": is_repair,
+        "ts": request.created_at,
+        "expiresAtMs": request.expires_at,
+    }))
+}
+
+fn device_row(device: &Device, connected: bool) -> Value {
+    let first = device
+        .roles
+        .get_key_value("operator")
+        .or_else(|| device.roles.iter().next());
+    let tokens: Vec<Value> = device
+        .roles
+        .iter()
+        .map(|(role, held)| {
+            without_nulls(json!({
+                "role": role,
+                "scopes": held.scopes,
+                "createdAtMs": held.created_at,
+                "rotatedAtMs": held.rotated_at,
+                "revokedAtMs": held.revoked_at,
+                "lastUsedAtMs": held.last_used_at,
+            }))
+        })
+        .collect();
+    without_nulls(json!({
+        "deviceId": device.device_id,
+        "publicKey": device.public_key,
+        "displayName": device.display_name,
+        "platform": device.platform,
+        "deviceFamily": device.device_family,
+        "clientId": device.client_id.as_deref().unwrap_or_default(),
+        "clientMode": device.client_mode.as_deref().unwrap_or_default(),
+        "remoteIp": device.remote_ip,
+        "role": first.map(|(role, _)| role),
+        "roles": device.roles.keys().collect::<Vec<_>>(),
+        "scopes": first.map(|(_, held)| &held.scopes),
+        "approvedVia": if device.silent { "silent" } else { "owner" },
+        "createdAtMs": device.created_at,
+        "approvedAtMs": device.approved_at,
+        "lastSeenAtMs": device.last_seen_at,
+        "connected": connected,
+        "tokens": tokens,
+    }))
+}
+
+/// Clients check optional members by presence.
+fn without_nulls(mut value: Value) -> Value {
+    if let Value::Object(object) = &mut value {
+        object.retain(|_, member| !member.is_null());
+    }
+    value
+}

@@ -1,0 +1,62 @@
+//! One call in a handler's hands.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::frame::Response;
+use clawline::protocol::method::Method;
+use serde_json::Value;
+use tokio::sync::OwnedMutexGuard;
+
+use crate::conn::Conn;
+
+/// A call whose scope and parameters have been checked.
+pub(crate) struct Call<M: Method> {
+    /// Its parameters.
+    pub(crate) params: M::Params,
+    /// Who calls, and where first answers go.
+    pub(crate) conn: Arc<Conn>,
+    /// For methods that answer twice.
+    pub(crate) replier: Replier,
+    /// Held while later calls about the same thing have to wait.
+    pub(crate) turn: Option<OwnedMutexGuard<()>>,
+}
+
+/// Sends the first of two answers; what the handler returns is the second.
+pub(crate) struct Replier {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) id: String,
+}
+
+impl Replier {
+    /// Sends a first answer under the call's id.
+    pub(crate) fn accept(&self, reply: &impl serde::Serialize) {
+        let payload = serde_json::to_value(reply).unwrap_or_default();
+        self.conn.answer(&Response::ok(&self.id, payload), None);
+    }
+}
+
+/// A refusal, and the payload that some methods send beside it.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) error: Box<RpcError>,
+    pub(crate) payload: Value,
+}
+
+impl From<RpcError> for Failure {
+    fn from(error: RpcError) -> Self {
+        Self {
+            error: Box::new(error),
+            payload: Value::Null,
+        }
+    }
+}
+
+impl Failure {
+    /// The answer to a call that took too long.
+    pub(crate) fn too_slow(method: &str, deadline: Duration) -> Self {
+        let text = format!("{method} took longer than {} s", deadline.as_secs());
+        RpcError::unavailable(text).retry_after(1000).into()
+    }
+}

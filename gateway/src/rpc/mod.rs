@@ -1,0 +1,73 @@
+//! The methods: one table from name to handler, which does the common work (scope, parameters,
+//! order, deadline, reply), so that a handler holds only its own subject.
+
+mod call;
+mod system;
+mod table;
+
+use std::sync::Arc;
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::frame::Request;
+use clawline::protocol::hello::CONNECT;
+use clawline::protocol::scope::{Role, Scope};
+use serde_json::Value;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::conn::{Conn, Push};
+use crate::state::App;
+
+pub(crate) use call::{Call, Failure};
+pub(crate) use table::{Table, Verdict};
+
+/// Every method of this gateway.
+pub(crate) fn table() -> Table {
+    system::rows(Table::default())
+}
+
+/// Takes a call: it is answered at once or later, on its own task.
+pub(crate) fn dispatch(
+    app: &App,
+    conn: &Arc<Conn>,
+    request: Request,
+    permit: Option<OwnedSemaphorePermit>,
+) -> Verdict {
+    if let Some(row) = app.table.get(&request.method) {
+        return row.start(app, conn, request, permit);
+    }
+    let principal = &conn.principal;
+    let (error, verdict) = if principal.role == Role::Node {
+        let error = RpcError::invalid("unauthorized role: node");
+        (error, Verdict::WrongRole)
+    } else if !principal.scopes.grants(Scope::Admin) {
+        // Whoever may not do everything is not told what exists.
+        let error = RpcError::missing_scope(Scope::Admin.as_str());
+        (error, Verdict::Taken)
+    } else if request.method == CONNECT {
+        let error = RpcError::invalid("connect is only valid as the first request");
+        (error, Verdict::Taken)
+    } else {
+        let name = clawline::layer::printable(&request.method, 80);
+        (RpcError::unknown_method(&name), Verdict::Taken)
+    };
+    conn.refuse(&request.id, error, Value::Null, permit);
+    verdict
+}
+
+/// What a connection is sent right after its hello.
+pub(crate) fn greeted(app: &App, conn: &Arc<Conn>) {
+    if conn.version == clawline::protocol::Protocol::V3 {
+        let (app, conn) = (app.clone(), conn.clone());
+        app.tasks.clone().spawn(async move {
+            let report = app.health_report().await;
+            let push = Push::latest("health", &report, Some(app.registry.state_version()));
+            conn.outbox.push(&push);
+        });
+    }
+    if let Some(device_id) = conn.principal.device_id.clone() {
+        let (app, role) = (app.clone(), conn.principal.role);
+        app.tasks
+            .clone()
+            .spawn(async move { app.pairing.seen(&device_id, role).await });
+    }
+}

@@ -1,0 +1,254 @@
+//! From method name to handler.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::frame::Request;
+use clawline::protocol::method::Method;
+use clawline::protocol::scope::{Needs, Role};
+use futures_util::FutureExt as _;
+use serde::Serialize;
+use serde_json::{Value, json};
+use tokio::sync::OwnedSemaphorePermit;
+use tokio::time::timeout;
+use tracing::Instrument as _;
+
+use super::call::{Call, Failure, Replier};
+use crate::conn::Conn;
+use crate::state::App;
+
+/// How long a call may take when its row says nothing else.
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// All methods.
+#[derive(Default)]
+pub(crate) struct Table {
+    rows: BTreeMap<&'static str, Box<dyn Row>>,
+}
+
+/// What became of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Answered, or being worked on.
+    Taken,
+    /// Refused because the method is the other role's.
+    WrongRole,
+}
+
+impl Table {
+    /// Adds a method with its handler.
+    pub(crate) fn on<M, F>(self, handler: fn(App, Call<M>) -> F) -> Self
+    where
+        M: Method,
+        F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+    {
+        self.add(Typed::<M, F> {
+            handler,
+            lane: |_, _| None,
+            deadline: Some(DEADLINE),
+        })
+    }
+
+    /// Adds a method whose calls about one thing follow one another: `lane` names the thing.
+    pub(crate) fn on_in_order<M, F>(
+        self,
+        lane: fn(&App, &M::Params) -> Option<String>,
+        handler: fn(App, Call<M>) -> F,
+    ) -> Self
+    where
+        M: Method,
+        F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+    {
+        self.add(Typed::<M, F> {
+            handler,
+            lane,
+            deadline: Some(DEADLINE),
+        })
+    }
+
+    /// As [`Table::on_in_order`], for a handler that minds the time itself and ends with the
+    /// connection.
+    pub(crate) fn on_long<M, F>(
+        self,
+        lane: fn(&App, &M::Params) -> Option<String>,
+        handler: fn(App, Call<M>) -> F,
+    ) -> Self
+    where
+        M: Method,
+        F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+    {
+        self.add(Typed::<M, F> {
+            handler,
+            lane,
+            deadline: None,
+        })
+    }
+
+    fn add<M, F>(mut self, row: Typed<M, F>) -> Self
+    where
+        M: Method,
+        F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+    {
+        let before = self.rows.insert(M::NAME, Box::new(row));
+        debug_assert!(before.is_none(), "{} stands in the table twice", M::NAME);
+        self
+    }
+
+    /// The names, sorted.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        self.rows.keys().copied().collect()
+    }
+
+    pub(crate) fn get(&self, method: &str) -> Option<&dyn Row> {
+        self.rows.get(method).map(Box::as_ref)
+    }
+}
+
+/// One method.
+pub(crate) trait Row: Send + Sync {
+    /// Checks the call and starts it.
+    fn start(
+        &self,
+        app: &App,
+        conn: &Arc<Conn>,
+        request: Request,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Verdict;
+}
+
+struct Typed<M: Method, F> {
+    handler: fn(App, Call<M>) -> F,
+    lane: fn(&App, &M::Params) -> Option<String>,
+    deadline: Option<Duration>,
+}
+
+impl<M, F> Row for Typed<M, F>
+where
+    M: Method,
+    F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+{
+    fn start(
+        &self,
+        app: &App,
+        conn: &Arc<Conn>,
+        request: Request,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> Verdict {
+        let Request { id, params, .. } = request;
+        let params = match params {
+            Value::Null => json!({}),
+            params => params,
+        };
+        // What is needed can depend on the parameters, so they are read first.
+        let parsed = match serde_json::from_value::<M::Params>(params) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                let error = RpcError::invalid_params(M::NAME, error);
+                conn.refuse(&id, error, Value::Null, permit);
+                return Verdict::Taken;
+            }
+        };
+        let needs = M::needs(conn.version, &parsed);
+        if let Some((error, verdict)) = refusal(conn, needs) {
+            conn.refuse(&id, error, Value::Null, permit);
+            return verdict;
+        }
+        let lane = (self.lane)(app, &parsed).map(|key| conn.lane(&key));
+        let (handler, deadline) = (self.handler, self.deadline);
+        let (app_, conn_) = (app.clone(), conn.clone());
+        let work = async move {
+            let turn = match lane {
+                Some(lane) => Some(lane.lock_owned().await),
+                None => None,
+            };
+            let call = Call {
+                params: parsed,
+                conn: conn_.clone(),
+                replier: Replier {
+                    conn: conn_.clone(),
+                    id: id.clone(),
+                },
+                turn,
+            };
+            let work = handler(app_, call);
+            let done = match deadline {
+                Some(deadline) => timeout(deadline, work)
+                    .await
+                    .unwrap_or_else(|_| Err(Failure::too_slow(M::NAME, deadline))),
+                None => tokio::select! {
+                    done = work => done,
+                    () = conn_.ending() => return,
+                },
+            };
+            answer::<M>(&conn_, &id, done, permit);
+        };
+        run(app, conn, M::NAME, Box::pin(work));
+        Verdict::Taken
+    }
+}
+
+/// Polls the work once where it stands, which is enough for most calls; what has to wait gets a
+/// task of its own.
+fn run(
+    app: &App,
+    conn: &Arc<Conn>,
+    method: &'static str,
+    mut work: Pin<Box<dyn Future<Output = ()> + Send>>,
+) {
+    if (&mut work).now_or_never().is_none() {
+        let span = tracing::debug_span!("call", method, conn = %conn.id);
+        app.tasks.spawn(work.instrument(span));
+    }
+}
+
+fn refusal(conn: &Conn, needs: Needs) -> Option<(RpcError, Verdict)> {
+    let principal = &conn.principal;
+    if principal.satisfies(needs) {
+        return None;
+    }
+    Some(match (needs, principal.role) {
+        (Needs::Operator(scope), Role::Operator) => {
+            (RpcError::missing_scope(scope.as_str()), Verdict::Taken)
+        }
+        (_, role) => (
+            RpcError::invalid(format!("unauthorized role: {role}")),
+            Verdict::WrongRole,
+        ),
+    })
+}
+
+/// An answer whose payload is written straight into the text.
+#[derive(Serialize)]
+struct Good<'a, R> {
+    r#type: &'static str,
+    id: &'a str,
+    ok: bool,
+    payload: &'a R,
+}
+
+fn answer<M: Method>(
+    conn: &Conn,
+    id: &str,
+    done: Result<M::Reply, Failure>,
+    permit: Option<OwnedSemaphorePermit>,
+) {
+    match done {
+        Ok(reply) => {
+            let text = serde_json::to_string(&Good {
+                r#type: "res",
+                id,
+                ok: true,
+                payload: &reply,
+            });
+            conn.outbox.answer(text.unwrap_or_default(), permit);
+        }
+        Err(Failure { error, payload }) => {
+            tracing::debug!(method = M::NAME, code = error.code.as_str(), why = %error.message, "call refused");
+            conn.refuse(id, *error, payload, permit);
+        }
+    }
+}

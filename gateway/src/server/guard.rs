@@ -1,0 +1,252 @@
+//! What every request must pass before anything looks at it: the name it is addressed to, the page
+//! it comes from, and whether a proxy speaks for somebody else.
+//!
+//! The first stops a web page whose name was pointed at loopback, the second any other web page,
+//! the third a proxy that makes the world look local.
+
+use std::net::IpAddr;
+
+use axum::response::IntoResponse;
+use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use http::{Request, Response, StatusCode, Uri};
+use serde_json::{Value, json};
+
+use crate::auth::ORIGIN_REFUSED;
+use crate::settings::GatewaySettings;
+
+/// Headers by which a proxy names the real client, beside all of `X-Forwarded-*` and `Tailscale-*`.
+const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-real-ip", "via", "cf-connecting-ip"];
+const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "tailscale-"];
+/// The one route that answers behind any proxy.
+const PROBE: &str = "/healthz";
+
+/// What is known of a request that passed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Passed {
+    pub(super) has_origin: bool,
+    pub(super) via_proxy: bool,
+}
+
+/// A request that is refused.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Refused {
+    status: StatusCode,
+    body: Value,
+}
+
+impl Refused {
+    pub(super) fn new(status: StatusCode, kind: &str, message: &str) -> Self {
+        Self {
+            status,
+            body: json!({"error": {"message": message, "type": kind}}),
+        }
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response<axum::body::Body> {
+        super::routes::json_response(self.status, &self.body)
+    }
+}
+
+/// Checks a request that came to `port` from `peer`.
+pub(super) fn check<B>(
+    settings: &GatewaySettings,
+    port: u16,
+    request: &Request<B>,
+    peer: IpAddr,
+) -> Result<Passed, Refused> {
+    let host = host(request.headers(), request.uri());
+    if !host
+        .as_deref()
+        .is_some_and(|host| is_our_name(settings, host))
+    {
+        return Err(Refused::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "this gateway is not known by that name; add it to gateway.allowedHosts",
+        ));
+    }
+    let from_proxy = request.headers().keys().any(is_proxy_header);
+    let is_trusted = settings
+        .trusted_proxies
+        .iter()
+        .any(|range| range.contains(peer));
+    if from_proxy && !is_trusted && request.uri().path() != PROBE {
+        return Err(Refused::new(
+            StatusCode::FORBIDDEN,
+            "proxy_attribution_required",
+            "Proxy client attribution is required. Configure gateway.trustedProxies narrowly and make the proxy overwrite or safely rebuild forwarded client headers.",
+        ));
+    }
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    let origin = origins.next();
+    if let Some(origin) = origin {
+        let text = origin.to_str().unwrap_or("null");
+        if origins.next().is_some() || !is_allowed_origin(settings, port, text) {
+            let mut refused =
+                Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
+            refused.body["error"]["code"] = json!("CONTROL_UI_ORIGIN_NOT_ALLOWED");
+            return Err(refused);
+        }
+    }
+    Ok(Passed {
+        has_origin: origin.is_some(),
+        via_proxy: from_proxy,
+    })
+}
+
+/// The host of `Host`, or of an absolute request target, without its port. More than one is none.
+fn host(headers: &HeaderMap, uri: &Uri) -> Option<String> {
+    let mut named = headers.get_all(HOST).iter();
+    let header = match (named.next(), named.next()) {
+        (Some(header), None) => Some(header.to_str().ok()?),
+        (None, _) => None,
+        (Some(_), Some(_)) => return None,
+    };
+    // A target with an authority must agree with the header.
+    match (header, uri.authority()) {
+        (Some(header), Some(authority)) if authority.as_str() != header => None,
+        (Some(header), _) => Some(without_port(header)),
+        (None, Some(authority)) => Some(without_port(authority.as_str())),
+        (None, None) => None,
+    }
+}
+
+fn without_port(host: &str) -> String {
+    let host = host.trim().to_ascii_lowercase();
+    if let Some(rest) = host.strip_prefix('[') {
+        return match rest.split_once(']') {
+            Some((address, port)) if port.is_empty() || port.starts_with(':') => {
+                format!("[{address}]")
+            }
+            _ => host,
+        };
+    }
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name.to_owned(),
+        _ => host,
+    }
+}
+
+fn is_our_name(settings: &GatewaySettings, host: &str) -> bool {
+    matches!(host, "127.0.0.1" | "[::1]" | "localhost")
+        || settings
+            .allowed_hosts
+            .iter()
+            .any(|name| without_port(name) == host)
+}
+
+fn is_proxy_header(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    PROXY_HEADERS.contains(&name) || PROXY_PREFIXES.iter().any(|p| name.starts_with(p))
+}
+
+/// Our own pages, and what the configuration names. Pages of other programs on this machine are
+/// not ours: loopback is no proof of anything.
+fn is_allowed_origin(settings: &GatewaySettings, port: u16, origin: &str) -> bool {
+    let listed = settings
+        .allowed_origins
+        .iter()
+        .any(|allowed| allowed == "*" || allowed.trim_end_matches('/') == origin);
+    let own = ["http://", "https://"].iter().any(|scheme| {
+        origin.strip_prefix(scheme).is_some_and(|host| {
+            ["127.0.0.1", "[::1]", "localhost"]
+                .iter()
+                .any(|name| host == format!("{name}:{port}"))
+        })
+    });
+    origin != "null" && (listed || own)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verdict(headers: &[(&str, &str)]) -> Result<Passed, u16> {
+        let mut settings = GatewaySettings::new("/nowhere");
+        settings.allowed_hosts = vec!["home.example".into()];
+        settings.allowed_origins = vec!["https://ui.example".into()];
+        settings.trusted_proxies = vec![crate::settings::IpRange::parse("10.0.0.0/8").unwrap()];
+        let peer = match headers.iter().find(|(name, _)| *name == "peer") {
+            Some((_, peer)) => peer.parse().unwrap(),
+            None => "127.0.0.1".parse().unwrap(),
+        };
+        let path = headers.iter().find(|(name, _)| *name == "path");
+        let mut request = Request::builder().uri(path.map_or("/", |(_, path)| path));
+        for (name, value) in headers.iter().filter(|(n, _)| *n != "peer" && *n != "path") {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        check(&settings, 18789, &request, peer).map_err(|refused| refused.status.as_u16())
+    }
+
+    const OURS: (&str, &str) = ("host", "127.0.0.1:18789");
+
+    #[test]
+    fn only_our_own_names_are_answered() {
+        for host in [
+            "127.0.0.1:18789",
+            "localhost",
+            "LOCALHOST:1",
+            "[::1]:18789",
+            "home.example",
+        ] {
+            assert!(verdict(&[("host", host)]).is_ok(), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "evil.example:127.0.0.1",
+            "[::1]x",
+            "0.0.0.0",
+            "",
+        ] {
+            assert_eq!(verdict(&[("host", host)]), Err(421), "{host}");
+        }
+        assert_eq!(verdict(&[]), Err(421), "no Host at all");
+        assert_eq!(verdict(&[OURS, OURS]), Err(421), "two of them");
+    }
+
+    #[test]
+    fn web_pages_are_refused_unless_they_are_ours_or_listed() {
+        for origin in ["http://127.0.0.1:18789", "https://ui.example"] {
+            let passed = verdict(&[OURS, ("origin", origin)]).unwrap();
+            assert!(passed.has_origin, "{origin}");
+        }
+        for origin in [
+            "https://evil.example",
+            "http://localhost:3000",
+            "http://127.0.0.1:18789.evil.example",
+            "null",
+            "file://",
+            "",
+        ] {
+            assert_eq!(verdict(&[OURS, ("origin", origin)]), Err(403), "{origin}");
+        }
+        let rebound = [
+            ("host", "evil.example:18789"),
+            ("origin", "http://evil.example:18789"),
+        ];
+        assert_eq!(verdict(&rebound), Err(421));
+    }
+
+    #[test]
+    fn proxies_speak_for_others_only_when_they_are_trusted() {
+        for name in [
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "forwarded",
+            "x-real-ip",
+            "via",
+            "cf-connecting-ip",
+            "tailscale-user-login",
+        ] {
+            assert_eq!(verdict(&[OURS, (name, "x")]), Err(403), "{name}");
+            assert!(verdict(&[OURS, (name, "x"), ("path", "/healthz")]).is_ok());
+            let passed = verdict(&[OURS, (name, "x"), ("peer", "10.1.1.1")]).unwrap();
+            assert!(passed.via_proxy);
+        }
+    }
+}

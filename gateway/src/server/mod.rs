@@ -1,0 +1,168 @@
+//! The port: accepting connections, HTTP on it, and the upgrade to WebSocket.
+
+mod guard;
+mod listen;
+mod routes;
+mod upgrade;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::response::IntoResponse as _;
+use clawline::protocol::limits;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Instant, timeout_at};
+use tower::ServiceExt as _;
+
+use crate::auth::Caller;
+use crate::conn::{self, Seat, Socket};
+use crate::state::App;
+
+pub use listen::ListenError;
+pub(crate) use listen::bind;
+
+/// Largest HTTP head, in bytes.
+const MAX_HEAD: usize = 16 * 1024;
+/// Most headers of a request.
+const MAX_HEADERS: usize = 64;
+/// How long a plain HTTP exchange may take after its head was read.
+const HTTP_DEADLINE: Duration = Duration::from_secs(10);
+/// How long accepting rests after the system refused a socket (no descriptors left).
+const ACCEPT_REST: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the gateway stops.
+pub(crate) async fn accept(app: App, listener: TcpListener) {
+    let router = routes::router(app.clone());
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = app.stop.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let seat = app.lobby.enter();
+                let work = connection(app.clone(), router.clone(), stream, peer, seat);
+                app.tasks.spawn(work);
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(ACCEPT_REST).await;
+            }
+        }
+    }
+}
+
+/// What a request that was accepted for upgrade leaves behind.
+struct Upgrading {
+    on_upgrade: OnUpgrade,
+    has_origin: bool,
+    via_proxy: bool,
+}
+
+/// One TCP connection: one plain HTTP exchange, or a WebSocket.
+async fn connection(
+    app: App,
+    router: axum::Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+    seat: Seat,
+) {
+    let accepted = Instant::now();
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    // Small frames must not wait for each other.
+    let _ = stream.set_nodelay(true);
+    let slot = Arc::new(Mutex::new(None));
+    let served = {
+        let work = Box::pin(http(&app, router, stream, peer, slot.clone()));
+        tokio::select! {
+            served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE + HTTP_DEADLINE, work) => served.is_ok(),
+            () = seat.evicted() => false,
+        }
+    };
+    let upgrading = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
+    let (true, Some(upgrading)) = (served, upgrading) else {
+        return;
+    };
+    let caller = Caller {
+        local,
+        peer,
+        has_origin: upgrading.has_origin,
+        via_proxy: upgrading.via_proxy,
+    };
+    let Ok(upgraded) = upgrading.on_upgrade.await else {
+        return;
+    };
+    // Back to the socket itself: no box, no second buffer for the life of the connection.
+    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+        return;
+    };
+    let socket = Socket::server(parts.io.into_inner(), parts.read_buf.to_vec());
+    conn::serve(app, socket, caller, seat, accepted).await;
+}
+
+async fn http(
+    app: &App,
+    router: axum::Router,
+    stream: TcpStream,
+    peer: SocketAddr,
+    slot: Arc<Mutex<Option<Upgrading>>>,
+) {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (app, router, slot) = (app.clone(), router.clone(), slot.clone());
+        async move { Ok::<_, Infallible>(answer(&app, router, request, peer, &slot).await) }
+    });
+    let served = http1::Builder::new()
+        .max_buf_size(MAX_HEAD)
+        .max_headers(MAX_HEADERS)
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HTTP_HEAD_DEADLINE)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades()
+        .await;
+    if let Err(error) = served {
+        tracing::debug!(%peer, %error, "HTTP exchange ended early");
+    }
+}
+
+/// Refusals first, then the upgrade, then the plain routes.
+async fn answer(
+    app: &App,
+    router: axum::Router,
+    mut request: Request<Incoming>,
+    peer: SocketAddr,
+    slot: &Mutex<Option<Upgrading>>,
+) -> Response<Body> {
+    let passed = match guard::check(&app.settings, app.boot.port, &request, peer.ip()) {
+        Ok(passed) => passed,
+        Err(refused) => return refused.into_response(),
+    };
+    if upgrade::is_wanted(&request) {
+        return match upgrade::accept(&request) {
+            Ok(response) => {
+                let upgrading = Upgrading {
+                    on_upgrade: hyper::upgrade::on(&mut request),
+                    has_origin: passed.has_origin,
+                    via_proxy: passed.via_proxy,
+                };
+                *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrading);
+                response
+            }
+            Err(refused) => refused.into_response(),
+        };
+    }
+    match router.oneshot(request.map(Body::new)).await {
+        Ok(response) => response,
+        Err(never) => match never {},
+    }
+}

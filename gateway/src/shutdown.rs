@@ -1,0 +1,76 @@
+//! What happens by the clock while the daemon runs, and the order in which it stops.
+
+use std::time::Duration;
+
+use clawline::notice::GatewayNotice;
+use clawline::protocol::event::TickEvent;
+use clawline::protocol::limits;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+
+use crate::conn::Push;
+use crate::state::App;
+use crate::store::now_ms;
+
+/// Time between two `health` events.
+const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// Connects and disconnects within this time are told in one `presence` event.
+const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
+
+/// Sends `tick`, `health` and `presence`, and clears what has expired, until the daemon stops.
+pub(crate) async fn heartbeat(app: App) {
+    let every = |period| {
+        let mut interval = interval_at(Instant::now() + period, period);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        interval
+    };
+    let mut tick = every(limits::TICK_INTERVAL);
+    let mut health = every(HEALTH_INTERVAL);
+    loop {
+        tokio::select! {
+            () = app.stop.cancelled() => return,
+            _ = tick.tick() => {
+                let event = TickEvent { ts: now_ms() };
+                app.registry.broadcast(&Push::latest("tick", &event, None));
+            }
+            _ = health.tick() => {
+                app.pairing.expire().await;
+                let report = app.health_report().await;
+                let version = app.registry.health_moved();
+                app.registry.broadcast(&Push::latest("health", &report, Some(version)));
+            }
+            () = app.registry.presence_change() => {
+                tokio::time::sleep(PRESENCE_PAUSE).await;
+                app.registry.broadcast_presence(app.own_presence());
+            }
+        }
+    }
+}
+
+/// Stops in order: no new connections, every client is told and closed, answers that are being
+/// written may complete, calls end, the store closes. `servers` are the accept loops.
+pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
+    app.stop.cancel();
+    while servers.join_next().await.is_some() {}
+    app.tasks.close();
+    app.runs.stop(app.settings.grace).await;
+    if timeout(app.settings.grace, app.tasks.wait()).await.is_err() {
+        tracing::warn!("some connections did not end in time");
+    }
+    app.store.close().await;
+    withdraw(app);
+}
+
+/// Takes back what was told to clients, unless another daemon has replaced it.
+fn withdraw(app: &App) {
+    let Some(path) = &app.settings.advert else {
+        return;
+    };
+    let is_ours = std::fs::read_to_string(path)
+        .ok()
+        .and_then(|text| GatewayNotice::parse(&text).ok())
+        .is_some_and(|notice| notice.pid == std::process::id());
+    if is_ours {
+        let _ = std::fs::remove_file(path);
+    }
+}

@@ -1,0 +1,113 @@
+//! [`App`]: the one value through which every part of the daemon reaches the others.
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Instant;
+
+use clawline::protocol::methods::system::{HealthReply, PresenceEntry};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::auth::Authority;
+use crate::conn::{Lobby, Registry};
+use crate::health::{self, HealthCache};
+use crate::pairing::Pairing;
+use crate::rpc::Table;
+use crate::runs::Runs;
+use crate::sessions::Sessions;
+use crate::settings::GatewaySettings;
+use crate::store::{Store, StoreHealth, now_ms};
+
+/// The daemon's shared state. A cheap clone.
+#[derive(Clone)]
+pub(crate) struct App(Arc<Shared>);
+
+/// What [`App`] gives access to.
+pub(crate) struct Shared {
+    pub(crate) settings: GatewaySettings,
+    pub(crate) authority: Authority,
+    pub(crate) pairing: Pairing,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) lobby: Lobby,
+    pub(crate) table: Table,
+    pub(crate) store: Store,
+    pub(crate) store_health: watch::Receiver<StoreHealth>,
+    pub(crate) store_path: String,
+    pub(crate) sessions: Sessions,
+    pub(crate) runs: Runs,
+    pub(crate) agents: Vec<String>,
+    pub(crate) health: Arc<HealthCache>,
+    pub(crate) boot: Boot,
+    /// Connections and calls; stopping waits for them.
+    pub(crate) tasks: TaskTracker,
+    /// Cancelled when the daemon stops.
+    pub(crate) stop: CancellationToken,
+}
+
+/// What is fixed for one life of the process.
+#[derive(Debug, Clone)]
+pub(crate) struct Boot {
+    pub(crate) id: String,
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) started: Instant,
+    /// ms since the epoch.
+    pub(crate) started_at: i64,
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+impl App {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// The reply of `health` now.
+    pub(crate) async fn health_report(&self) -> HealthReply {
+        let store = self.store_health.borrow().clone();
+        health::report(health::Sources {
+            cache: &self.health,
+            sessions: &self.sessions,
+            store,
+            store_path: &self.store_path,
+            agents: &self.agents,
+            active_runs: self.runs.counts().0,
+            connections: self.registry.count(),
+            uptime_ms: self.uptime_ms(),
+        })
+        .await
+    }
+
+    /// How long the daemon runs.
+    pub(crate) fn uptime_ms(&self) -> u64 {
+        u64::try_from(self.boot.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The gateway's own line in presence.
+    pub(crate) fn own_presence(&self) -> PresenceEntry {
+        let (_, family) = clawline::protocol::hello::our_platform();
+        let (host, version) = (&self.boot.host, env!("CARGO_PKG_VERSION"));
+        PresenceEntry {
+            text: Some(format!(
+                "Gateway: {host} (127.0.0.1) · app {version} · mode gateway · reason self"
+            )),
+            host: Some(host.clone()),
+            ip: Some("127.0.0.1".to_owned()),
+            version: Some(version.to_owned()),
+            platform: Some(std::env::consts::OS.to_owned()),
+            device_family: Some(family.to_owned()),
+            mode: Some("gateway".to_owned()),
+            reason: Some("self".to_owned()),
+            ts: now_ms(),
+            instance_id: Some(self.boot.id.clone()),
+            ..PresenceEntry::default()
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! The daemon over its own port: one module a subject, one gateway a test.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    dead_code,
+    reason = "a test that cannot go on should say where; helpers are shared"
+)]
+
+mod handshake;
+mod support;

@@ -1,0 +1,302 @@
+//! A client that does as it is told.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clawline::identity::Identity;
+use clawline::protocol::device_auth::{Payload, PayloadVersion};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+/// Nothing in these tests takes longer.
+const DEADLINE: Duration = Duration::from_secs(10);
+
+pub struct Client {
+    ws: WebSocketStream<TcpStream>,
+    /// Of the challenge.
+    pub nonce: String,
+    pub ts: i64,
+    /// Frames that came while another one was waited for.
+    pub skipped: Vec<Value>,
+    next_id: u64,
+}
+
+/// A `connect` to be changed before it is sent.
+#[derive(Clone)]
+pub struct Connect {
+    pub params: Value,
+    pub device: Option<Device>,
+}
+
+#[derive(Clone)]
+pub struct Device {
+    pub identity: Identity,
+    pub version: PayloadVersion,
+}
+
+impl Device {
+    pub fn new(seed: u8) -> Self {
+        Self {
+            identity: Identity::from_seed([seed; 32]),
+            version: PayloadVersion::V3,
+        }
+    }
+}
+
+impl Connect {
+    /// The official command line's: no device, all scopes that were named.
+    pub fn cli(version: u32, token: &str, scopes: &[&str]) -> Self {
+        Self {
+            params: json!({
+                "minProtocol": version, "maxProtocol": version,
+                "client": {"id": "cli", "mode": "cli", "version": "1", "platform": "linux"},
+                "caps": [], "role": "operator", "scopes": scopes, "auth": {"token": token},
+            }),
+            device: None,
+        }
+    }
+
+    pub fn with_device(mut self, device: Device) -> Self {
+        self.device = Some(device);
+        self
+    }
+
+    /// Sets a member by its path.
+    pub fn set(mut self, path: &str, value: Value) -> Self {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        self.params.pointer_mut(parent).unwrap()[name] = value;
+        self
+    }
+
+    /// Removes a member by its path.
+    pub fn without(mut self, path: &str) -> Self {
+        let (parent, name) = path.rsplit_once('/').unwrap();
+        let parent = self.params.pointer_mut(parent).unwrap();
+        parent.as_object_mut().unwrap().remove(name);
+        self
+    }
+
+    /// The parameters with the device's proof for a challenge.
+    pub fn signed(&self, nonce: &str, ts: i64) -> Value {
+        let mut params = self.params.clone();
+        let Some(device) = &self.device else {
+            return params;
+        };
+        let text = |pointer: &str| {
+            let value = params.pointer(pointer).and_then(Value::as_str);
+            value.unwrap_or_default().to_owned()
+        };
+        let scopes: Vec<String> = params["scopes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .filter_map(|scope| scope.as_str().map(str::to_owned))
+            .collect();
+        let role = text("/role");
+        let token = [text("/auth/token"), text("/auth/deviceToken")]
+            .into_iter()
+            .find(|token| !token.is_empty())
+            .unwrap_or_default();
+        let payload = Payload {
+            device_id: device.identity.device_id(),
+            client_id: &text("/client/id"),
+            client_mode: &text("/client/mode"),
+            role: if role.is_empty() { "operator" } else { &role },
+            scopes: &scopes,
+            signed_at: ts,
+            token: &token,
+            nonce,
+            platform: &text("/client/platform"),
+            device_family: &text("/client/deviceFamily"),
+        };
+        let proof = json!({
+            "id": device.identity.device_id(), "publicKey": device.identity.public_key(),
+            "signature": device.identity.sign(&payload, device.version),
+            "signedAt": ts, "nonce": nonce,
+        });
+        // Members that a test has set stay as they are.
+        let set = params["device"].take();
+        params["device"] = proof;
+        for (name, value) in set.as_object().into_iter().flatten() {
+            params["device"][name] = value.clone();
+        }
+        params
+    }
+}
+
+impl Client {
+    /// An open socket that has seen its challenge.
+    pub async fn open(address: SocketAddr) -> Self {
+        Self::try_open(address, &[]).await.unwrap()
+    }
+
+    /// As [`Client::open`], with headers; a refusal is the HTTP status and body.
+    pub async fn try_open(
+        address: SocketAddr,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (u16, String)> {
+        let stream = TcpStream::connect(address).await.unwrap();
+        let mut request = http::Request::builder()
+            .uri(format!("ws://{address}/"))
+            .header("connection", "Upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        if !headers.iter().any(|(name, _)| *name == "host") {
+            request = request.header("host", address.to_string());
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(()).unwrap();
+        let opened = tokio_tungstenite::client_async(request, stream).await;
+        let ws = match opened {
+            Ok((ws, _)) => ws,
+            Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
+                let body = response.body().clone().unwrap_or_default();
+                let body = String::from_utf8(body).unwrap();
+                return Err((response.status().as_u16(), body));
+            }
+            Err(error) => panic!("{error}"),
+        };
+        let mut client = Self {
+            ws,
+            nonce: String::new(),
+            ts: 0,
+            skipped: Vec::new(),
+            next_id: 0,
+        };
+        let challenge = client.frame().await;
+        assert_eq!(challenge["event"], "connect.challenge");
+        client.nonce = challenge["payload"]["nonce"].as_str().unwrap().to_owned();
+        client.ts = challenge["payload"]["ts"].as_i64().unwrap();
+        Ok(client)
+    }
+
+    /// A greeted client, and its hello.
+    pub async fn connect(address: SocketAddr, connect: &Connect) -> (Self, Value) {
+        let mut client = Self::open(address).await;
+        let response = client.greet(connect).await;
+        assert_eq!(response["ok"], true, "{response}");
+        (client, response["payload"].clone())
+    }
+
+    /// The answer to a `connect`, and the close that followed a refusal.
+    pub async fn refused(address: SocketAddr, connect: &Connect) -> (Value, u16, String) {
+        let mut client = Self::open(address).await;
+        let response = client.greet(connect).await;
+        assert_eq!(response["ok"], false, "{response}");
+        let (code, reason) = client.closed().await;
+        (response["error"].clone(), code, reason)
+    }
+
+    /// Sends a `connect` for this challenge; the answer.
+    pub async fn greet(&mut self, connect: &Connect) -> Value {
+        let params = connect.signed(&self.nonce, self.ts);
+        self.send(&json!({"type": "req", "id": "c1", "method": "connect", "params": params}))
+            .await;
+        self.frame().await
+    }
+
+    pub async fn send(&mut self, frame: &Value) {
+        self.send_text(frame.to_string()).await;
+    }
+
+    pub async fn send_text(&mut self, text: String) {
+        self.ws.send(Message::text(text)).await.unwrap();
+    }
+
+    pub async fn send_raw(&mut self, message: Message) {
+        self.ws.send(message).await.unwrap();
+    }
+
+    /// The next frame, whatever it is.
+    pub async fn frame(&mut self) -> Value {
+        match self.message().await {
+            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            other => panic!("a text was expected, not {other:?}"),
+        }
+    }
+
+    async fn message(&mut self) -> Message {
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.ws.next()).await;
+            match next.expect("nothing came in time") {
+                Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
+                Some(Ok(message)) => return message,
+                other => panic!("the socket ended: {other:?}"),
+            }
+        }
+    }
+
+    /// The close, after whatever still comes.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            match self.message().await {
+                Message::Close(Some(close)) => {
+                    return (close.code.into(), close.reason.as_str().to_owned());
+                }
+                Message::Close(None) => return (1005, String::new()),
+                _ => {}
+            }
+        }
+    }
+
+    /// Calls a method; the whole response frame.
+    pub async fn call(&mut self, method: &str, params: Value) -> Value {
+        let id = self.start(method, params).await;
+        self.response(&id).await
+    }
+
+    /// Calls a method that must succeed; the payload.
+    pub async fn ok(&mut self, method: &str, params: Value) -> Value {
+        let response = self.call(method, params).await;
+        assert_eq!(response["ok"], true, "{method}: {response}");
+        response["payload"].clone()
+    }
+
+    /// Calls a method that must fail; the error.
+    pub async fn error(&mut self, method: &str, params: Value) -> Value {
+        let response = self.call(method, params).await;
+        assert_eq!(response["ok"], false, "{method}: {response}");
+        response["error"].clone()
+    }
+
+    /// Sends a call without waiting; its id.
+    pub async fn start(&mut self, method: &str, params: Value) -> String {
+        self.next_id += 1;
+        let id = format!("t{}", self.next_id);
+        self.send(&json!({"type": "req", "id": id, "method": method, "params": params}))
+            .await;
+        id
+    }
+
+    /// The (next) response to a call.
+    pub async fn response(&mut self, id: &str) -> Value {
+        self.until(|frame| frame["type"] == "res" && frame["id"] == id)
+            .await
+    }
+
+    /// The next event of this name.
+    pub async fn event(&mut self, name: &str) -> Value {
+        self.until(|frame| frame["type"] == "event" && frame["event"] == name)
+            .await
+    }
+
+    /// The next frame that fits; others are kept in `skipped`.
+    pub async fn until(&mut self, fits: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.skipped.iter().position(&fits) {
+            return self.skipped.remove(at);
+        }
+        loop {
+            let frame = self.frame().await;
+            if fits(&frame) {
+                return frame;
+            }
+            self.skipped.push(frame);
+        }
+    }
+}

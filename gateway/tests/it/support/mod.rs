@@ -1,0 +1,7 @@
+//! A gateway of its own for each test, and a client that shows every frame.
+
+mod client;
+mod world;
+
+pub use client::{Client, Connect, Device};
+pub use world::TestGateway;

@@ -1,0 +1,101 @@
+//! A gateway in a temporary directory on a free port.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use clawline_gateway::Gateway;
+use clawline_gateway::auth::PeerLookup;
+use clawline_gateway::settings::GatewaySettings;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// The user id that fake gateways have.
+pub const OWN_UID: u32 = 4000;
+/// "The kernel does not tell."
+const UNKNOWN: u32 = u32::MAX;
+
+/// Says that every peer is the same user, whoever it really is.
+pub struct FakePeers(AtomicU32);
+
+impl FakePeers {
+    pub fn own() -> Arc<Self> {
+        Arc::new(Self(AtomicU32::new(OWN_UID)))
+    }
+
+    /// From now on peers are this user.
+    pub fn become_user(&self, uid: u32) {
+        self.0.store(uid, Ordering::SeqCst);
+    }
+
+    /// From now on nobody knows who peers are.
+    pub fn become_unknown(&self) {
+        self.become_user(UNKNOWN);
+    }
+}
+
+impl PeerLookup for FakePeers {
+    fn uid(&self, _: SocketAddr, _: SocketAddr) -> Option<u32> {
+        Some(self.0.load(Ordering::SeqCst)).filter(|uid| *uid != UNKNOWN)
+    }
+
+    fn own(&self) -> u32 {
+        OWN_UID
+    }
+}
+
+pub struct TestGateway {
+    pub address: SocketAddr,
+    pub secret: String,
+    pub peers: Arc<FakePeers>,
+    pub settings: GatewaySettings,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    home: Arc<tempfile::TempDir>,
+}
+
+impl TestGateway {
+    pub async fn start() -> Self {
+        Self::start_with(|_| {}).await
+    }
+
+    pub async fn start_with(change: impl FnOnce(&mut GatewaySettings)) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let mut settings = GatewaySettings::new(home.path().join("state"));
+        change(&mut settings);
+        Self::start_in(home, settings).await
+    }
+
+    async fn start_in(home: Arc<tempfile::TempDir>, settings: GatewaySettings) -> Self {
+        let peers = FakePeers::own();
+        let gateway = Gateway::bind_with_peers(settings.clone(), peers.clone())
+            .await
+            .unwrap();
+        let address = gateway.local_addr();
+        let secret = gateway.secret().expose().to_owned();
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(gateway.run(stop.clone()));
+        Self {
+            address,
+            secret,
+            peers,
+            settings,
+            stop,
+            task,
+            home,
+        }
+    }
+
+    /// Stops it in order.
+    pub async fn stop(self) {
+        self.stop.cancel();
+        self.task.await.unwrap();
+    }
+
+    /// Stops it and starts it again over the same state.
+    pub async fn restart(self) -> Self {
+        let (home, settings) = (self.home.clone(), self.settings.clone());
+        self.stop().await;
+        Self::start_in(home, settings).await
+    }
+}
