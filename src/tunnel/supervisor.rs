@@ -162,12 +162,20 @@ impl Tunnel {
         remote: &RemoteEnd,
         deadline: Duration,
     ) -> Result<ChannelStream, LayerError> {
-        let (link, generation) = self.link_within(deadline).await?;
-        let started = Instant::now();
-        let opened = link.open_channel(remote).await;
-        self.shared
-            .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
-        opened
+        let until = Instant::now() + deadline;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let (link, generation) = self.link_within(left).await?;
+            let started = Instant::now();
+            let opened = link.open_channel(remote).await;
+            // A connection that died under the request is no answer to it; the next one may be up soon.
+            if opened.is_err() && link.life().is_over() && Instant::now() < until {
+                continue;
+            }
+            self.shared
+                .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
+            return opened;
+        }
     }
 
     /// Runs a command on the far side, within `deadline` in all, and collects at most `max_bytes` of

@@ -13,7 +13,7 @@ const LEAK_OF_EARLY_CLOSE: usize = 3500;
 /// What it keeps of a channel that the server refused. [measured]
 const LEAK_OF_REFUSAL: usize = 545;
 /// A session that leaked this much is renewed when no channel is open.
-const LEAK_BUDGET: usize = 8 * 1024 * 1024;
+const LEAK_BUDGET: usize = 4 * 1024 * 1024;
 
 /// The books of one session.
 #[derive(Debug, Clone, Default)]

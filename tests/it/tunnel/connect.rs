@@ -281,3 +281,15 @@ async fn pause_disconnects_until_reconnect() {
     tunnel.wait_up(PATIENCE).await.unwrap();
     assert_eq!(tunnel.view().borrow().generation, 2);
 }
+
+#[tokio::test]
+async fn an_open_while_the_connection_dies_waits_for_the_next_one() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let echo = Echo::start().await;
+    let tunnel = start(&world);
+    tunnel.wait_up(PATIENCE).await.unwrap();
+    world.server.kill_connections();
+    let mut stream = tunnel.open(&echo.remote()).await.unwrap();
+    assert!(echo_works(&mut stream).await);
+    assert_eq!(tunnel.view().borrow().generation, 2);
+}
