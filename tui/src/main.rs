@@ -1,11 +1,35 @@
 //! `clawline`: parse flags, then a subcommand or the full-screen app.
 
-#[allow(
-    dead_code,
-    reason = "used by the app and the subcommands as they arrive"
-)]
+mod cli;
+#[allow(dead_code, reason = "used by the app as it arrives")]
 mod link;
+mod logging;
 #[allow(dead_code, reason = "used by the app as it arrives")]
 mod start;
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser as _;
+
+/// How long tasks may take to let go at the end, e.g. a thread that waits for the terminal.
+const EXIT_GRACE: Duration = Duration::from_millis(100);
+
+fn main() -> ExitCode {
+    let cli = cli::args::Cli::parse();
+    logging::start(&cli.general);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            cli::output::Output::new(false).error(&format!("cannot start: {error}"));
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(cli::run(cli));
+    runtime.shutdown_timeout(EXIT_GRACE);
+    ExitCode::from(code)
+}

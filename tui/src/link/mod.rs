@@ -32,7 +32,6 @@ use clawline::tunnel::{Memory, Tunnel, TunnelOptions};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
-#[allow(unused_imports, reason = "the subcommands are next")]
 pub(crate) use request::{ConnectOptions, Connector, LinkRequest, UsageError};
 use request::{SshWay, Way};
 

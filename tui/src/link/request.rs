@@ -1,6 +1,5 @@
 //! From what was typed and configured to where the link leads: a target becomes one [`LinkRequest`].
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use clawline::client::dial::Credentials;
@@ -482,11 +481,6 @@ impl Connector {
 
 fn usage(error: &ssh_config::SshConfigError) -> UsageError {
     UsageError::new(error.to_string(), error.next())
-}
-
-/// The directory of the app's drafts and outbox for a gateway, as the app asks for it.
-pub(crate) fn gateway_dir(paths: &Paths, id: &GatewayId) -> PathBuf {
-    paths.gateway_dir(id.as_str())
 }
 
 #[cfg(test)]

@@ -1,0 +1,188 @@
+//! The frame of every connecting subcommand: open the link, wait for the greeting, run, report.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::client::Client;
+use clawline::layer::LayerRows;
+use clawline::protocol::hello::HelloOk;
+use serde_json::{Map, Value};
+
+use super::ask::Asking;
+use super::context::Context;
+use super::failure::{Failure, INTERRUPTED};
+use super::report::Report;
+use crate::link::{Link, LinkRequest};
+
+/// How long the gateway may take to greet, once the SSH connection is up.
+const GREETING_DEADLINE: Duration = Duration::from_secs(20);
+
+/// A gateway that has greeted us.
+pub(crate) struct Connected {
+    pub target: String,
+    pub link: Link,
+    pub client: Client,
+    pub hello: Arc<HelloOk>,
+}
+
+/// What a subcommand has to say.
+#[derive(Debug, Default)]
+pub(crate) struct Answer {
+    /// Lines for people.
+    pub text: Vec<String>,
+    /// Members for programs.
+    pub json: Map<String, Value>,
+    /// 0, or 1 for "unhealthy".
+    pub exit: u8,
+}
+
+impl Answer {
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.json.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds a line.
+    pub fn say(&mut self, line: impl Into<String>) {
+        self.text.push(line.into());
+    }
+}
+
+/// Connects to `bare` (or the default), runs `command`, prints its answer and returns the exit code.
+pub(crate) async fn with_gateway<F>(context: &Context, bare: Option<&str>, command: F) -> u8
+where
+    F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
+{
+    let request = match context.request(bare) {
+        Ok(request) => request,
+        Err(error) => return fail_early(context, bare, error.into()),
+    };
+    let target = request.label.clone();
+    let (link, asking) = match open(request, true) {
+        Ok(opened) => opened,
+        Err(failure) => return fail_early(context, Some(&target), failure),
+    };
+    let run = run(context, target, link, command);
+    tokio::select! {
+        code = run => code,
+        () = asking.interrupted() => INTERRUPTED,
+    }
+}
+
+/// Opens a link whose questions are asked on the terminal.
+pub(crate) fn open(mut request: LinkRequest, once: bool) -> Result<(Link, Asking), Failure> {
+    request.once = once;
+    let asking = Asking::start();
+    let link = Link::open(request, asking.prompter())
+        .map_err(|error| Failure::Other(error.to_string()))?;
+    Ok((link, asking))
+}
+
+async fn run<F>(context: &Context, target: String, link: Link, command: F) -> u8
+where
+    F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
+{
+    let greeted = link.first_answer(GREETING_DEADLINE).await;
+    let notes = link.view().borrow().notes.clone();
+    let outcome = match greeted {
+        Err(error) => Err((Failure::from(error), link)),
+        Ok(hello) => {
+            for note in &notes {
+                print_note(context, note);
+            }
+            let connected = Connected {
+                target: target.clone(),
+                client: link.client(),
+                link,
+                hello,
+            };
+            match command(&connected).await {
+                Ok(answer) => Ok((answer, connected.link)),
+                Err(failure) => Err((failure, connected.link)),
+            }
+        }
+    };
+    let (code, link) = match outcome {
+        Ok((answer, link)) => {
+            if context.out.json {
+                let rows = link.view().borrow().rows.clone();
+                context.out.value(
+                    &Report {
+                        target: &target,
+                        rows: &rows,
+                        notes: &notes,
+                        failure: None,
+                        exit: answer.exit,
+                        more: answer.json,
+                    }
+                    .to_json(),
+                );
+            } else {
+                for line in &answer.text {
+                    context.out.line(line);
+                }
+            }
+            (answer.exit, link)
+        }
+        Err((failure, link)) => {
+            let view = link.view().borrow().clone();
+            if !context.out.json {
+                for note in &view.notes {
+                    print_note(context, note);
+                }
+            }
+            let code = fail(context, &target, &view.rows, &view.notes, &failure);
+            (code, link)
+        }
+    };
+    link.stop().await;
+    code
+}
+
+/// Prints a failure and returns its exit code.
+pub(crate) fn fail(
+    context: &Context,
+    target: &str,
+    rows: &LayerRows,
+    notes: &[String],
+    failure: &Failure,
+) -> u8 {
+    if context.out.json {
+        let report = Report {
+            target,
+            rows,
+            notes,
+            failure: Some(failure),
+            exit: 1,
+            more: Map::new(),
+        };
+        context.out.value(&report.to_json());
+    } else {
+        print_failure(context, failure);
+    }
+    failure.exit_code()
+}
+
+/// Prints a failure for people.
+pub(crate) fn print_failure(context: &Context, failure: &Failure) {
+    let mut lines = failure.lines().into_iter();
+    if let Some(first) = lines.next() {
+        context.out.error(&first);
+    }
+    for line in lines {
+        context.out.note(&line);
+    }
+}
+
+/// Prints a failure from before anything was dialled, and returns its exit code.
+pub(crate) fn fail_early(context: &Context, target: Option<&str>, failure: Failure) -> u8 {
+    let target = clawline::layer::printable(target.unwrap_or_default(), 200);
+    fail(context, &target, &LayerRows::default(), &[], &failure)
+}
+
+/// Something beside the answer, for people.
+pub(crate) fn print_note(context: &Context, text: &str) {
+    context.out.note(&format!("note: {text}"));
+}

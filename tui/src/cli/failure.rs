@@ -1,0 +1,95 @@
+//! Why a command failed, in words and as an exit code.
+
+use clawline::client::CallError;
+use clawline::config::ConfigErrors;
+use clawline::layer::LayerError;
+
+use crate::link::UsageError;
+
+/// Wrong usage or config.
+pub(crate) const USAGE: u8 = 2;
+/// Ctrl-C.
+pub(crate) const INTERRUPTED: u8 = 130;
+
+/// Why a command failed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    /// Wrong usage.
+    #[error(transparent)]
+    Usage(#[from] UsageError),
+    /// The configuration cannot be used.
+    #[error(transparent)]
+    Config(#[from] ConfigErrors),
+    /// A layer did not come up.
+    #[error(transparent)]
+    Layer(#[from] LayerError),
+    /// The gateway did not do what was asked.
+    #[error(transparent)]
+    Call(#[from] CallError),
+    /// Anything else.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Failure {
+    /// The process exit code.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Usage(_) | Self::Config(_) => USAGE,
+            Self::Layer(error) => error.layer.exit_code(),
+            Self::Call(CallError::NotConnected(error)) => error.layer.exit_code(),
+            Self::Call(
+                CallError::Disconnected { .. }
+                | CallError::Timeout { .. }
+                | CallError::Refused { .. }
+                | CallError::Unreadable { .. }
+                | CallError::Stopped,
+            )
+            | Self::Other(_) => 1,
+        }
+    }
+
+    /// The layer, where one is to blame.
+    pub fn layer(&self) -> Option<&LayerError> {
+        match self {
+            Self::Layer(error) | Self::Call(CallError::NotConnected(error)) => Some(error),
+            Self::Call(CallError::Disconnected { why, .. }) => Some(why),
+            Self::Usage(_) | Self::Config(_) | Self::Call(_) | Self::Other(_) => None,
+        }
+    }
+
+    /// What to do about it; may be empty.
+    pub fn next(&self) -> &str {
+        match self {
+            Self::Usage(error) => &error.next,
+            Self::Layer(_) | Self::Call(_) | Self::Config(_) | Self::Other(_) => {
+                self.layer().map_or("", |error| &error.next)
+            }
+        }
+    }
+
+    /// The peer's own words; may be empty.
+    pub fn peer_text(&self) -> &str {
+        match self {
+            Self::Call(CallError::Refused { error, .. }) => &error.message,
+            _ => self.layer().map_or("", |error| &error.peer_text),
+        }
+    }
+
+    /// For people: what happened, in whose words, and what to do.
+    pub fn lines(&self) -> Vec<String> {
+        let what = match self {
+            Self::Layer(error) => format!("{}: {error}", error.layer),
+            other => other.to_string(),
+        };
+        let mut lines: Vec<String> = what.lines().map(str::to_owned).collect();
+        let peer = self.layer().map_or("", |error| error.peer_text.as_str());
+        if !peer.is_empty() && !what.contains(peer) {
+            lines.push(format!("  the other end said: {peer}"));
+        }
+        if !self.next().is_empty() {
+            lines.push(format!("  next: {}", self.next()));
+        }
+        lines
+    }
+}

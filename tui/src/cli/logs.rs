@@ -1,0 +1,98 @@
+//! `clawline logs`: the end of the gateway's log, and what is added to it.
+
+use std::time::Duration;
+
+use clawline::client::CallError;
+use clawline::protocol::methods::system::{LogsTail, LogsTailParams, LogsTailReply};
+
+use super::connect::{Answer, Connected, with_gateway};
+use super::context::Context;
+use super::failure::Failure;
+use super::sessions::several_lines;
+
+/// How often a followed log is asked for more.
+const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Most bytes of one answer.
+const MAX_BYTES: u64 = 1_000_000;
+
+/// Arguments of `logs`.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Go on with what is added, until interrupted
+    #[arg(short = 'f', long)]
+    follow: bool,
+    /// How many lines to start with
+    #[arg(short = 'n', long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u64).range(1..=5000))]
+    lines: u64,
+}
+
+pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
+    with_gateway(context, None, async |gateway| {
+        let first = tail(gateway, None, args.lines).await?;
+        if args.follow {
+            return follow(context, gateway, first).await;
+        }
+        let answer = Answer {
+            text: first.lines.iter().map(|line| several_lines(line)).collect(),
+            ..Answer::default()
+        };
+        Ok(answer
+            .with("file", first.file)
+            .with("cursor", first.cursor)
+            .with("lines", first.lines))
+    })
+    .await
+}
+
+async fn tail(
+    gateway: &Connected,
+    cursor: Option<u64>,
+    limit: u64,
+) -> Result<LogsTailReply, CallError> {
+    let params = LogsTailParams {
+        cursor,
+        limit: Some(limit),
+        max_bytes: Some(MAX_BYTES),
+    };
+    gateway.client.call::<LogsTail>(params).await
+}
+
+/// Goes on until nobody reads any more; a lost link is waited for.
+async fn follow(
+    context: &Context,
+    gateway: &Connected,
+    first: LogsTailReply,
+) -> Result<Answer, Failure> {
+    let mut cursor = first.cursor;
+    print(context, &first);
+    while !context.out.is_closed() {
+        tokio::time::sleep(FOLLOW_INTERVAL).await;
+        match tail(gateway, Some(cursor), 5000).await {
+            Ok(more) => {
+                if more.reset {
+                    context.out.note("note: the log was started over");
+                }
+                cursor = more.cursor;
+                print(context, &more);
+            }
+            Err(
+                CallError::NotConnected(_)
+                | CallError::Disconnected { .. }
+                | CallError::Timeout { .. },
+            ) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Answer::default())
+}
+
+fn print(context: &Context, reply: &LogsTailReply) {
+    for line in &reply.lines {
+        if context.out.json {
+            context.out.value(&serde_json::json!({ "line": line }));
+        } else {
+            context.out.line(&several_lines(line));
+        }
+    }
+}

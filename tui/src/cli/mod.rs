@@ -1,0 +1,138 @@
+//! The command line: one subcommand a file, and the choice between them.
+
+mod agent;
+pub(crate) mod args;
+mod ask;
+mod completions;
+mod config;
+mod connect;
+mod context;
+mod devices;
+mod explain;
+mod failure;
+mod gateway;
+mod health;
+mod logs;
+pub(crate) mod output;
+mod report;
+mod sessions;
+mod status;
+
+use args::{Cli, Command};
+use context::Context;
+use failure::{Failure, INTERRUPTED, USAGE};
+use output::Output;
+
+use crate::link::UsageError;
+
+/// Carries out what was typed; returns the exit code.
+pub(crate) async fn run(cli: Cli) -> u8 {
+    tokio::select! {
+        code = choose(cli) => code,
+        _ = tokio::signal::ctrl_c() => INTERRUPTED,
+    }
+}
+
+async fn choose(mut cli: Cli) -> u8 {
+    let out = Output::new(cli.general.json);
+    if let Some(Command::Completions(args)) = &cli.command {
+        return completions::run(&out, args);
+    }
+    if let Some(name) = cli.command.as_ref().and_then(later) {
+        let error = UsageError::new(
+            format!("this release does not have `clawline {name}` yet"),
+            format!(
+                "a host of that name is reached with ssh://{name}; clawline --help shows what there is"
+            ),
+        );
+        return refuse(&out, &error.into());
+    }
+    if let (Some(target), Some(_)) = (&cli.target, &cli.command) {
+        let target = clawline::layer::printable(target, 120);
+        let error = UsageError::new(
+            format!("the TARGET {target} stands before a subcommand"),
+            "write it behind the subcommand, with -H",
+        );
+        return refuse(&out, &error.into());
+    }
+    if cli.command.is_none() && cli.target.is_some() && cli.connect.host.is_some() {
+        let error = UsageError::new(
+            "TARGET and --host both say where the gateway is",
+            "leave one of them out",
+        );
+        return refuse(&out, &error.into());
+    }
+    if let Some(target) = cli.target.take() {
+        cli.connect.host = Some(target);
+    }
+    let context = match Context::new(&cli.general, cli.connect, out) {
+        Ok(context) => context,
+        Err((failure, out)) => return refuse(&out, &failure),
+    };
+    for warning in &context.loaded().warnings {
+        context.out.note(&format!("warning: {warning}"));
+    }
+    match &cli.command {
+        Some(Command::Health(args)) => health::run(&context, args).await,
+        Some(Command::Status(args)) => status::run(&context, args).await,
+        Some(Command::Gateway(args)) => gateway::run(&context, args).await,
+        Some(Command::Sessions(args)) => sessions::run(&context, args).await,
+        Some(Command::Agent(args)) => agent::run(&context, args).await,
+        Some(Command::Devices(args)) => devices::run(&context, args).await,
+        Some(Command::Logs(args)) => logs::run(&context, args).await,
+        Some(Command::Config(args)) => config::run(&context, args),
+        Some(Command::Explain(args)) => explain::run(&context, args),
+        Some(
+            Command::Completions(_)
+            | Command::Nodes(_)
+            | Command::Node(_)
+            | Command::Hosts(_)
+            | Command::Doctor(_)
+            | Command::Tunnel(_)
+            | Command::InstallTunnel(_),
+        ) => USAGE,
+        None => open(&context, cli.app).await,
+    }
+}
+
+fn later(command: &Command) -> Option<&'static str> {
+    match command {
+        Command::Nodes(_) => Some("nodes"),
+        Command::Node(_) => Some("node"),
+        Command::Hosts(_) => Some("hosts"),
+        Command::Doctor(_) => Some("doctor"),
+        Command::Tunnel(_) => Some("tunnel"),
+        Command::InstallTunnel(_) => Some("install-tunnel"),
+        _ => None,
+    }
+}
+
+/// Says why nothing was done.
+fn refuse(out: &Output, failure: &Failure) -> u8 {
+    if out.json {
+        out.value(&serde_json::json!({
+            "v": 1, "ok": false, "layer": null, "exit": failure.exit_code(),
+            "error": failure.to_string(), "next": failure.next(),
+        }));
+    }
+    for (index, line) in failure.lines().iter().enumerate() {
+        if index == 0 || matches!(failure, Failure::Config(_)) {
+            out.error(line);
+        } else {
+            out.note(line);
+        }
+    }
+    failure.exit_code()
+}
+
+async fn open(context: &Context, app: args::AppArgs) -> u8 {
+    let request = match context.request(None) {
+        Ok(request) => request,
+        Err(error) => return refuse(&context.out, &error.into()),
+    };
+    let _ = (request, app);
+    refuse(
+        &context.out,
+        &Failure::Other("the app is not part of this build".into()),
+    )
+}

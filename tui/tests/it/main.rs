@@ -1,0 +1,10 @@
+//! Claims about the binary as it is run.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+mod config;
+mod support;
+mod usage;

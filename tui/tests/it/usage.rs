@@ -1,0 +1,140 @@
+//! Bad input is answered with words, a next step and exit code 2; a layer that is down with its own code.
+
+use crate::support::Home;
+
+#[test]
+fn bad_targets_say_what_is_wrong_and_exit_with_2() {
+    for (args, words) in [
+        (&["--", "-oProxyCommand=x"][..], "must not start with '-'"),
+        (&["user@"], "the host is missing"),
+        (&["host:99999"], "the port must be a number from 1 to 65535"),
+        (&[""], "the target is empty"),
+        (&["health", "user@"], "the host is missing"),
+        (&["status", "-H", "host:99999"], "the port must be"),
+        (&["explain", "wss://gate"], "is not reached over SSH"),
+        (&["http://gate"], "only ws:// and wss://"),
+        (
+            &["--url", "ws://127.0.0.1:1"],
+            "--url needs --token or --password",
+        ),
+        (
+            &["health", "--url", "ws://127.0.0.1:1", "--token", ""],
+            "--token is empty",
+        ),
+        (
+            &["health", "local", "-p", "22"],
+            "-p is for connections over SSH",
+        ),
+        (&["health", "me@desktop", "-H", "other"], "both say where"),
+        (&["me@desktop", "health"], "stands before a subcommand"),
+        (
+            &["health", "-F", "none", "desktop", "--remote", "x"],
+            "--remote: the port must be",
+        ),
+        (
+            &["gateway", "call", "x", "--params", "{"],
+            "--params is not JSON",
+        ),
+        (
+            &["gateway", "call", "x", "--params", "[]"],
+            "must be a JSON object",
+        ),
+        (&["agent", "--message", " "], "the message is empty"),
+        (&["health", "--profile", "../x"], "is no profile name"),
+        (&["nodes", "list"], "does not have `clawline nodes` yet"),
+        (&["doctor"], "does not have `clawline doctor` yet"),
+        (&["--no-such-option"], "unexpected argument"),
+        (&["health", "--watch=0"], "0 is not in"),
+        (&["-p", "99999", "desktop"], "99999 is not in"),
+    ] {
+        let ran = Home::new().run(args);
+        assert_eq!(ran.code, Some(2), "{args:?}: {}{}", ran.stdout, ran.stderr);
+        assert!(ran.stderr.contains(words), "{args:?}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("panicked"), "{}", ran.stderr);
+    }
+}
+
+#[test]
+fn without_anything_configured_the_help_is_one_line_away() {
+    let help = Home::new().run(&["--help"]);
+    assert_eq!(help.code, Some(0));
+    for word in [
+        "clawline me@desktop",
+        "health",
+        "explain",
+        "Exit codes",
+        "--tunnel-only",
+    ] {
+        assert!(help.stdout.contains(word), "{word}");
+    }
+    assert!(!help.stdout.contains("install-tunnel"));
+    let version = Home::new().run(&["--version"]);
+    assert!(version.stdout.starts_with("clawline "));
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_exit_6_and_the_json_says_the_layer() {
+    let closed = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let url = format!("ws://127.0.0.1:{closed}");
+    let args = ["health", "--url", &url, "--token", "t", "--json"];
+    let ran = Home::new().run(&args);
+    assert_eq!(ran.code, Some(6), "{}{}", ran.stdout, ran.stderr);
+    let json = ran.json();
+    assert_eq!((&json["v"], &json["layer"]), (&1.into(), &"port".into()));
+    assert_eq!((&json["ok"], &json["exit"]), (&false.into(), &6.into()));
+    assert_eq!(json["rows"].as_array().map(Vec::len), Some(11));
+    assert!(
+        json["next"]
+            .as_str()
+            .unwrap()
+            .contains("clawline-gateway start")
+    );
+
+    let home = Home::new();
+    home.write(
+        ".openclaw/openclaw.json",
+        &format!("{{gateway: {{port: {closed}}}}}"),
+    );
+    for args in [&["health"][..], &["health", "local"]] {
+        let ran = home.run(args);
+        assert_eq!(ran.code, Some(6), "{}", ran.stderr);
+        assert!(
+            ran.stderr.contains("there is no gateway.auth.token in it"),
+            "{}",
+            ran.stderr
+        );
+    }
+}
+
+#[test]
+fn something_that_is_no_gateway_is_exit_7() {
+    use std::io::{Read as _, Write as _};
+    for answer in [
+        "HTTP/1.1 404 Not Found\r\ncontent-length: 0\r\n\r\n",
+        "SSH-2.0-OpenSSH_9.9\r\n",
+    ] {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let server = std::thread::spawn(move || {
+            let (mut socket, _) = listener.accept().unwrap();
+            socket.write_all(answer.as_bytes()).unwrap();
+            let _ = socket.read(&mut [0; 4096]);
+        });
+        let ran = Home::new().run(&["health", "--url", &url, "--token", "t", "--json"]);
+        assert_eq!(ran.code, Some(7), "{answer}: {}{}", ran.stdout, ran.stderr);
+        assert_eq!(ran.json()["layer"], "websocket", "{answer}");
+        server.join().unwrap();
+    }
+}
+
+#[test]
+fn completions_are_made_for_each_shell() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = Home::new().run(&["completions", shell]);
+        assert_eq!(ran.code, Some(0));
+        assert!(ran.stdout.contains("clawline"), "{shell}");
+    }
+}
