@@ -3,6 +3,9 @@
 //! Loopback is not a trust level: any local user can connect. On Linux the kernel's socket tables name
 //! the owner of the other end; for a connection that sshd forwards it is the user who signed in.
 
+#[cfg(target_os = "linux")]
+mod sock_diag;
+
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
@@ -14,6 +17,14 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// # Errors
 /// When the socket tables exist but cannot be read.
 pub fn peer_uid(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> {
+    #[cfg(target_os = "linux")]
+    if let Ok(Some(found)) = sock_diag::find(canonical(peer), canonical(local))
+        && canonical(found.own) == canonical(peer)
+        && canonical(found.other) == canonical(local)
+    {
+        // A socket that no process holds any more shows uid 0, whoever it was.
+        return Ok((found.inode != 0).then_some(found.uid));
+    }
     if cfg!(target_os = "linux") {
         for table in ["/proc/net/tcp", "/proc/net/tcp6"] {
             let text = match std::fs::read_to_string(table) {
