@@ -293,3 +293,26 @@ async fn an_open_while_the_connection_dies_waits_for_the_next_one() {
     assert!(echo_works(&mut stream).await);
     assert_eq!(tunnel.view().borrow().generation, 2);
 }
+
+#[tokio::test]
+async fn quick_tries_do_not_flicker_between_waiting_and_connecting() {
+    let port = {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.local_addr().unwrap().port()
+    };
+    let hop = clawline::tunnel::spec::HopSpec::bare("127.0.0.1", port, "me");
+    let tunnel = Tunnel::start(spec_of(hop), Prompter::nobody(), TunnelOptions::default());
+    let mut view = tunnel.view();
+    view_where(&mut view, "waiting", |view| why(view).is_some()).await;
+    loop {
+        let now = view.borrow_and_update().clone();
+        let TunnelStatus::Waiting { attempt, .. } = now.status else {
+            panic!("{now:?}");
+        };
+        assert_eq!(now.rows.row(Layer::Tcp).unwrap().state, RowState::Failed);
+        if attempt == 4 {
+            break;
+        }
+        view.changed().await.unwrap();
+    }
+}
