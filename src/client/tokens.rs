@@ -23,6 +23,8 @@ struct Held {
     /// `None` for tokens that end with the process.
     path: Option<PathBuf>,
     tokens: BTreeMap<String, Secret>,
+    /// Tokens are kept and never handed out.
+    only_kept: bool,
 }
 
 #[derive(Default, Serialize, Deserialize)]
@@ -51,13 +53,28 @@ impl TokenStore {
     pub fn point_at(&self, path: PathBuf, device_id: &str) {
         let mut held = self.lock();
         if held.path.as_ref() != Some(&path) {
-            *held = Held::load(path, device_id);
+            *held = Held {
+                only_kept: held.only_kept,
+                ..Held::load(path, device_id)
+            };
         }
+    }
+
+    /// Keeps new tokens for the next time and hands none out: for somebody who typed a secret, which is
+    /// then right or wrong.
+    #[must_use]
+    pub fn only_kept(self) -> Self {
+        self.lock().only_kept = true;
+        self
     }
 
     /// The token of a role.
     pub fn get(&self, role: &str) -> Option<Secret> {
-        self.lock().tokens.get(role).cloned()
+        let held = self.lock();
+        if held.only_kept {
+            return None;
+        }
+        held.tokens.get(role).cloned()
     }
 
     /// Stores or, with `None`, forgets the token of a role.
@@ -66,7 +83,7 @@ impl TokenStore {
     /// What the system says of the file; the token is then still used until the process ends.
     pub fn set(&self, device_id: &str, role: &str, token: Option<Secret>) -> io::Result<()> {
         let mut held = self.lock();
-        let Held { path, tokens } = &mut *held;
+        let Held { path, tokens, .. } = &mut *held;
         let before = tokens.get(role).cloned();
         match token {
             Some(token) => tokens.insert(role.to_owned(), token),
@@ -114,6 +131,7 @@ impl Held {
                 .into_iter()
                 .map(|(role, token)| (role, Secret::new(token)))
                 .collect(),
+            only_kept: false,
         }
     }
 }
@@ -152,6 +170,19 @@ mod tests {
         assert_eq!(store.get("operator"), None);
         store.point_at(one, "dev");
         assert_eq!(store.get("operator"), Some(Secret::new("t")));
+    }
+
+    #[test]
+    fn a_store_that_only_keeps_hands_nothing_out() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("tokens.json");
+        let store = TokenStore::open(path.clone(), "dev").only_kept();
+        store
+            .set("dev", "operator", Some(Secret::new("t")))
+            .expect("written");
+        assert_eq!(store.get("operator"), None);
+        let later = TokenStore::open(path, "dev");
+        assert_eq!(later.get("operator"), Some(Secret::new("t")));
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::link::UsageError;
 
 /// Wrong usage or config.
 pub(crate) const USAGE: u8 = 2;
+/// A local end cannot be bound.
+const BIND: u8 = 8;
 /// Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 
@@ -26,6 +28,14 @@ pub(crate) enum Failure {
     /// The gateway did not do what was asked.
     #[error(transparent)]
     Call(#[from] CallError),
+    /// A local end cannot be bound.
+    #[error("{what}")]
+    Bind {
+        /// What is in the way.
+        what: String,
+        /// What to do instead.
+        next: String,
+    },
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -46,6 +56,7 @@ impl Failure {
                 | CallError::Stopped,
             )
             | Self::Other(_) => 1,
+            Self::Bind { .. } => BIND,
         }
     }
 
@@ -54,7 +65,11 @@ impl Failure {
         match self {
             Self::Layer(error) | Self::Call(CallError::NotConnected(error)) => Some(error),
             Self::Call(CallError::Disconnected { why, .. }) => Some(why),
-            Self::Usage(_) | Self::Config(_) | Self::Call(_) | Self::Other(_) => None,
+            Self::Usage(_)
+            | Self::Config(_)
+            | Self::Call(_)
+            | Self::Bind { .. }
+            | Self::Other(_) => None,
         }
     }
 
@@ -62,6 +77,7 @@ impl Failure {
     pub fn next(&self) -> &str {
         match self {
             Self::Usage(error) => &error.next,
+            Self::Bind { next, .. } => next,
             Self::Layer(_) | Self::Call(_) | Self::Config(_) | Self::Other(_) => {
                 self.layer().map_or("", |error| &error.next)
             }

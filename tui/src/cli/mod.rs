@@ -17,6 +17,7 @@ pub(crate) mod output;
 mod report;
 mod sessions;
 mod status;
+mod tunnel_only;
 
 use args::{Cli, Command};
 use context::Context;
@@ -27,9 +28,11 @@ use crate::link::UsageError;
 
 /// Carries out what was typed; returns the exit code.
 pub(crate) async fn run(cli: Cli) -> u8 {
+    // The app and the tunnel have something to do before they go.
+    let has_own_way_out = cli.command.is_none();
     tokio::select! {
         code = choose(cli) => code,
-        _ = tokio::signal::ctrl_c() => INTERRUPTED,
+        _ = tokio::signal::ctrl_c(), if !has_own_way_out => INTERRUPTED,
     }
 }
 
@@ -91,6 +94,7 @@ async fn choose(mut cli: Cli) -> u8 {
             | Command::Tunnel(_)
             | Command::InstallTunnel(_),
         ) => USAGE,
+        None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => open(&context, cli.app).await,
     }
 }

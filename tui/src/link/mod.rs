@@ -34,6 +34,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use request::{ConnectOptions, Connector, LinkRequest, UsageError};
 use request::{SshWay, Way};
+pub(crate) use ssh::FarSide;
 
 /// The state of a link, published by `watch`.
 #[derive(Debug, Clone)]
@@ -165,10 +166,15 @@ impl Link {
     ) -> Result<Self, IdentityError> {
         let identity = Identity::load_or_create(&request.paths.device_key())?;
         let gateway_id = first_gateway_id(&request);
-        let tokens = Arc::new(TokenStore::open(
+        let tokens = TokenStore::open(
             request.paths.device_tokens(gateway_id.as_str()),
             identity.device_id(),
-        ));
+        );
+        let tokens = Arc::new(if request.is_secret_typed {
+            tokens.only_kept()
+        } else {
+            tokens
+        });
         let shared = Arc::new(Shared {
             paths: request.paths.clone(),
             device_id: identity.device_id().to_owned(),
@@ -192,11 +198,11 @@ impl Link {
                     ..TunnelOptions::default()
                 };
                 let tunnel = Tunnel::start(way.spec.clone(), prompter, options);
-                let dialer = Arc::new(ssh::SshDialer::new(
-                    tunnel.clone(),
-                    *way,
-                    Arc::clone(&shared),
-                ));
+                let far = FarSide {
+                    tunnel: tunnel.clone(),
+                    way: *way,
+                };
+                let dialer = Arc::new(ssh::SshDialer::new(far, Arc::clone(&shared)));
                 over_ssh = Some((tunnel, Arc::clone(&dialer)));
                 dialer
             }

@@ -10,9 +10,13 @@ use clawline::gateway_id::GatewayId;
 use clawline::layer::printable;
 use clawline::secret::Secret;
 use clawline::tunnel::ends::parse_remote_end;
+use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::{RemoteEnd, TunnelSpec};
 use clawline::tunnel::ssh_config::{self, ConfigFile, Flags, Resolved};
 use clawline::tunnel::target::{SshTarget, Target};
+use clawline::tunnel::{Tunnel, TunnelOptions};
+
+use super::ssh::FarSide;
 
 /// The connection options of the command line.
 #[derive(Debug, Clone, Default)]
@@ -83,6 +87,8 @@ pub(crate) struct LinkRequest {
     pub notes: Vec<String>,
     pub(super) way: Way,
     pub(super) paths: Paths,
+    /// Somebody typed a token or password: it is right or wrong, and nothing else is shown.
+    pub(super) is_secret_typed: bool,
     /// Every failure is final: for commands that answer once and exit.
     pub once: bool,
 }
@@ -137,15 +143,14 @@ impl SshWay {
 }
 
 impl LinkRequest {
-    /// Whether it goes over SSH.
-    pub fn is_ssh(&self) -> bool {
-        matches!(self.way, Way::Ssh(_))
-    }
-
-    /// The SSH description, when it goes over SSH.
-    pub fn tunnel_spec(&self) -> Option<&TunnelSpec> {
+    /// Starts only the tunnel, for the programs of others; `None` when it does not go over SSH. Must be
+    /// called inside a tokio runtime.
+    pub fn tunnel_alone(&self, prompter: Prompter, options: TunnelOptions) -> Option<FarSide> {
         match &self.way {
-            Way::Ssh(ssh) => Some(&ssh.spec),
+            Way::Ssh(way) => Some(FarSide {
+                tunnel: Tunnel::start(way.spec.clone(), prompter, options),
+                way: (**way).clone(),
+            }),
             Way::Local(_) | Way::Direct(_) => None,
         }
     }
@@ -474,6 +479,7 @@ impl Connector {
             notes: Vec::new(),
             way,
             paths: self.loaded.paths.clone(),
+            is_secret_typed: !self.options.credentials().is_empty(),
             once: false,
         }
     }

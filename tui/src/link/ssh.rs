@@ -18,11 +18,70 @@ const DISCOVERY_DEADLINE: Duration = Duration::from_secs(3);
 /// How much it may say.
 const DISCOVERY_BYTES: usize = 256 * 1024;
 
+/// The far side of a tunnel, where a gateway is looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct FarSide {
+    pub(super) tunnel: Tunnel,
+    pub(super) way: SshWay,
+}
+
+impl FarSide {
+    /// The tunnel that leads there.
+    pub fn tunnel(&self) -> &Tunnel {
+        &self.tunnel
+    }
+
+    /// Where the gateway is, and how that is known: what somebody said, else what is found there.
+    ///
+    /// # Errors
+    /// When the tunnel does not come up or goes down meanwhile.
+    pub async fn end(&self) -> Result<(RemoteEnd, Vec<String>), LayerError> {
+        if let Some(remote) = &self.way.remote {
+            return Ok((remote.clone(), Vec::new()));
+        }
+        let found = self.look().await?;
+        Ok((RemoteEnd::loopback(found.port), found.notes))
+    }
+
+    /// Runs the script and judges what it says. A far side that runs no commands is no failure.
+    async fn look(&self) -> Result<Found, LayerError> {
+        let place = format!(" on {}", self.host());
+        let default = clawline::config::DEFAULT_PORT;
+        let ran = self
+            .tunnel
+            .exec(discovery::COMMAND, DISCOVERY_BYTES, DISCOVERY_DEADLINE)
+            .await;
+        match ran {
+            Ok(output) => {
+                let text = String::from_utf8_lossy(&output.stdout);
+                Ok(match discovery::split(&text) {
+                    Some(parts) => discovery::choose(&parts, self.way.wanted, &place),
+                    None => Found::nothing(format!(
+                        "the gateway's config could not be looked up{place}: its shell did not run \
+                         our commands; trying port {default}"
+                    )),
+                })
+            }
+            Err(error) if self.tunnel.view().borrow().status.is_up() => {
+                Ok(Found::nothing(format!(
+                    "the gateway's config could not be looked up{place}: {}; trying port {default}",
+                    error.what
+                )))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    fn host(&self) -> String {
+        let hop = self.way.spec.destination();
+        printable(hop.map_or("the far side", |hop| &hop.alias), 120)
+    }
+}
+
 /// Dials through a tunnel. It waits without a deadline for the tunnel to be up: until then the tunnel's
 /// own status says how things stand.
 pub(super) struct SshDialer {
-    tunnel: Tunnel,
-    way: SshWay,
+    far: FarSide,
     shared: Arc<Shared>,
     /// What was found, kept while it proves good.
     kept: Mutex<Option<Found>>,
@@ -31,10 +90,9 @@ pub(super) struct SshDialer {
 }
 
 impl SshDialer {
-    pub fn new(tunnel: Tunnel, way: SshWay, shared: Arc<Shared>) -> Self {
+    pub fn new(far: FarSide, shared: Arc<Shared>) -> Self {
         Self {
-            tunnel,
-            way,
+            far,
             shared,
             kept: Mutex::default(),
             proved: AtomicBool::new(false),
@@ -47,12 +105,12 @@ impl SshDialer {
     }
 
     async fn open(&self) -> Result<Dialed, LayerError> {
-        let mut view = self.tunnel.view();
+        let mut view = self.far.tunnel.view();
         if view.wait_for(|view| view.status.is_up()).await.is_err() {
             return Err(LayerError::new(Layer::Ssh, "the tunnel was stopped").retry(Retry::Never));
         }
         let found = self.find().await?;
-        let far_end = match &self.way.remote {
+        let far_end = match &self.far.way.remote {
             Some(remote) => remote.clone(),
             None => RemoteEnd::loopback(found.port),
         };
@@ -63,14 +121,14 @@ impl SshDialer {
                 "the gateway there speaks TLS, which this release does not do over SSH".into(),
             );
         }
-        self.shared.found(self.way.gateway_id(&far_end), notes);
+        self.shared.found(self.far.way.gateway_id(&far_end), notes);
         let started = Instant::now();
-        let stream = self.tunnel.open(&far_end).await?;
+        let stream = self.far.tunnel.open(&far_end).await?;
         let host = match &far_end {
             RemoteEnd::Tcp { .. } => far_end.to_string(),
             RemoteEnd::Unix(_) => "localhost".to_owned(),
         };
-        self.shared.remember(&self.way, &far_end);
+        self.shared.remember(&self.far.way, &far_end);
         Ok(Dialed {
             stream: Box::new(stream),
             host,
@@ -85,8 +143,8 @@ impl SshDialer {
 
     /// What may be shown: what somebody said, else what was found for exactly this far end.
     fn credentials(&self, found: &Found, far_end: &RemoteEnd) -> Credentials {
-        if !self.way.explicit.is_empty() {
-            return self.way.explicit.clone();
+        if !self.far.way.explicit.is_empty() {
+            return self.far.way.explicit.clone();
         }
         let is_this_one = match far_end {
             RemoteEnd::Tcp { host, port } => {
@@ -102,7 +160,8 @@ impl SshDialer {
     }
 
     async fn find(&self) -> Result<Found, LayerError> {
-        if self.way.remote.is_some() && !self.way.explicit.is_empty() {
+        let way = &self.far.way;
+        if way.remote.is_some() && !way.explicit.is_empty() {
             return Ok(Found {
                 notes: Vec::new(),
                 ..Found::nothing("")
@@ -112,41 +171,13 @@ impl SshDialer {
         if let Some(found) = kept.filter(|_| self.proved.load(Ordering::Relaxed)) {
             return Ok(found);
         }
-        let place = format!(" on {}", self.host());
-        let ran = self
-            .tunnel
-            .exec(discovery::COMMAND, DISCOVERY_BYTES, DISCOVERY_DEADLINE)
-            .await;
-        let found = match ran {
-            Ok(output) => {
-                let text = String::from_utf8_lossy(&output.stdout);
-                match discovery::split(&text) {
-                    Some(parts) => discovery::choose(&parts, self.way.wanted, &place),
-                    None => Found::nothing(format!(
-                        "the gateway's config could not be looked up{place}: its shell did not run our \
-                         commands; trying port {}",
-                        clawline::config::DEFAULT_PORT
-                    )),
-                }
-            }
-            Err(error) if self.tunnel.view().borrow().status.is_up() => Found::nothing(format!(
-                "the gateway's config could not be looked up{place}: {}; trying port {}",
-                error.what,
-                clawline::config::DEFAULT_PORT
-            )),
-            Err(error) => return Err(error),
-        };
+        let found = self.far.look().await?;
         *self.kept() = Some(found.clone());
         Ok(found)
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Found>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn host(&self) -> String {
-        let hop = self.way.spec.destination();
-        printable(hop.map_or("the far side", |hop| &hop.alias), 120)
     }
 }
 
