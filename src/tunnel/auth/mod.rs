@@ -208,16 +208,12 @@ impl SignIn<'_> {
 
     /// Nothing worked.
     fn refused(&self) -> LayerError {
-        let mut what = format!(
+        let what = format!(
             "{} refused to let {} in{}",
             self.hop.alias,
             self.hop.user,
             self.what_was_tried()
         );
-        if !self.notes.is_empty() {
-            what.push_str("; ");
-            what.push_str(&self.notes.join("; "));
-        }
         let allowed: Vec<&str> = self.allowed.iter().map(Into::into).collect();
         let next = if self.notes.iter().any(|note| note.contains("passphrase")) {
             "ssh-add the key, or run in a terminal where it can be asked for".to_owned()
@@ -235,12 +231,18 @@ impl SignIn<'_> {
             .retry(Retry::Attention)
     }
 
+    /// What was offered, and what kept other things from being offered.
     fn what_was_tried(&self) -> String {
-        if self.tried.is_empty() {
-            " (nothing to offer)".into()
+        let mut text = if self.tried.is_empty() {
+            " (nothing to offer)".to_owned()
         } else {
             format!(" (tried {})", self.tried.join(", "))
+        };
+        for note in &self.notes {
+            text.push_str("; ");
+            text.push_str(note);
         }
+        text
     }
 
     fn cancelled(&self) -> LayerError {
