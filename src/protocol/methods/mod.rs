@@ -5,6 +5,7 @@ pub mod agents;
 pub mod chat;
 pub mod config;
 pub mod devices;
+pub mod lists;
 pub mod sessions;
 pub mod system;
 
@@ -25,6 +26,7 @@ pub fn names() -> Vec<&'static str> {
         agents::NAMES,
         config::NAMES,
         devices::NAMES,
+        lists::NAMES,
     ]
     .concat()
 }

@@ -24,6 +24,31 @@ methods! {
     SessionsMessagesSubscribe = "sessions.messages.subscribe", |_, _| Needs::Operator(Scope::Read), SessionKeyParams => SubscribedReply;
     /// The opposite of `sessions.messages.subscribe`.
     SessionsMessagesUnsubscribe = "sessions.messages.unsubscribe", |_, _| Needs::Operator(Scope::Read), SessionKeyParams => SubscribedReply;
+    /// The last messages of several sessions, cut short.
+    SessionsPreview = "sessions.preview", |_, _| Needs::Operator(Scope::Read), SessionsPreviewParams => Value;
+    /// The full key of a session that is named by key, transcript id or label.
+    SessionsResolve = "sessions.resolve", |_, _| Needs::Operator(Scope::Read), SessionsResolveParams => Value;
+    /// Makes a session, or finds it when it is there (version 4).
+    SessionsCreate = "sessions.create", create_needs, SessionsCreateParams => Value;
+    /// `chat.send` by key (version 4).
+    SessionsSend = "sessions.send", |_, _| Needs::Operator(Scope::Write), SessionsSendParams => Value;
+    /// Stops the run of a session, or one run (version 4).
+    SessionsAbort = "sessions.abort", |_, _| Needs::Operator(Scope::Write), SessionsAbortParams => Value;
+}
+
+fn create_needs(_: Protocol, params: &SessionsCreateParams) -> Needs {
+    let is_special = ["execNode", "toolOverrides", "incognito"]
+        .iter()
+        .any(|name| params.more.get(*name).is_some_and(|value| !value.is_null()))
+        || params
+            .more
+            .get("permissionMode")
+            .is_some_and(|mode| mode == "full");
+    Needs::Operator(if is_special {
+        Scope::Admin
+    } else {
+        Scope::Write
+    })
 }
 
 /// The members that `sessions.patch` lets a writer change; every other one needs admin (version 4).
@@ -367,6 +392,99 @@ pub struct SessionsDeleteReply {
     pub deleted: bool,
     /// What was kept, and where.
     pub archived: Vec<String>,
+}
+
+/// Parameters of `sessions.preview`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsPreviewParams {
+    /// Session keys.
+    pub keys: Vec<String>,
+    /// Messages of each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limit: Option<u64>,
+    /// Characters of each message, at least 20.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_chars: Option<u64>,
+}
+
+/// Parameters of `sessions.resolve`; one of the first three.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionsResolveParams {
+    /// Session key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Id of the transcript.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_id: Option<String>,
+    /// Label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Of one agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+}
+
+/// Parameters of `sessions.create`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionsCreateParams {
+    /// Session key; a fresh one when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// Its agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// Its label.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// A first message.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+    /// Key of the first message's run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Everything else.
+    #[serde(flatten)]
+    pub more: Map<String, Value>,
+}
+
+/// Parameters of `sessions.send`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SessionsSendParams {
+    /// Session key.
+    pub key: String,
+    /// The text.
+    pub message: String,
+    /// Becomes the run id; a fresh one when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// Level of thinking.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub thinking: Option<String>,
+    /// How long the run may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// Files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attachments: Option<Vec<Value>>,
+}
+
+/// Parameters of `sessions.abort`; one of both.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct SessionsAbortParams {
+    /// Session key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
+    /// One run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_id: Option<String>,
 }
 
 #[cfg(test)]
