@@ -111,7 +111,11 @@ impl Gateway {
         let tokens = DeviceTokens::new(store.gateway_secret().clone());
         let registry = Arc::<Registry>::default();
         let health = Arc::<HealthCache>::default();
-        let events = Arc::new(Fanout::new(registry.clone(), health.clone()));
+        let events = Arc::new(Fanout::new(
+            registry.clone(),
+            health.clone(),
+            models.clone(),
+        ));
         let agents = models.agents().iter().map(|agent| agent.id.to_string());
         let agents = agents.collect();
         let sessions = Sessions::new(

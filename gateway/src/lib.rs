@@ -3,11 +3,6 @@
 //! Start reading at [`Gateway`]; `state` shows what hangs on what, `server` is where bytes come
 //! in, `rpc` where calls are answered.
 
-#![allow(
-    dead_code,
-    reason = "sessions and chat come next and use what connections offer"
-)]
-
 pub mod auth;
 pub mod cli;
 mod conn;
@@ -23,6 +18,7 @@ pub mod runs;
 mod server;
 pub mod sessions;
 pub mod settings;
+mod shape;
 mod shutdown;
 mod state;
 pub mod store;

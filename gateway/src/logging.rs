@@ -92,6 +92,11 @@ fn append(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// The log of a state directory.
+pub fn file(state_dir: &Path) -> PathBuf {
+    state_dir.join("logs/gateway.jsonl")
+}
+
 /// Where a full log goes.
 pub fn aside(path: &Path) -> PathBuf {
     path.with_extension("jsonl.1")

@@ -110,6 +110,9 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         let _joined = self.app.registry.join(self.conn.clone());
         rpc::greeted(&self.app, &self.conn);
         let ended = loop {
+            if self.conn.is_finished() {
+                break self.say_goodbye().await;
+            }
             let reads =
                 self.conn.calls.available_permits() > 0 && !self.conn.outbox.is_full_of_answers();
             let is_flushing = self.socket.is_flushing();

@@ -3,6 +3,7 @@
 
 mod actor;
 mod connect_params;
+mod delta;
 mod handshake;
 mod hello;
 mod lobby;
@@ -27,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::auth::{AuthMethod, Caller};
 
 pub(crate) use actor::serve;
+pub(crate) use delta::{Stream, TextDelta};
 pub(crate) use lobby::{Lobby, Seat};
 pub(crate) use outbox::{Outbox, Push};
 pub(crate) use registry::Registry;
@@ -162,9 +164,14 @@ impl Conn {
         self.stop.cancel();
     }
 
-    /// True once the connection is being closed.
-    pub(crate) fn is_ending(&self) -> bool {
-        self.stop.is_cancelled()
+    /// Ends the connection once every call under way is answered.
+    pub(crate) fn end_after_answers(&self, code: u16, reason: &str) {
+        let _ = self.farewell.set((code, reason.to_owned()));
+    }
+
+    /// True once nothing is left to do before the announced end.
+    fn is_finished(&self) -> bool {
+        self.farewell.get().is_some() && self.calls.available_permits() == MAX_CALLS
     }
 
     /// Ends when the connection is being closed.

@@ -12,6 +12,8 @@ use clawline::protocol::frame::StateVersion;
 use clawline::protocol::limits;
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
+use super::delta::TextDelta;
+
 /// Members around an event's payload, in bytes, for the account.
 const ENVELOPE: usize = 96;
 
@@ -33,19 +35,7 @@ pub(crate) enum Payload {
     /// State: a newer one makes an unsent older one of the same name worthless.
     Latest(Arc<str>),
     /// A piece of a run's text.
-    Delta(Arc<dyn Delta>),
-}
-
-/// A piece of text that can take up the next piece while it waits.
-pub(crate) trait Delta: Send + Sync + std::fmt::Debug {
-    /// Which pieces belong together.
-    fn stream(&self) -> (&str, &'static str);
-    /// This piece and the `next` one as one.
-    fn merged(&self, next: &dyn Delta) -> Arc<dyn Delta>;
-    /// The new text, for merging.
-    fn added(&self) -> &str;
-    /// The payload as JSON text.
-    fn payload(&self) -> Arc<str>;
+    Delta(Arc<TextDelta>),
 }
 
 impl Push {
@@ -64,8 +54,8 @@ impl Push {
     }
 
     /// A piece of a run's text.
-    pub(crate) fn delta(name: &'static str, delta: Arc<dyn Delta>) -> Self {
-        Self::with(name, Payload::Delta(delta), None)
+    pub(crate) fn delta(delta: TextDelta) -> Self {
+        Self::with(delta.event(), Payload::Delta(Arc::new(delta)), None)
     }
 
     fn with(name: &'static str, payload: Payload, state_version: Option<StateVersion>) -> Self {
@@ -239,13 +229,13 @@ impl Inner {
             }),
             Payload::Delta(delta) => self.queue.iter().rposition(|item| {
                 matches!(item, Item::Push(Push { payload: Payload::Delta(old), .. })
-                    if old.stream() == delta.stream())
+                    if delta.continues(old))
             }),
         };
         if let Some(Item::Push(old)) = at.and_then(|at| self.queue.remove(at)) {
             self.event_bytes -= old.cost();
             if let (Payload::Delta(old), Payload::Delta(new)) = (&old.payload, &push.payload) {
-                push.payload = Payload::Delta(old.merged(new.as_ref()));
+                push.payload = Payload::Delta(Arc::new(old.merged(new)));
             }
         }
         push
@@ -310,6 +300,41 @@ mod tests {
         assert!(!outbox.is_overrun());
         outbox.push(&Push::plain("chat", &1));
         assert!(outbox.is_overrun());
+    }
+
+    #[test]
+    fn an_unsent_delta_takes_up_the_next_and_keeps_what_is_new() {
+        let outbox = Outbox::default();
+        for (seq, text, delta) in [(1, "He", "He"), (2, "Hell", "ll"), (3, "Hello", "o")] {
+            outbox.push(&Push::delta(delta_of("r1", seq, text, delta)));
+            outbox.push(&Push::delta(delta_of("r2", seq, text, delta)));
+        }
+        let frames = names(&outbox);
+        assert_eq!(frames.len(), 2);
+        let frame: serde_json::Value = serde_json::from_str(&frames[0]).unwrap();
+        assert_eq!(frame["payload"]["runId"], "r1");
+        assert_eq!(frame["payload"]["deltaText"], "Hello");
+        assert_eq!(frame["payload"]["seq"], 3);
+        assert_eq!(frame["payload"]["message"]["content"][0]["text"], "Hello");
+        assert_eq!(outbox.lock().event_bytes, 0);
+    }
+
+    fn delta_of(run: &str, seq: u64, text: &str, delta: &str) -> TextDelta {
+        use crate::runs::{RunEvent, RunId, RunKind, RunStep};
+        let text: Arc<str> = text.into();
+        let event = RunEvent {
+            run_id: RunId::parse(run).unwrap(),
+            session_key: crate::sessions::SessionKey::parse("agent:main:main").unwrap(),
+            session_id: "s".into(),
+            kind: RunKind::Chat,
+            seq,
+            at: 1,
+            step: RunStep::Delta {
+                text: text.clone(),
+                delta: delta.to_owned(),
+            },
+        };
+        TextDelta::new(super::super::delta::Stream::Chat, &event, &text, delta)
     }
 
     #[tokio::test]

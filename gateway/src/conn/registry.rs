@@ -84,13 +84,19 @@ impl Registry {
             .any(|conn| conn.principal.satisfies(needs) && conn.wants(topic, key))
     }
 
-    /// Closes the connections of a device (in one role where given): its credentials changed.
-    pub(crate) fn kick_device(&self, device_id: &str, role: Option<&str>) {
+    /// Closes the connections of a device (in one role where given): its credentials changed. The
+    /// `caller`, where it is one of them, gets its answer first.
+    pub(crate) fn kick_device(&self, device_id: &str, role: Option<&str>, caller: Option<ConnId>) {
         for conn in self.lock().values() {
             let principal = &conn.principal;
-            if principal.device_id.as_deref() == Some(device_id)
-                && role.is_none_or(|role| principal.role.as_str() == role)
+            if principal.device_id.as_deref() != Some(device_id)
+                || role.is_some_and(|role| principal.role.as_str() != role)
             {
+                continue;
+            }
+            if caller == Some(conn.id) {
+                conn.end_after_answers(close::AUTH_CHANGED, "device removed");
+            } else {
                 conn.kick(close::AUTH_CHANGED, "device removed");
             }
         }

@@ -10,7 +10,7 @@ use clawline::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::auth::{DeviceTokens, PairingRefusal, Refusal};
-use crate::conn::{Push, Registry};
+use crate::conn::{ConnId, Push, Registry};
 use crate::settings::SilentScopes;
 use crate::store::{
     Device, DeviceGrant, DeviceRole, DeviceStore, NewPairing, PairingRequest, PairingStore,
@@ -47,6 +47,9 @@ pub enum PairingError {
     /// An approver gives only what it has itself.
     #[error("missing scope: {0}")]
     BeyondOwnScopes(&'static str),
+    /// Only admin changes other devices.
+    #[error("only the device itself or an admin may do this")]
+    NotYours,
     #[error("device token rotation denied")]
     RotationDenied,
     #[error(transparent)]
@@ -253,22 +256,27 @@ impl Pairing {
     }
 
     /// Forgets a device and closes its connections.
-    pub async fn remove(&self, device_id: &str) -> Result<Value, PairingError> {
+    pub(crate) async fn remove(
+        &self,
+        device_id: &str,
+        caller: Option<ConnId>,
+    ) -> Result<Value, PairingError> {
         if !self.devices.remove(device_id).await? {
             return Err(PairingError::UnknownDevice);
         }
         self.resolved("", device_id, "removed");
-        self.registry.kick_device(device_id, None);
+        self.registry.kick_device(device_id, None, caller);
         tracing::info!(device = device_id, "device removed");
         Ok(json!({"deviceId": device_id}))
     }
 
     /// Makes the old token of a device and role worthless, and closes its connections.
-    pub async fn rotate(
+    pub(crate) async fn rotate(
         &self,
         device_id: &str,
         role: Role,
         scopes: Option<Vec<String>>,
+        caller: Option<ConnId>,
     ) -> Result<(DeviceRole, Secret), PairingError> {
         let device = self.devices.get(device_id).await?;
         let held = device
@@ -285,19 +293,26 @@ impl Pairing {
             .rotate(device_id, role.as_str(), scopes, now_ms())
             .await?
             .ok_or(PairingError::UnknownRole)?;
-        self.registry.kick_device(device_id, Some(role.as_str()));
+        let role_name = Some(role.as_str());
+        self.registry.kick_device(device_id, role_name, caller);
         let token = self.tokens.token(device_id, role, rotated.token_generation);
         Ok((rotated, token))
     }
 
     /// Takes the token of a device and role away until it is approved again.
-    pub async fn revoke(&self, device_id: &str, role: Role) -> Result<DeviceRole, PairingError> {
+    pub(crate) async fn revoke(
+        &self,
+        device_id: &str,
+        role: Role,
+        caller: Option<ConnId>,
+    ) -> Result<DeviceRole, PairingError> {
         let revoked = self
             .devices
             .revoke(device_id, role.as_str(), now_ms())
             .await?
             .ok_or(PairingError::UnknownRole)?;
-        self.registry.kick_device(device_id, Some(role.as_str()));
+        let role_name = Some(role.as_str());
+        self.registry.kick_device(device_id, role_name, caller);
         Ok(revoked)
     }
 

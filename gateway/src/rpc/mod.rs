@@ -1,7 +1,15 @@
 //! The methods: one table from name to handler, which does the common work (scope, parameters,
 //! order, deadline, reply), so that a handler holds only its own subject.
 
+mod agent;
+mod agents;
 mod call;
+mod chat;
+mod config;
+mod devices;
+mod lists;
+mod logs;
+mod sessions;
 mod system;
 mod table;
 
@@ -22,7 +30,20 @@ pub(crate) use table::{Table, Verdict};
 
 /// Every method of this gateway.
 pub(crate) fn table() -> Table {
-    system::rows(Table::default())
+    let areas = [
+        system::rows,
+        logs::rows,
+        sessions::rows,
+        chat::rows,
+        agent::rows,
+        agents::rows,
+        config::rows,
+        devices::rows,
+        lists::rows,
+    ];
+    areas
+        .into_iter()
+        .fold(Table::default(), |table, rows| rows(table))
 }
 
 /// Takes a call: it is answered at once or later, on its own task.
@@ -69,5 +90,17 @@ pub(crate) fn greeted(app: &App, conn: &Arc<Conn>) {
         app.tasks
             .clone()
             .spawn(async move { app.pairing.seen(&device_id, role).await });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clawline::protocol::methods;
+
+    #[test]
+    fn every_declared_method_is_served_and_nothing_else() {
+        let mut declared = methods::names();
+        declared.sort_unstable();
+        assert_eq!(super::table().names(), declared);
     }
 }

@@ -6,8 +6,13 @@ use clawline::protocol::methods::system::{
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
+use crate::sessions::{ListQuery, Session};
+use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
+
+/// Latest sessions that `status` shows.
+const RECENT: usize = 10;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -24,10 +29,33 @@ async fn health(app: App, _: Call<Health>) -> Result<HealthReply, Failure> {
 
 async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
     let health = app.health_report().await;
+    let query = ListQuery {
+        limit: RECENT,
+        ..ListQuery::default()
+    };
+    let page = app
+        .sessions
+        .list(&query)
+        .await
+        .map_err(shape::session_error)?;
+    let now = now_ms();
+    let recent: Vec<Value> = page
+        .sessions
+        .iter()
+        .map(|session| {
+            let row = shape::session_row(session, app.runs.models(), RowParts::default());
+            let mut row = json!(row);
+            row["age"] = json!((now - session.updated_at).max(0));
+            row["flags"] = json!([]);
+            row["percentUsed"] = json!(percent_used(session, &app));
+            row
+        })
+        .collect();
     Ok(json!({
         "runtimeVersion": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
         "uptimeMs": app.uptime_ms(),
+        "startedAtMs": app.boot.started_at,
         "connections": app.registry.count(),
         "heartbeat": {
             "defaultAgentId": health.default_agent_id,
@@ -40,11 +68,22 @@ async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
         "sessions": {
             "paths": [health.sessions.path],
             "count": health.sessions.count,
-            "defaults": {"model": null, "contextTokens": null},
-            "recent": [],
+            "defaults": shape::defaults(app.runs.models()),
+            "recent": recent,
             "byAgent": [],
         },
     }))
+}
+
+/// How full the context is, where its size is known.
+fn percent_used(session: &Session, app: &App) -> Option<i64> {
+    let models = app.runs.models();
+    let chosen = session.settings.model.as_deref();
+    let (provider, model) = models.resolve(chosen, session.key.agent_id());
+    let window = models
+        .context_window(&provider, &model)
+        .filter(|n| *n > 0)?;
+    Some(session.context_tokens.saturating_mul(100) / window)
 }
 
 async fn system_presence(app: App, _: Call<SystemPresence>) -> Result<Vec<PresenceEntry>, Failure> {

@@ -6,5 +6,6 @@
     reason = "a test that cannot go on should say where; helpers are shared"
 )]
 
+mod chat;
 mod handshake;
 mod support;

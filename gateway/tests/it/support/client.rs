@@ -21,6 +21,8 @@ pub struct Client {
     pub ts: i64,
     /// Frames that came while another one was waited for.
     pub skipped: Vec<Value>,
+    /// Every frame that came.
+    pub seen: Vec<Value>,
     next_id: u64,
 }
 
@@ -167,6 +169,7 @@ impl Client {
             nonce: String::new(),
             ts: 0,
             skipped: Vec::new(),
+            seen: Vec::new(),
             next_id: 0,
         };
         let challenge = client.frame().await;
@@ -216,7 +219,11 @@ impl Client {
     /// The next frame, whatever it is.
     pub async fn frame(&mut self) -> Value {
         match self.message().await {
-            Message::Text(text) => serde_json::from_str(&text).unwrap(),
+            Message::Text(text) => {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                self.seen.push(frame.clone());
+                frame
+            }
             other => panic!("a text was expected, not {other:?}"),
         }
     }

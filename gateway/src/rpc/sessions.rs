@@ -1,0 +1,467 @@
+//! `sessions.*`: lists, rows, settings, and who is told about changes.
+
+use clawline::protocol::error::RpcError;
+use clawline::protocol::methods::sessions::{
+    ModelDefaults, SessionsAbort, SessionsCreate, SessionsDelete, SessionsDeleteReply,
+    SessionsDescribe, SessionsDescribeReply, SessionsList, SessionsListParams, SessionsListReply,
+    SessionsMessagesSubscribe, SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply,
+    SessionsPreview, SessionsReset, SessionsResetReply, SessionsResolve, SessionsSend,
+    SessionsSubscribe, SubscribedReply,
+};
+use serde_json::{Map, Value, json};
+
+use super::chat::{self, Outgoing};
+use super::{Call, Failure, Table};
+use crate::runs::RunId;
+use crate::sessions::{
+    AgentId, Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch, Span,
+};
+use crate::shape::{self, RowParts};
+use crate::state::App;
+use crate::store::now_ms;
+
+/// Sessions in one `sessions.preview`.
+const MAX_PREVIEWS: usize = 100;
+/// Messages and characters of a preview when the caller does not say.
+const PREVIEW_MESSAGES: usize = 12;
+const PREVIEW_CHARS: usize = 240;
+/// Fewest characters of a preview that make sense.
+const MIN_PREVIEW_CHARS: usize = 20;
+
+pub(crate) fn rows(table: Table) -> Table {
+    table
+        .on::<SessionsList, _>(list)
+        .on::<SessionsSubscribe, _>(subscribe)
+        .on_in_order::<SessionsDescribe, _>(|app, p| app.lane(&p.key), describe)
+        .on_in_order::<SessionsPatch, _>(|app, p| app.lane(&p.key), patch)
+        .on_in_order::<SessionsReset, _>(|app, p| app.lane(&p.key), reset)
+        .on_in_order::<SessionsDelete, _>(|app, p| app.lane(&p.key), delete)
+        .on::<SessionsMessagesSubscribe, _>(messages_subscribe)
+        .on::<SessionsMessagesUnsubscribe, _>(messages_unsubscribe)
+        .on::<SessionsPreview, _>(preview)
+        .on::<SessionsResolve, _>(resolve)
+        .on_in_order::<SessionsCreate, _>(|app, p| app.lane(p.key.as_deref()?), create)
+        .on_in_order::<SessionsSend, _>(|app, p| app.lane(&p.key), send)
+        .on::<SessionsAbort, _>(abort)
+}
+
+impl App {
+    /// The lane of a session as a client wrote it.
+    pub(crate) fn lane(&self, key: &str) -> Option<String> {
+        let key = self.sessions.resolve(key).ok()?;
+        Some(key.to_string())
+    }
+
+    /// The canonical key of a session as a client wrote it.
+    pub(crate) fn session_key(&self, key: &str) -> Result<SessionKey, Failure> {
+        Ok(self.sessions.resolve(key).map_err(shape::session_error)?)
+    }
+}
+
+async fn list(app: App, call: Call<SessionsList>) -> Result<SessionsListReply, Failure> {
+    page(&app, &call.params).await
+}
+
+async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListReply, Failure> {
+    let size = |number: Option<u64>| number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
+    let minutes = |minutes: u64| i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX);
+    let query = ListQuery {
+        limit: size(params.limit).unwrap_or_default().min(MAX_LIST_LIMIT),
+        offset: size(params.offset).unwrap_or_default(),
+        after: None,
+        search: params.search.clone().filter(|text| !text.trim().is_empty()),
+        agent_id: params.agent_id.clone(),
+        active_since: params
+            .active_minutes
+            .map(|active| now_ms().saturating_sub(minutes(active))),
+        label: params.label.clone(),
+        archived: match params.archived {
+            Some(true) => Archived::Only,
+            Some(false) | None => Archived::No,
+        },
+    };
+    let found = app
+        .sessions
+        .list(&query)
+        .await
+        .map_err(shape::session_error)?;
+    let parts = RowParts {
+        title: params.include_derived_titles == Some(true),
+        preview: params.include_last_message == Some(true),
+    };
+    let models = app.runs.models();
+    Ok(SessionsListReply {
+        ts: now_ms(),
+        path: app.store_path.clone(),
+        count: u64::try_from(found.sessions.len()).unwrap_or(u64::MAX),
+        total_count: Some(found.total),
+        limit_applied: params.limit,
+        next_offset: found
+            .next_offset
+            .and_then(|offset| u64::try_from(offset).ok()),
+        has_more: Some(found.has_more),
+        owners: Vec::new(),
+        defaults: shape::defaults(models),
+        sessions: found
+            .sessions
+            .iter()
+            .map(|session| shape::session_row(session, models, parts))
+            .collect(),
+    })
+}
+
+async fn subscribe(app: App, call: Call<SessionsSubscribe>) -> Result<SubscribedReply, Failure> {
+    call.conn.subscribe_all();
+    let wants_list = call.params.as_object().is_some_and(|p| !p.is_empty());
+    let list = if wants_list {
+        let params = serde_json::from_value(call.params)
+            .map_err(|error| RpcError::invalid_params("sessions.subscribe", error))?;
+        Some(page(&app, &params).await?)
+    } else {
+        None
+    };
+    Ok(SubscribedReply {
+        subscribed: true,
+        key: None,
+        list,
+    })
+}
+
+async fn messages_subscribe(
+    app: App,
+    call: Call<SessionsMessagesSubscribe>,
+) -> Result<SubscribedReply, Failure> {
+    follow(&app, &call.params.key, true, &call.conn)
+}
+
+async fn messages_unsubscribe(
+    app: App,
+    call: Call<SessionsMessagesUnsubscribe>,
+) -> Result<SubscribedReply, Failure> {
+    follow(&app, &call.params.key, false, &call.conn)
+}
+
+fn follow(
+    app: &App,
+    key: &str,
+    on: bool,
+    conn: &crate::conn::Conn,
+) -> Result<SubscribedReply, Failure> {
+    let key = app.session_key(key)?;
+    conn.subscribe(key.as_str(), on);
+    Ok(SubscribedReply {
+        subscribed: on,
+        key: Some(key.to_string()),
+        list: None,
+    })
+}
+
+async fn describe(
+    app: App,
+    call: Call<SessionsDescribe>,
+) -> Result<SessionsDescribeReply, Failure> {
+    let key = app.session_key(&call.params.key)?;
+    let found = app
+        .sessions
+        .describe(&key)
+        .await
+        .map_err(shape::session_error)?;
+    let parts = RowParts {
+        title: call.params.include_derived_titles == Some(true),
+        preview: call.params.include_last_message == Some(true),
+    };
+    Ok(SessionsDescribeReply {
+        session: found.map(|session| shape::session_row(&session, app.runs.models(), parts)),
+    })
+}
+
+async fn patch(app: App, call: Call<SessionsPatch>) -> Result<SessionsPatchReply, Failure> {
+    let key = app.session_key(&call.params.key)?;
+    app.known_agent(key.agent_id(), "sessions.patch")?;
+    let patch = read_patch(&app, &call.params.settings)?;
+    let session = app
+        .sessions
+        .patch(&key, patch)
+        .await
+        .map_err(shape::session_error)?;
+    Ok(SessionsPatchReply {
+        ok: true,
+        path: app.store_path.clone(),
+        key: key.to_string(),
+        entry: entry(&app, &session),
+        resolved: Some(resolved(&app, &session)),
+    })
+}
+
+/// Members that are understood; unknown ones are ignored, as newer clients send some.
+fn read_patch(app: &App, settings: &Map<String, Value>) -> Result<SessionPatch, Failure> {
+    let text = |name: &str| -> Result<Change<String>, Failure> {
+        match settings.get(name) {
+            None => Ok(Change::Keep),
+            Some(Value::Null) => Ok(Change::Clear),
+            Some(Value::String(text)) => Ok(Change::Set(text.clone())),
+            Some(_) => Err(RpcError::invalid_params(
+                "sessions.patch",
+                format!("at /{name}: must be string or null"),
+            )
+            .into()),
+        }
+    };
+    let flag = |name: &str| settings.get(name).and_then(Value::as_bool);
+    let patch = SessionPatch {
+        label: text("label")?,
+        archived: flag("archived"),
+        pinned: flag("pinned"),
+        thinking_level: text("thinkingLevel")?,
+        verbose_level: text("verboseLevel")?,
+        reasoning_level: text("reasoningLevel")?,
+        response_usage: text("responseUsage")?,
+        elevated_level: text("elevatedLevel")?,
+        exec_host: text("execHost")?,
+        exec_security: text("execSecurity")?,
+        exec_ask: text("execAsk")?,
+        exec_node: text("execNode")?,
+        model: text("model")?,
+        send_policy: text("sendPolicy")?,
+        group_activation: text("groupActivation")?,
+    };
+    if let Change::Set(model) = &patch.model {
+        app.runs
+            .models()
+            .find(model)
+            .map_err(|error| RpcError::invalid(error.to_string()))?;
+    }
+    Ok(patch)
+}
+
+async fn reset(app: App, call: Call<SessionsReset>) -> Result<SessionsResetReply, Failure> {
+    let key = app.session_key(&call.params.key)?;
+    app.known_agent(key.agent_id(), "sessions.reset")?;
+    let session = start_over(&app, &key).await?;
+    Ok(SessionsResetReply {
+        ok: true,
+        key: key.to_string(),
+        entry: entry(&app, &session),
+    })
+}
+
+/// A new transcript under the same key; what runs is stopped first, or it would write into the old one.
+pub(super) async fn start_over(app: &App, key: &SessionKey) -> Result<Session, Failure> {
+    let stopped = app.runs.abort(key, None).await;
+    stopped.map_err(|error| shape::run_error("sessions.reset", error))?;
+    let session = app.sessions.reset(key).await;
+    Ok(session.map_err(shape::session_error)?)
+}
+
+async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteReply, Failure> {
+    let key = app.session_key(&call.params.key)?;
+    if !key.is_main() {
+        let stopped = app.runs.abort(&key, None).await;
+        stopped.map_err(|error| shape::run_error("sessions.delete", error))?;
+    }
+    // Official gateways put transcripts aside unless told to keep them in place.
+    let with_transcript = call.params.delete_transcript.unwrap_or(true);
+    let done = app
+        .sessions
+        .delete(&key, with_transcript)
+        .await
+        .map_err(shape::session_error)?;
+    Ok(SessionsDeleteReply {
+        ok: true,
+        key: key.to_string(),
+        deleted: done.deleted,
+        archived: done.archived,
+    })
+}
+
+async fn preview(app: App, call: Call<SessionsPreview>) -> Result<Value, Failure> {
+    let limit = call.params.limit.and_then(|n| usize::try_from(n).ok());
+    let limit = limit
+        .unwrap_or(PREVIEW_MESSAGES)
+        .clamp(1, PREVIEW_MESSAGES * 4);
+    let chars = call.params.max_chars.and_then(|n| usize::try_from(n).ok());
+    let chars = chars.unwrap_or(PREVIEW_CHARS).max(MIN_PREVIEW_CHARS);
+    let mut previews = Vec::new();
+    for text in call.params.keys.iter().take(MAX_PREVIEWS) {
+        let found = match app.sessions.resolve(text) {
+            Ok(key) => app.sessions.history(&key, Span::Last, limit).await,
+            Err(error) => Err(error),
+        };
+        let (status, items) = match found {
+            Err(_) => ("error", Vec::new()),
+            Ok(history) if history.session.is_none() => ("missing", Vec::new()),
+            Ok(history) if history.messages.is_empty() => ("empty", Vec::new()),
+            Ok(history) => {
+                let items = history.messages.iter().map(|message| {
+                    json!({"role": message.role.as_str(), "text": shortened(&message.text(), chars)})
+                });
+                ("ok", items.collect())
+            }
+        };
+        previews.push(json!({"key": text, "status": status, "items": items}));
+    }
+    Ok(json!({"ts": now_ms(), "previews": previews}))
+}
+
+fn shortened(text: &str, chars: usize) -> String {
+    if text.chars().count() <= chars {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(chars - 3).collect();
+    format!("{cut}...")
+}
+
+async fn resolve(app: App, call: Call<SessionsResolve>) -> Result<Value, Failure> {
+    let params = &call.params;
+    let (found, asked) = match (&params.key, &params.session_id, &params.label) {
+        (Some(key), _, _) => {
+            let canonical = app.session_key(key)?;
+            (app.sessions.describe(&canonical).await, key)
+        }
+        (None, Some(id), _) => (app.sessions.by_session_id(id).await, id),
+        (None, None, Some(label)) => {
+            let agent = params.agent_id.as_deref();
+            (app.sessions.by_label(label, agent).await, label)
+        }
+        (None, None, None) => {
+            let error = "one of key, sessionId and label is needed";
+            return Err(RpcError::invalid_params("sessions.resolve", error).into());
+        }
+    };
+    let session = found.map_err(shape::session_error)?.ok_or_else(|| {
+        let asked = clawline::layer::printable(asked, 200);
+        RpcError::invalid(format!("No session found: {asked}"))
+    })?;
+    Ok(json!({"ok": true, "key": session.key.as_str(), "agentId": session.key.agent_id()}))
+}
+
+async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> {
+    let params = &call.params;
+    let agent = match &params.agent_id {
+        Some(id) => {
+            app.known_agent(id, "sessions.create")?;
+            AgentId::parse(id).map_err(|error| RpcError::invalid(error.to_string()))?
+        }
+        None => app.sessions.default_agent().clone(),
+    };
+    let name = params
+        .key
+        .clone()
+        .unwrap_or_else(|| format!("dashboard:{}", uuid::Uuid::new_v4()));
+    let key =
+        SessionKey::resolve(&name, &agent).map_err(|error| RpcError::invalid(error.to_string()))?;
+    app.known_agent(key.agent_id(), "sessions.create")?;
+    let settings: Map<String, Value> = [("label", &params.label), ("model", &params.model)]
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
+        .collect();
+    let session = if settings.is_empty() {
+        app.sessions.ensure(&key).await
+    } else {
+        let patch = read_patch(&app, &settings)?;
+        app.sessions.patch(&key, patch).await
+    };
+    let session = session.map_err(shape::session_error)?;
+    let mut reply = json!({
+        "ok": true,
+        "key": key.as_str(),
+        "sessionId": session.session_id,
+        "entry": entry(&app, &session),
+        "runStarted": false,
+        "resolved": resolved(&app, &session),
+    });
+    let message = params.message.as_deref().filter(|m| !m.trim().is_empty());
+    if let Some(message) = message {
+        let started = chat::submit(
+            &app,
+            &call.conn,
+            "sessions.create",
+            Outgoing {
+                key,
+                message: message.to_owned(),
+                run_id: run_id(params.idempotency_key.as_deref())?,
+                thinking: None,
+                timeout_ms: None,
+            },
+        )
+        .await?;
+        reply["runStarted"] = json!(true);
+        reply["runId"] = json!(started.run_id);
+    }
+    Ok(reply)
+}
+
+async fn send(app: App, call: Call<SessionsSend>) -> Result<Value, Failure> {
+    chat::refuse_attachments(call.params.attachments.as_deref())?;
+    let outgoing = Outgoing {
+        key: app.session_key(&call.params.key)?,
+        message: call.params.message.clone(),
+        run_id: run_id(call.params.idempotency_key.as_deref())?,
+        thinking: call.params.thinking.clone(),
+        timeout_ms: call.params.timeout_ms,
+    };
+    let reply = chat::submit(&app, &call.conn, "sessions.send", outgoing).await?;
+    serde_json::to_value(reply).map_err(|error| RpcError::unavailable(error.to_string()).into())
+}
+
+fn run_id(text: Option<&str>) -> Result<RunId, Failure> {
+    match text {
+        Some(text) => {
+            RunId::parse(text).map_err(|error| RpcError::invalid(error.to_string()).into())
+        }
+        None => Ok(RunId::random()),
+    }
+}
+
+async fn abort(app: App, call: Call<SessionsAbort>) -> Result<Value, Failure> {
+    let failed = |error| shape::run_error("sessions.abort", error);
+    let run_id = call
+        .params
+        .run_id
+        .as_deref()
+        .and_then(|text| RunId::parse(text).ok());
+    let key = match (&call.params.key, &run_id) {
+        (Some(key), _) => Some(app.session_key(key)?),
+        (None, Some(run_id)) => {
+            let run = app.runs.get(run_id).await.map_err(failed)?;
+            run.map(|run| run.session_key)
+        }
+        (None, None) => {
+            let error = "one of key and runId is needed";
+            return Err(RpcError::invalid_params("sessions.abort", error).into());
+        }
+    };
+    let stopped = match &key {
+        Some(key) => app.runs.abort(key, run_id.as_ref()).await.map_err(failed)?,
+        None => Vec::new(),
+    };
+    Ok(match stopped.first() {
+        Some(run_id) => json!({"ok": true, "abortedRunId": run_id.as_str(), "status": "aborted"}),
+        None => json!({"ok": true, "abortedRunId": null, "status": "no-active-run"}),
+    })
+}
+
+fn resolved(app: &App, session: &Session) -> ModelDefaults {
+    let models = app.runs.models();
+    let chosen = session.settings.model.as_deref();
+    let (provider, model) = models.resolve(chosen, session.key.agent_id());
+    ModelDefaults {
+        context_tokens: models
+            .context_window(&provider, &model)
+            .and_then(|n| u64::try_from(n).ok()),
+        model_provider: Some(provider),
+        model: Some(model),
+    }
+}
+
+/// The row as `entry`, which has no key of its own.
+fn entry(app: &App, session: &Session) -> Map<String, Value> {
+    let row = shape::session_row(session, app.runs.models(), RowParts::default());
+    match serde_json::to_value(row) {
+        Ok(Value::Object(mut entry)) => {
+            entry.remove("key");
+            entry
+        }
+        _ => Map::new(),
+    }
+}
