@@ -164,7 +164,7 @@ async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[E
                 return Failure::Layer(why.retry(Retry::Never));
             }
             TunnelStatus::Connecting { layer, attempt } => {
-                if told.is_news("connecting", *attempt) {
+                if told.is_news("connecting", "") {
                     say(
                         context,
                         label,
@@ -178,7 +178,7 @@ async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[E
                 why,
                 attempt,
             } => {
-                if told.is_news("waiting", *attempt) {
+                if told.is_news("waiting", &why.what) {
                     let retry = until.saturating_duration_since(Instant::now());
                     let mut members = trouble(why);
                     members.push(("retry_ms", millis(retry)));
@@ -194,14 +194,21 @@ async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[E
     }
 }
 
-/// The last state that was told, so that a change of layer alone is no line of its own.
+/// What was told since the tunnel was last up. Trying again for the same reason is no news, so that an
+/// outage of a night is a line and not a thousand.
 #[derive(Default)]
-struct Told(Option<(&'static str, u32)>);
+struct Told(Option<(&'static str, String)>);
 
 impl Told {
-    fn is_news(&mut self, state: &'static str, attempt: u32) -> bool {
-        let now = Some((state, attempt));
-        std::mem::replace(&mut self.0, now) != now
+    fn is_news(&mut self, state: &'static str, why: &str) -> bool {
+        let is_news = match &self.0 {
+            None => true,
+            Some((_, told)) => state == "waiting" && told != why,
+        };
+        if is_news {
+            self.0 = Some((state, why.to_owned()));
+        }
+        is_news
     }
 }
 
@@ -357,11 +364,13 @@ mod tests {
     }
 
     #[test]
-    fn a_change_of_layer_alone_is_no_news() {
+    fn trying_again_for_the_same_reason_is_no_news() {
         let mut told = Told::default();
-        assert!(told.is_news("connecting", 1));
-        assert!(!told.is_news("connecting", 1));
-        assert!(told.is_news("connecting", 2));
-        assert!(told.is_news("waiting", 2));
+        let mut news = |state, why| told.is_news(state, why);
+        assert!(news("connecting", ""));
+        assert!(news("waiting", "refused"));
+        assert!(!news("connecting", ""));
+        assert!(!news("waiting", "refused"));
+        assert!(news("waiting", "no route"));
     }
 }
