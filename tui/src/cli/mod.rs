@@ -7,6 +7,8 @@ mod completions;
 mod config;
 mod connect;
 mod context;
+#[cfg(all(test, feature = "demo"))]
+pub(crate) mod demo;
 mod devices;
 mod explain;
 mod failure;

@@ -8,6 +8,8 @@ mod local;
 mod merge;
 mod request;
 mod ssh;
+#[cfg(all(test, feature = "demo"))]
+mod tests;
 
 use std::fs;
 use std::sync::Arc;

@@ -1,0 +1,207 @@
+//! The whole way: a laptop, an SSH server and a gateway, each real, on loopback.
+
+#![allow(
+    clippy::unwrap_used,
+    reason = "a test that cannot be set up has failed"
+)]
+
+use std::time::Duration;
+
+use clawline::layer::RowState;
+use clawline::loopback_ssh::{ExecReply, LoopbackOptions, fresh_key};
+use clawline::protocol::methods::system::{Health, HealthParams};
+use clawline::tunnel::spec::RemoteEnd;
+
+use super::*;
+use crate::cli::demo::World;
+
+/// Long enough for a busy machine; what is waited for comes in milliseconds.
+const SOON: Duration = Duration::from_secs(20);
+
+fn token_of(world: &World) -> Secret {
+    let path = world
+        .home
+        .path()
+        .join("desktop/.local/state/clawline-gateway/token");
+    Secret::new(std::fs::read_to_string(path).unwrap().trim())
+}
+
+fn gateway_port(world: &World) -> u16 {
+    let path = world.home.path().join("desktop/.clawline/gateway.json");
+    let text = std::fs::read_to_string(path).unwrap();
+    clawline::notice::GatewayNotice::parse(&text).unwrap().port
+}
+
+/// Every file below a directory.
+fn files(dir: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    let paths = entries.map(|entry| entry.path());
+    let nested = paths.map(|path| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            vec![path]
+        }
+    });
+    nested.flatten().collect()
+}
+
+async fn view_where(link: &Link, what: impl FnMut(&LinkView) -> bool) -> LinkView {
+    let mut view = link.view();
+    let waited = tokio::time::timeout(SOON, view.wait_for(what)).await;
+    match waited {
+        Ok(Ok(view)) => view.clone(),
+        Ok(Err(_)) => panic!("the link ended"),
+        Err(_) => panic!("still {:?}", link.view().borrow().clone()),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_gateway_is_found_over_ssh_and_its_token_is_not_written_down() {
+    let world = World::start().await.unwrap();
+    let link = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    let hello = link.first_answer(SOON).await.unwrap();
+    assert!(hello.is_capable("clawline-gateway"));
+    let reply = link.client().call::<Health>(HealthParams::default()).await;
+    assert!(reply.unwrap().ok);
+
+    let view = link.view().borrow().clone();
+    for row in view.rows.rows() {
+        assert_eq!(row.state, RowState::Ok, "{row:?}");
+    }
+    let port = gateway_port(&world);
+    let note = format!("port {port} and token from ~/.clawline/gateway.json on 127.0.0.1");
+    assert_eq!(view.notes, [note]);
+    let far_end = RemoteEnd::loopback(port).to_string();
+    let address = world.ssh.addr;
+    let id = GatewayId::over_ssh(&address.ip().to_string(), address.port(), "me", &far_end);
+    assert_eq!(view.gateway_id, id);
+
+    let token = token_of(&world);
+    let laptop = files(&world.home.path().join("laptop"));
+    assert!(
+        laptop.iter().any(|path| path.ends_with("tokens.json")),
+        "{laptop:?}"
+    );
+    for path in laptop {
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert!(!text.contains(token.expose()), "{}", path.display());
+    }
+    link.stop().await;
+
+    // The next start knows the gateway before anything is asked of the network.
+    let offline = first_gateway_id(&world.request().unwrap());
+    assert_eq!(offline, id);
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_ssh_connection_comes_back_by_itself() {
+    let world = World::start().await.unwrap();
+    let link = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    link.first_answer(SOON).await.unwrap();
+    world.ssh.kill_connections();
+    let view = view_where(&link, |view| view.generation == 2 && view.hello.is_some()).await;
+    assert!(view.status.is_up());
+    let reply = link.client().call::<Health>(HealthParams::default()).await;
+    assert!(reply.unwrap().ok);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_exec_it_is_said_and_the_secret_is_asked_for() {
+    let options = LoopbackOptions {
+        exec: Some(Arc::new(|_| ExecReply::Refused)),
+        ..LoopbackOptions::default()
+    };
+    let world = World::start_with(options).await.unwrap();
+    let mut connector = world.connector().unwrap();
+    connector.options.remote = Some(gateway_port(&world).to_string());
+    let request = connector.request(Some(&world.target())).unwrap();
+    let link = Link::open(request, Prompter::nobody()).unwrap();
+    let error = link.first_answer(SOON).await.unwrap_err();
+    assert_eq!(error.layer, Layer::Token, "{error:?}");
+    let notes = link.view().borrow().notes.clone();
+    assert!(
+        notes[0].contains("could not be looked up on 127.0.0.1"),
+        "{notes:?}"
+    );
+
+    link.give_token(token_of(&world)).await;
+    let view = view_where(&link, |view| view.hello.is_some()).await;
+    assert!(view.status.is_up());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_typed_token_that_is_wrong_is_refused_although_the_device_is_known() {
+    let world = World::start().await.unwrap();
+    let link = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    link.first_answer(SOON).await.unwrap();
+    link.stop().await;
+    let mut connector = world.connector().unwrap();
+    connector.options.token = Some(Secret::new("wrong"));
+    let request = connector.request(Some(&world.target())).unwrap();
+    let link = Link::open(request, Prompter::nobody()).unwrap();
+    let error = link.first_answer(SOON).await.unwrap_err();
+    assert_eq!((error.layer, error.layer.exit_code()), (Layer::Token, 7));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_is_not_shown_to_another_end_than_it_was_found_for() {
+    let world = World::start().await.unwrap();
+    let other = World::start().await.unwrap();
+    let mut connector = world.connector().unwrap();
+    connector.options.remote = Some(gateway_port(&other).to_string());
+    let request = connector.request(Some(&world.target())).unwrap();
+    let link = Link::open(request, Prompter::nobody()).unwrap();
+    let error = link.first_answer(SOON).await.unwrap_err();
+    assert_eq!(error.layer, Layer::Token, "{error:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_stops_the_way_is_named_by_its_layer() {
+    let world = World::start().await.unwrap();
+    let changed = format!(
+        "[127.0.0.1]:{} {}\n",
+        world.ssh.addr.port(),
+        fresh_key().unwrap().public_key().to_openssh().unwrap()
+    );
+    let known_hosts = world.home.path().join("laptop/.ssh/known_hosts");
+    let right = std::fs::read_to_string(&known_hosts).unwrap();
+    let failing = async |request: LinkRequest| {
+        let link = Link::open(request, Prompter::nobody()).unwrap();
+        let error = link.first_answer(SOON).await.unwrap_err();
+        let rows = link.view().borrow().rows.clone();
+        assert_eq!(
+            rows.row(error.layer).unwrap().state,
+            RowState::Failed,
+            "{rows:?}"
+        );
+        (error.layer, error.layer.exit_code())
+    };
+    std::fs::write(&known_hosts, changed).unwrap();
+    assert_eq!(failing(world.request().unwrap()).await, (Layer::HostKey, 4));
+    std::fs::write(&known_hosts, right).unwrap();
+
+    let mut connector = world.connector().unwrap();
+    connector.options.remote = Some("1".into());
+    let closed = connector.request(Some(&world.target())).unwrap();
+    assert_eq!(failing(closed).await, (Layer::Port, 6));
+
+    let request = world.request().unwrap();
+    world.stop().await;
+    assert_eq!(failing(request).await, (Layer::Tcp, 3));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_forwards_nothing_is_exit_6() {
+    let options = LoopbackOptions {
+        refuse_forwarding: true,
+        ..LoopbackOptions::default()
+    };
+    let world = World::start_with(options).await.unwrap();
+    let mut request = world.request().unwrap();
+    request.once = true;
+    let link = Link::open(request, Prompter::nobody()).unwrap();
+    let error = link.first_answer(SOON).await.unwrap_err();
+    assert_eq!((error.layer, error.layer.exit_code()), (Layer::Forward, 6));
+}
