@@ -1,11 +1,22 @@
 //! `clawline`: parse flags, then a subcommand or the full-screen app.
 
+mod app;
 mod cli;
-#[allow(dead_code, reason = "used by the app as it arrives")]
+mod commands;
+mod keys;
+#[allow(
+    dead_code,
+    reason = "the demo and the tunnel use the rest as they arrive"
+)]
 mod link;
 mod logging;
-#[allow(dead_code, reason = "used by the app as it arrives")]
+mod markdown;
+mod outbox;
+mod panes;
 mod start;
+mod terminal;
+mod theme;
+mod widgets;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -15,6 +15,7 @@ mod failure;
 mod gateway;
 mod health;
 mod logs;
+mod open;
 pub(crate) mod output;
 mod report;
 mod sessions;
@@ -132,13 +133,8 @@ fn refuse(out: &Output, failure: &Failure) -> u8 {
 }
 
 async fn open(context: &Context, app: args::AppArgs) -> u8 {
-    let request = match context.request(None) {
-        Ok(request) => request,
-        Err(error) => return refuse(&context.out, &error.into()),
-    };
-    let _ = (request, app);
-    refuse(
-        &context.out,
-        &Failure::Other("the app is not part of this build".into()),
-    )
+    match open::run(context, app).await {
+        Ok(()) => 0,
+        Err(failure) => refuse(&context.out, &failure),
+    }
 }

@@ -1,0 +1,28 @@
+//! The full-screen app: one model, one closed list of messages that can change it, and effects that
+//! the loop carries out.
+
+mod dialogs;
+mod disk;
+pub(crate) mod effect;
+mod input;
+pub(crate) mod model;
+pub(crate) mod msg;
+pub(crate) mod overlay;
+mod pages;
+mod perform;
+pub(crate) mod prompt;
+mod run;
+#[allow(dead_code, reason = "used by the demo as it arrives")]
+pub(crate) mod script;
+mod submit;
+#[allow(
+    dead_code,
+    reason = "the screen in memory is used by the demo as it arrives"
+)]
+mod surface;
+#[cfg(test)]
+mod tests;
+pub(crate) mod update;
+pub(crate) mod view;
+
+pub(crate) use run::{AppError, run};

@@ -1,0 +1,7 @@
+//! Messages in, state and effects out; and what the screen shows then.
+
+mod chat;
+mod keys;
+mod outbox;
+mod screen;
+mod world;
