@@ -69,6 +69,17 @@ fn message(given: &str) -> Result<String, UsageError> {
     Ok(message)
 }
 
+/// The session: the one that was named, else the main one of the agent. Without a session one gateway
+/// refuses, and another starts a new one for each message.
+fn session_key(gateway: &Connected, args: &Args) -> String {
+    match (&args.session, &args.agent) {
+        (Some(key), Some(agent)) if !key.contains(':') => format!("agent:{agent}:{key}"),
+        (Some(key), _) => full_key(gateway, key),
+        (None, Some(agent)) => format!("agent:{agent}:main"),
+        (None, None) => full_key(gateway, "main"),
+    }
+}
+
 async fn ask(gateway: &Connected, args: &Args, message: String) -> Result<Answer, Failure> {
     let key = args
         .idempotency_key
@@ -78,7 +89,7 @@ async fn ask(gateway: &Connected, args: &Args, message: String) -> Result<Answer
         message,
         idempotency_key: key,
         agent_id: args.agent.clone(),
-        session_key: args.session.as_deref().map(|key| full_key(gateway, key)),
+        session_key: Some(session_key(gateway, args)),
         thinking: args.thinking.clone(),
         timeout: Some(args.timeout),
         ..AgentParams::default()

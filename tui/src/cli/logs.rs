@@ -9,6 +9,7 @@ use super::connect::{Answer, Connected, with_gateway};
 use super::context::Context;
 use super::failure::Failure;
 use super::sessions::several_lines;
+use serde_json::Value;
 
 /// How often a followed log is asked for more.
 const FOLLOW_INTERVAL: Duration = Duration::from_secs(1);
@@ -34,7 +35,7 @@ pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
             return follow(context, gateway, first).await;
         }
         let answer = Answer {
-            text: first.lines.iter().map(|line| several_lines(line)).collect(),
+            text: first.lines.iter().map(|line| readable(line)).collect(),
             ..Answer::default()
         };
         Ok(answer
@@ -92,7 +93,59 @@ fn print(context: &Context, reply: &LogsTailReply) {
         if context.out.json {
             context.out.value(&serde_json::json!({ "line": line }));
         } else {
-            context.out.line(&several_lines(line));
+            context.out.line(&readable(line));
+        }
+    }
+}
+
+/// A line of a log for people: time, level and message where it is JSON that has them, else as it is.
+fn readable(line: &str) -> String {
+    let text = serde_json::from_str::<Value>(line)
+        .ok()
+        .and_then(|entry| in_words(&entry))
+        .unwrap_or_else(|| line.to_owned());
+    several_lines(&text)
+}
+
+fn in_words(entry: &Value) -> Option<String> {
+    let text = |paths: &[&str]| {
+        let found = paths.iter().find_map(|path| entry.pointer(path)?.as_str());
+        found.map(str::to_owned)
+    };
+    let message = text(&["/message", "/fields/message", "/1", "/0"])?;
+    let time = text(&["/time", "/timestamp"]).unwrap_or_default();
+    let level = text(&["/level", "/_meta/logLevelName"]).unwrap_or_default();
+    let mut line = format!("{time} {level:<5} {message}");
+    // What our own gateway says beside the message.
+    let fields = entry.get("fields").and_then(Value::as_object);
+    for (name, value) in fields.into_iter().flatten() {
+        if name != "message" {
+            line.push_str(&format!(" {name}={value}"));
+        }
+    }
+    Some(line.trim_start().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_lines_become_words_and_other_lines_stay() {
+        for (line, shown) in [
+            ("plain \u{1b}[2J", "plain \\u{1b}[2J"),
+            (
+                r#"{"time":"T","message":"m","_meta":{"logLevelName":"INFO"}}"#,
+                "T INFO  m",
+            ),
+            (
+                r#"{"timestamp":"T","level":"WARN","fields":{"message":"m","conn":3}}"#,
+                "T WARN  m conn=3",
+            ),
+            (r#"{"0":"only"}"#, "only"),
+            ("[1]", "[1]"),
+        ] {
+            assert_eq!(readable(line), shown);
         }
     }
 }

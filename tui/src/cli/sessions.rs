@@ -127,6 +127,9 @@ async fn show(gateway: &Connected, key: &str, limit: u64) -> Result<Answer, Fail
         answer.say(several_lines(&text));
         answer.say("");
     }
+    if answer.text.is_empty() {
+        answer.say("no messages");
+    }
     Ok(answer.with("history", serde_json::to_value(&reply).unwrap_or_default()))
 }
 
