@@ -582,7 +582,11 @@ fn history(
             }
         }
         Ok(_) => {}
-        Err(_) => model.outbox.not_read(session),
+        // Somebody waits for it: asked again, but not at once.
+        Err(_) if model.outbox.of_session(session).next().is_some() => effects.push(Effect::Wake {
+            after_ms: PATIENCE_MS,
+        }),
+        Err(_) => {}
     }
     if session != model.chat.session {
         return effects;
@@ -623,7 +627,12 @@ fn sent(model: &mut Model, key: &str, result: Result<Box<ChatSendReply>, Failure
             });
             Answer::NotSent
         }
-        Err(Failure::Unknown(_)) => Answer::Unknown,
+        Err(Failure::Unknown(_)) => {
+            effects.push(Effect::Wake {
+                after_ms: PATIENCE_MS,
+            });
+            Answer::Unknown
+        }
     };
     let session = model
         .outbox

@@ -53,7 +53,7 @@ pub(crate) enum Answer {
     Refused(String),
     /// Nothing was sent, or the gateway asks to come again: it stays as it was until [`Queue::wake`].
     NotSent,
-    /// It may or may not have arrived.
+    /// It may or may not have arrived: the transcript is read, and it waits for [`Queue::wake`].
     Unknown,
 }
 
@@ -99,9 +99,11 @@ impl Queue {
         self.held.clear();
     }
 
-    /// The time that the gateway asked for has passed.
+    /// The time to wait has passed: what was held may be tried again.
     pub(crate) fn wake(&mut self) {
         self.held.clear();
+        let read = &self.read;
+        self.asked.retain(|session| read.contains(session));
     }
 
     /// Gives the messages of one session to another: the gateway told its real name.
@@ -196,11 +198,6 @@ impl Queue {
         found
     }
 
-    /// Reading a session's transcript failed; it may be asked for again.
-    pub(crate) fn not_read(&mut self, session: &str) {
-        self.asked.remove(session);
-    }
-
     /// The call that sent a message is over. Returns how far the message is now, where it changed.
     pub(crate) fn answered(&mut self, key: &str, answer: Answer) -> Option<Delivery> {
         let again = self.calling.remove(key)?;
@@ -231,6 +228,7 @@ impl Queue {
                 Some(Delivery::Queued)
             }
             Answer::Unknown => {
+                self.held.insert(key.to_owned());
                 self.read.remove(&message.session.clone());
                 self.asked.remove(&message.session.clone());
                 None
@@ -381,6 +379,7 @@ mod tests {
         queue.steps();
         queue.disconnected();
         assert_eq!(queue.answered("a", Answer::Unknown), None);
+        assert_eq!(queue.steps(), []);
         queue.connected();
         assert_eq!(
             queue.steps(),
@@ -401,6 +400,17 @@ mod tests {
             ["a"],
             "not there: the same key goes out again"
         );
+    }
+
+    #[test]
+    fn a_transcript_that_cannot_be_read_is_asked_for_again_only_after_a_while() {
+        let mut queue = Queue::default();
+        queue.push(message("a", Delivery::Queued));
+        queue.connected();
+        assert_eq!(queue.steps().len(), 1);
+        assert_eq!(queue.steps(), [], "asked once");
+        queue.wake();
+        assert_eq!(queue.steps(), [Step::Read { session: "s".into() }]);
     }
 
     #[test]
