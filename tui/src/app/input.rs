@@ -11,7 +11,7 @@ use super::msg::Failure;
 use super::overlay::{Choice, Overlay, Page, Picker, PickerKind};
 use super::prompt::Outcome;
 use super::submit;
-use super::update::{list_sessions, open_session, save_draft};
+use super::update::{list_sessions, open_session, save_draft, want_newest};
 use crate::commands::{candidates, complete, find};
 use crate::keys::{Action, Context, KEYS, action, name};
 use crate::panes::chat::composer::Completion;
@@ -106,7 +106,9 @@ fn act(model: &mut Model, context: Context, action: Action, key: KeyEvent) -> Ve
         }
         Action::ReconnectNow => {
             model.remark("trying the link now", false);
-            vec![Effect::ReconnectNow]
+            let mut effects = vec![Effect::ReconnectNow];
+            effects.extend(want_newest(model));
+            effects
         }
         Action::Redraw => vec![Effect::Redraw],
         Action::Suspend => vec![Effect::Suspend],

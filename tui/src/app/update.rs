@@ -20,7 +20,7 @@ use super::msg::{Done, Failure, Msg, Now, Reading, Signal};
 use super::prompt::{Asker, PromptId, Question};
 use crate::outbox::queue::{Answer, Step};
 use crate::outbox::{Delivery, Message};
-use crate::panes::chat::state::Chat;
+use crate::panes::chat::state::{Chat, Load};
 use crate::panes::chat::update::RunNews;
 use crate::widgets::text::one_line;
 
@@ -72,6 +72,11 @@ pub(super) fn pump(model: &mut Model) -> Vec<Effect> {
         match step {
             Step::Read { session }
                 if session == model.chat.session && model.chat.reading.is_some() => {}
+            Step::Read { session }
+                if session == model.chat.session && model.chat.load != Load::Read =>
+            {
+                effects.extend(want_newest(model));
+            }
             Step::Read { session } => effects.push(Effect::ReadHistory {
                 session,
                 reading: Reading::Outbox,

@@ -410,7 +410,12 @@ mod tests {
         assert_eq!(queue.steps().len(), 1);
         assert_eq!(queue.steps(), [], "asked once");
         queue.wake();
-        assert_eq!(queue.steps(), [Step::Read { session: "s".into() }]);
+        assert_eq!(
+            queue.steps(),
+            [Step::Read {
+                session: "s".into()
+            }]
+        );
     }
 
     #[test]

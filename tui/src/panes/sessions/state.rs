@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use clawline::protocol::event::SessionsChangedEvent;
-use clawline::protocol::methods::sessions::{SessionRow, SessionsListReply};
+use clawline::protocol::methods::sessions::{SessionRow, SessionsListReply, short_key};
 
 use crate::widgets::text::one_line;
 
@@ -164,13 +164,22 @@ impl Sessions {
     }
 }
 
+/// A person's label; else the main session is called after its key, as its first words say little of it.
+fn name_of(row: &SessionRow) -> &str {
+    let short = short_key(&row.key);
+    match &row.label {
+        None if short == "main" || row.is_main == Some(true) => short,
+        _ => row.name(),
+    }
+}
+
 fn item(row: &SessionRow, default_model: &str) -> Item {
     let tokens = row
         .total_tokens
         .zip(row.context_tokens.filter(|tokens| *tokens > 0));
     Item {
         key: row.key.clone(),
-        name: one_line(row.name()),
+        name: one_line(name_of(row)),
         at: row.updated_at.unwrap_or(0),
         model: one_line(row.model.as_deref().unwrap_or(default_model)),
         tokens,
