@@ -4,10 +4,6 @@ mod app;
 mod cli;
 mod commands;
 mod keys;
-#[allow(
-    dead_code,
-    reason = "the demo and the tunnel use the rest as they arrive"
-)]
 mod link;
 mod logging;
 mod markdown;
@@ -28,7 +24,9 @@ const EXIT_GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
     let cli = cli::args::Cli::parse();
-    logging::start(&cli.general);
+    if cli.command.is_some() || cli.app.tunnel_only {
+        logging::start(&cli.general);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

@@ -12,13 +12,9 @@ mod pages;
 mod perform;
 pub(crate) mod prompt;
 mod run;
-#[allow(dead_code, reason = "used by the demo as it arrives")]
+#[cfg(feature = "demo")]
 pub(crate) mod script;
 mod submit;
-#[allow(
-    dead_code,
-    reason = "the screen in memory is used by the demo as it arrives"
-)]
 mod surface;
 #[cfg(test)]
 mod tests;

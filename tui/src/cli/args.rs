@@ -11,6 +11,7 @@ Examples:
   clawline wss://gate.example --token T   a gateway that is reached directly
   clawline health me@desktop              is it well? the exit code says at which layer not
   clawline --tunnel-only me@desktop       hold ws://127.0.0.1:18789 open for other programs
+  clawline demo                           try the app with nothing but this program
 
 Exit codes: 0 good, 1 failed or unhealthy, 2 wrong usage or config, 3 unreachable,
 4 host key refused, 5 SSH sign-in refused, 6 forwarding refused or nothing listens there,
@@ -163,6 +164,9 @@ pub(crate) enum Command {
     Explain(super::explain::Args),
     /// Completions for a shell
     Completions(super::completions::Args),
+    /// The app against a gateway of its own, over a real SSH connection inside this process
+    #[cfg(feature = "demo")]
+    Demo(super::demo::Args),
 
     #[command(hide = true)]
     Nodes(Later),

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use clawline::config::{Environment, LoadRequest, Loaded, Profile, Program, load};
+use clawline::config::{
+    ColorChoice, Environment, LoadRequest, Loaded, Profile, Program, UiConfig, load,
+};
 use clawline::secret::Secret;
 use clawline::tunnel::ssh_config::{ConfigFile, Flags};
 
@@ -61,6 +63,16 @@ impl Context {
             Some(request) => Ok(request),
             None => self.connector.request(Some("local")),
         }
+    }
+}
+
+/// `--plain` and `--no-color` over what is configured.
+pub(super) fn fold_ui(ui: &mut UiConfig, general: &GeneralArgs) {
+    if general.plain {
+        ui.plain = true;
+    }
+    if general.no_color {
+        ui.color = ColorChoice::Never;
     }
 }
 

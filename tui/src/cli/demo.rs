@@ -3,7 +3,7 @@
 //!
 //! The one place where the terminal app uses the gateway package.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
 
@@ -18,11 +18,63 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::args::GeneralArgs;
+use super::failure::Failure;
+use super::output::Output;
+use crate::app;
+#[cfg(test)]
+use crate::link::LinkRequest;
 use crate::link::discovery;
-use crate::link::{ConnectOptions, Connector, LinkRequest};
+use crate::link::{ConnectOptions, Connector, UsageError};
+use crate::start::AppStart;
 
 /// Who signs in.
 const LOGIN: &str = "me";
+
+/// Longest script that is read.
+const MAX_SCRIPT: u64 = 1024 * 1024;
+
+/// Arguments of `demo`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+A script is typed line by line, each line sent and its answer waited for. Lines that begin with a
+colon do something else: `:wait TEXT` waits until TEXT is on the screen, `:key NAME` presses a key
+(ctrl+t, esc, pgup), `:type TEXT` types without sending, `:settle` waits until nothing runs, `:quit`
+leaves. The last screen is printed.")]
+pub(crate) struct Args {
+    /// Type from this file without a terminal, and print the last screen
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
+}
+
+/// Runs the demo; everything it made is gone afterwards.
+pub(crate) async fn run(out: &Output, args: &Args, general: &GeneralArgs) -> Result<(), Failure> {
+    let script = args.script.as_deref().map(read_script).transpose()?;
+    let failed = |error: anyhow::Error| Failure::Other(format!("the demo cannot start: {error:#}"));
+    let world = World::start().await.map_err(failed)?;
+    let start = world.app_start(general).map_err(failed)?;
+    let outcome = match script {
+        None => app::run(start).await.map_err(super::open::app_failure),
+        Some(script) => match app::script::run_script(start, &script).await {
+            Ok(screen) => {
+                out.line(screen.trim_end());
+                Ok(())
+            }
+            Err(error) => Err(Failure::Other(error.to_string())),
+        },
+    };
+    world.stop().await;
+    outcome
+}
+
+fn read_script(path: &Path) -> Result<String, Failure> {
+    use std::io::Read as _;
+    let mut text = String::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(MAX_SCRIPT).read_to_string(&mut text))
+        .map_err(|error| UsageError::new(format!("--script {}: {error}", path.display()), ""))?;
+    Ok(text)
+}
 
 /// A desktop and a laptop in one temporary directory. Dropping it ends both and removes everything.
 pub(crate) struct World {
@@ -134,8 +186,27 @@ impl World {
     ///
     /// # Errors
     /// As [`World::connector`].
+    #[cfg(test)]
     pub fn request(&self) -> anyhow::Result<LinkRequest> {
         Ok(self.connector()?.request(Some(&self.target()))?)
+    }
+
+    /// The app as `clawline TARGET` would start it.
+    fn app_start(&self, general: &GeneralArgs) -> anyhow::Result<AppStart> {
+        let connector = self.connector()?;
+        let mut link = connector.request(Some(&self.target()))?;
+        link.name = Some("demo".into());
+        let mut ui = connector.loaded.config.ui.clone();
+        super::context::fold_ui(&mut ui, general);
+        Ok(AppStart {
+            link: Some(link),
+            connector,
+            session: None,
+            agent: None,
+            message: None,
+            ui,
+            notes: Vec::new(),
+        })
     }
 
     /// What would be typed.

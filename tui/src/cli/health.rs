@@ -151,6 +151,8 @@ fn tell(
     if context.out.json {
         let mut more = Map::new();
         more.insert("ts".into(), jiff::Timestamp::now().as_millisecond().into());
+        // Rises with every connection, so that a short break between two looks shows.
+        more.insert("connection".into(), view.generation.into());
         let (failure, exit) = match &outcome {
             Ok((reply, took)) => {
                 more.insert("healthy".into(), reply.ok.into());

@@ -7,7 +7,7 @@ mod completions;
 mod config;
 mod connect;
 mod context;
-#[cfg(all(test, feature = "demo"))]
+#[cfg(feature = "demo")]
 pub(crate) mod demo;
 mod devices;
 mod explain;
@@ -32,7 +32,12 @@ use crate::link::UsageError;
 /// Carries out what was typed; returns the exit code.
 pub(crate) async fn run(cli: Cli) -> u8 {
     // The app and the tunnel have something to do before they go.
-    let has_own_way_out = cli.command.is_none();
+    let has_own_way_out = match &cli.command {
+        None => true,
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(_)) => true,
+        Some(_) => false,
+    };
     tokio::select! {
         code = choose(cli) => code,
         _ = tokio::signal::ctrl_c(), if !has_own_way_out => INTERRUPTED,
@@ -43,6 +48,13 @@ async fn choose(mut cli: Cli) -> u8 {
     let out = Output::new(cli.general.json);
     if let Some(Command::Completions(args)) = &cli.command {
         return completions::run(&out, args);
+    }
+    #[cfg(feature = "demo")]
+    if let Some(Command::Demo(args)) = &cli.command {
+        return match demo::run(&out, args, &cli.general).await {
+            Ok(()) => 0,
+            Err(failure) => refuse(&out, &failure),
+        };
     }
     if let Some(name) = cli.command.as_ref().and_then(later) {
         let error = UsageError::new(
@@ -75,7 +87,13 @@ async fn choose(mut cli: Cli) -> u8 {
         Ok(context) => context,
         Err((failure, out)) => return refuse(&out, &failure),
     };
-    for warning in &context.loaded().warnings {
+    // The app shows them on its screen, and `config check` is about them.
+    let shows_warnings = match &cli.command {
+        Some(Command::Config(_)) => false,
+        Some(_) => true,
+        None => cli.app.tunnel_only,
+    };
+    for warning in context.loaded().warnings.iter().filter(|_| shows_warnings) {
         context.out.note(&format!("warning: {warning}"));
     }
     match &cli.command {
@@ -98,7 +116,12 @@ async fn choose(mut cli: Cli) -> u8 {
             | Command::InstallTunnel(_),
         ) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
-        None => open(&context, cli.app).await,
+        None => match open::run(&context, cli.app, &cli.general).await {
+            Ok(()) => 0,
+            Err(failure) => refuse(&context.out, &failure),
+        },
+        #[cfg(feature = "demo")]
+        Some(Command::Demo(_)) => USAGE,
     }
 }
 
@@ -130,11 +153,4 @@ fn refuse(out: &Output, failure: &Failure) -> u8 {
         }
     }
     failure.exit_code()
-}
-
-async fn open(context: &Context, app: args::AppArgs) -> u8 {
-    match open::run(context, app).await {
-        Ok(()) => 0,
-        Err(failure) => refuse(&context.out, &failure),
-    }
 }

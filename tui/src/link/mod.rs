@@ -15,7 +15,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clawline::client::dial::{Credentials, Dialer};
+use clawline::client::dial::Dialer;
 use clawline::client::tcp::TcpDialer;
 use clawline::client::tokens::TokenStore;
 use clawline::client::{Client, ClientOptions, ClientView};
@@ -234,11 +234,6 @@ impl Link {
         self.client.clone()
     }
 
-    /// The tunnel, when the way leads over SSH.
-    pub fn tunnel(&self) -> Option<&Tunnel> {
-        self.tunnel.as_ref()
-    }
-
     /// The published state; the receiver wakes on each change.
     pub fn view(&self) -> watch::Receiver<LinkView> {
         self.view.clone()
@@ -259,20 +254,6 @@ impl Link {
     /// Somebody waits: finds out within seconds whether the link is alive.
     pub fn probe_now(&self) {
         self.client.probe_now();
-    }
-
-    /// Shows this token from now on, and tries now.
-    pub async fn give_token(&self, token: Secret) {
-        self.client.use_credentials(Credentials::token(token)).await;
-    }
-
-    /// Shows this password from now on, and tries now.
-    pub async fn give_password(&self, password: Secret) {
-        let credentials = Credentials {
-            token: None,
-            password: Some(password),
-        };
-        self.client.use_credentials(credentials).await;
     }
 
     /// Waits for the greeting; the first failure is the answer. While a question is open, or a sign-in

@@ -36,6 +36,15 @@ pub(crate) struct ConnectOptions {
 }
 
 impl ConnectOptions {
+    /// True when anything was typed that only means something for a connection.
+    pub fn is_any_typed(&self) -> bool {
+        self.ssh != Flags::default()
+            || self.url.is_some()
+            || self.remote.is_some()
+            || self.tls_fingerprint.is_some()
+            || !self.credentials().is_empty()
+    }
+
     fn credentials(&self) -> Credentials {
         Credentials {
             token: self.token.clone(),
@@ -223,12 +232,13 @@ impl Connector {
                     format!("name one of {}", names.join(", ")),
                 ))
             }
-            (None, _) => Ok(self.has_local_gateway().then(|| self.local())),
+            (None, _) if self.has_local_gateway() => self.typed("local").map(Some),
+            (None, _) => Ok(None),
         }
     }
 
     /// The request for this machine's own gateway.
-    pub fn local(&self) -> LinkRequest {
+    fn local(&self) -> LinkRequest {
         let named = match self.loaded.source("gateway.port") {
             Source::Flag(_) | Source::Environment(_) => Some(self.loaded.config.gateway.port),
             Source::File(_) | Source::Default => None,

@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use clawline::client::dial::Credentials;
 use clawline::layer::RowState;
 use clawline::loopback_ssh::{ExecReply, LoopbackOptions, fresh_key};
 use clawline::protocol::methods::system::{Health, HealthParams};
@@ -126,7 +127,8 @@ async fn without_exec_it_is_said_and_the_secret_is_asked_for() {
         "{notes:?}"
     );
 
-    link.give_token(token_of(&world)).await;
+    let credentials = Credentials::token(token_of(&world));
+    link.client().use_credentials(credentials).await;
     let view = view_where(&link, |view| view.hello.is_some()).await;
     assert!(view.status.is_up());
 }
