@@ -26,7 +26,7 @@ use crate::sessions::Sessions;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::state::{App, Boot, Shared};
 use crate::store::{Store, StoreError, now_ms};
-use crate::{rpc, server, shutdown};
+use crate::{control, rpc, server, shutdown};
 
 /// The database inside the state directory.
 const DATABASE: &str = "gateway.db";
@@ -205,6 +205,14 @@ impl Gateway {
             servers.spawn(server::accept(app.clone(), listener));
         }
         servers.spawn(shutdown::heartbeat(app.clone()));
+        match control::bind(&app.settings.state_dir) {
+            Ok(listener) => {
+                servers.spawn(control::serve(app.clone(), listener));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "no control socket: devices can be approved by clients only");
+            }
+        }
         stop.cancelled().await;
         shutdown::stop(&app, servers).await;
         drop(lock);

@@ -6,6 +6,7 @@
 pub mod auth;
 pub mod cli;
 mod conn;
+mod control;
 pub mod events;
 mod fanout;
 mod gateway;

@@ -1,5 +1,6 @@
 //! The command line of the daemon: what was typed, and the exit code it ends with.
 
+mod devices;
 mod options;
 mod output;
 mod run;
@@ -42,6 +43,9 @@ enum Command {
     Run(Box<run::RunArgs>),
     /// Print the shared token; it is made when there is none.
     Token,
+    /// Who may connect: list, approve, reject, remove. On the host, without a login.
+    #[command(subcommand)]
+    Devices(devices::DevicesCommand),
     /// Say whether the gateway runs, and how it is.
     Status(status::StatusArgs),
 }
@@ -114,6 +118,7 @@ pub fn main() -> ExitCode {
     let done = match cli.command {
         Command::Run(args) => run::run(&cli.common, &args),
         Command::Token => token::run(&cli.common),
+        Command::Devices(command) => devices::run(&cli.common, &command),
         Command::Status(args) => status::run(&cli.common, &args),
     };
     match done {

@@ -22,6 +22,8 @@ use crate::state::App;
 
 /// How long a close may take on the wire.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
+/// The same for a slow consumer, which has to read what came before it.
+const SLOW_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long what is queued may take to go out when the gateway stops.
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
 /// What is handed to the socket before it is waited for.
@@ -47,15 +49,22 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
     };
     drop(seat);
-    match greeted {
+    let deadline = match greeted {
         Ok(conn) => {
             tracing::info!(conn = %conn.id, client = %conn.client.id, mode = %conn.client.mode, protocol = conn.version.number(), method = conn.principal.method.as_str(), "connected");
             let ended = Actor::new(app, conn.clone(), &mut socket).run().await;
             tracing::info!(conn = %conn.id, why = ended.as_str(), "disconnected");
+            match ended {
+                Ended::Slow => SLOW_CLOSE_DEADLINE,
+                _ => CLOSE_DEADLINE,
+            }
         }
-        Err(farewell) => farewell.tell(&mut socket),
-    }
-    let _ = timeout(CLOSE_DEADLINE, socket.drain()).await;
+        Err(farewell) => {
+            farewell.tell(&mut socket);
+            CLOSE_DEADLINE
+        }
+    };
+    let _ = timeout(deadline, socket.drain()).await;
 }
 
 /// Why a connection ended.
@@ -64,6 +73,7 @@ enum Ended {
     ByPeer,
     Broken(String),
     Silent,
+    Slow,
     Closed(String),
 }
 
@@ -72,6 +82,7 @@ impl Ended {
         match self {
             Self::ByPeer => "closed by the client",
             Self::Silent => "no sign of life",
+            Self::Slow => "slow consumer",
             Self::Broken(why) | Self::Closed(why) => why,
         }
     }
@@ -119,7 +130,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
             let step = tokio::select! {
                 biased;
                 () = self.conn.ending() => break self.say_goodbye().await,
-                () = self.conn.outbox.ready(), if !is_flushing => self.send(),
+                () = self.conn.outbox.ready(!is_flushing) => self.send(),
                 turn = self.socket.turn(reads) => self.handle(turn),
                 _ = self.ping.tick() => self.check_life(reads),
             };
@@ -135,7 +146,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     fn send(&mut self) -> Option<Ended> {
         if self.conn.outbox.is_overrun() {
             self.socket.close(close::POLICY, "slow consumer");
-            return Some(Ended::Closed("slow consumer".into()));
+            return Some(Ended::Slow);
         }
         let mut handed = 0;
         while handed < WRITE_BATCH {

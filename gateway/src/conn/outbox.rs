@@ -186,12 +186,12 @@ impl Outbox {
         Some(item)
     }
 
-    /// Waits until there is something to take, or too much. Safe to drop.
-    pub(crate) async fn ready(&self) {
+    /// Waits until there is too much, or, for a caller that can take, something. Safe to drop.
+    pub(crate) async fn ready(&self, can_take: bool) {
         loop {
             {
                 let inner = self.lock();
-                if inner.is_overrun || !inner.queue.is_empty() {
+                if inner.is_overrun || (can_take && !inner.queue.is_empty()) {
                     return;
                 }
             }
@@ -341,7 +341,7 @@ mod tests {
     async fn what_was_put_before_waiting_is_noticed() {
         let outbox = Outbox::default();
         outbox.push(&Push::plain("chat", &1));
-        outbox.ready().await;
+        outbox.ready(true).await;
         assert!(outbox.take().is_some() && outbox.take().is_none());
     }
 }

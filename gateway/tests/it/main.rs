@@ -2,10 +2,12 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    dead_code,
     reason = "a test that cannot go on should say where; helpers are shared"
 )]
 
 mod chat;
 mod handshake;
+mod life;
+mod limits;
+mod pairing;
 mod support;

@@ -7,7 +7,7 @@ use clawline::identity::Identity;
 use clawline::protocol::device_auth::{Payload, PayloadVersion};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
@@ -135,20 +135,38 @@ impl Client {
         Self::try_open(address, &[]).await.unwrap()
     }
 
+    /// As [`Client::open`], with a system that buffers next to nothing for it.
+    pub async fn open_with_small_buffer(address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = socket.connect(address).await.unwrap();
+        Self::over(stream, address, &[]).await.unwrap()
+    }
+
     /// As [`Client::open`], with headers; a refusal is the HTTP status and body.
     pub async fn try_open(
         address: SocketAddr,
         headers: &[(&str, &str)],
     ) -> Result<Self, (u16, String)> {
         let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(stream, address, headers).await
+    }
+
+    async fn over(
+        stream: TcpStream,
+        address: SocketAddr,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, (u16, String)> {
         let mut request = http::Request::builder()
             .uri(format!("ws://{address}/"))
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
-        if !headers.iter().any(|(name, _)| *name == "host") {
-            request = request.header("host", address.to_string());
+        let host = address.to_string();
+        for (name, value) in [("host", host.as_str()), ("sec-websocket-version", "13")] {
+            if !headers.iter().any(|(given, _)| *given == name) {
+                request = request.header(name, value);
+            }
         }
         for (name, value) in headers {
             request = request.header(*name, *value);

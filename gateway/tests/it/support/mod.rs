@@ -4,4 +4,4 @@ mod client;
 mod world;
 
 pub use client::{Client, Connect, Device};
-pub use world::TestGateway;
+pub use world::{OWN_UID, TestGateway};

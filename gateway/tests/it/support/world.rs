@@ -66,6 +66,13 @@ impl TestGateway {
         Self::start_in(home, settings).await
     }
 
+    /// In a state directory of this name, as the program itself would choose it.
+    pub async fn start_at(name: &str) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let settings = GatewaySettings::new(home.path().join(name));
+        Self::start_in(home, settings).await
+    }
+
     async fn start_in(home: Arc<tempfile::TempDir>, settings: GatewaySettings) -> Self {
         let peers = FakePeers::own();
         let gateway = Gateway::bind_with_peers(settings.clone(), peers.clone())
@@ -90,6 +97,18 @@ impl TestGateway {
     pub async fn stop(self) {
         self.stop.cancel();
         self.task.await.unwrap();
+    }
+
+    /// Stops it and keeps its state; everything but [`TestGateway::resume`] and the paths is void.
+    pub async fn pause(mut self) -> Self {
+        self.stop.cancel();
+        (&mut self.task).await.unwrap();
+        self
+    }
+
+    /// Starts a paused one again.
+    pub async fn resume(self) -> Self {
+        Self::start_in(self.home.clone(), self.settings.clone()).await
     }
 
     /// Stops it and starts it again over the same state.

@@ -1,0 +1,149 @@
+//! The control socket: how commands on the host reach the running daemon without a login.
+//!
+//! It lies in the owner-only state directory, is owner-only itself, and the other end must be the
+//! daemon's own user. One JSON line asks, one answers.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::pairing::{Pairing, PairingError};
+use crate::state::App;
+
+/// The socket inside the state directory.
+const FILE: &str = "control.sock";
+/// Longest request, in bytes.
+const MAX_REQUEST: u64 = 64 * 1024;
+/// How long one exchange may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
+/// Exchanges at the same time; further ones wait.
+const MAX_AT_ONCE: usize = 8;
+
+/// What can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all_fields = "camelCase")]
+pub(crate) enum Request {
+    /// Requests that wait, and paired devices.
+    #[serde(rename = "devices-list")]
+    List,
+    /// Lets a device in.
+    #[serde(rename = "devices-approve")]
+    Approve { request_id: String },
+    /// Turns a request down.
+    #[serde(rename = "devices-reject")]
+    Reject { request_id: String },
+    /// Forgets a device.
+    #[serde(rename = "devices-remove")]
+    Remove { device_id: String },
+}
+
+/// The answer: one of both.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Answer {
+    Ok(Value),
+    Error(String),
+}
+
+/// The socket of a state directory.
+pub(crate) fn path(state_dir: &Path) -> PathBuf {
+    state_dir.join(FILE)
+}
+
+/// Does what was asked; the daemon and the offline command share it.
+pub(crate) async fn carry_out(pairing: &Pairing, request: Request) -> Result<Value, PairingError> {
+    match request {
+        Request::List => {
+            let (pending, paired) = pairing.list().await?;
+            Ok(serde_json::json!({"pending": pending, "paired": paired}))
+        }
+        Request::Approve { request_id } => pairing.approve(&request_id, None).await,
+        Request::Reject { request_id } => pairing.reject(&request_id).await,
+        Request::Remove { device_id } => pairing.remove(&device_id, None).await,
+    }
+}
+
+/// Opens the socket. Whoever holds the lock of the state directory may replace an old one.
+pub(crate) fn bind(state_dir: &Path) -> std::io::Result<UnixListener> {
+    let path = path(state_dir);
+    match std::fs::remove_file(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(&path)?;
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
+}
+
+/// Answers until the daemon stops.
+pub(crate) async fn serve(app: App, listener: UnixListener) {
+    let mut exchanges = JoinSet::new();
+    loop {
+        let is_free = exchanges.len() < MAX_AT_ONCE;
+        tokio::select! {
+            () = app.stop.cancelled() => break,
+            _ = exchanges.join_next(), if !exchanges.is_empty() => {}
+            accepted = listener.accept(), if is_free => match accepted {
+                Ok((stream, _)) => {
+                    exchanges.spawn(exchange(app.clone(), stream));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a control connection could not be accepted");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            },
+        }
+    }
+    let _ = std::fs::remove_file(path(&app.settings.state_dir));
+}
+
+async fn exchange(app: App, stream: UnixStream) {
+    let is_own = stream
+        .peer_cred()
+        .is_ok_and(|peer| peer.uid() == nix::unistd::geteuid().as_raw());
+    if !is_own {
+        tracing::warn!("a control connection of another user was refused");
+        return;
+    }
+    let _ = timeout(DEADLINE, answer(&app, stream)).await;
+}
+
+async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
+    let (reader, mut writer) = stream.into_split();
+    let mut line = String::new();
+    BufReader::new(reader.take(MAX_REQUEST))
+        .read_line(&mut line)
+        .await?;
+    let answer = match serde_json::from_str::<Request>(&line) {
+        Ok(request) => match carry_out(&app.pairing, request).await {
+            Ok(value) => Answer::Ok(value),
+            Err(error) => Answer::Error(error.to_string()),
+        },
+        Err(error) => Answer::Error(format!("this daemon does not understand: {error}")),
+    };
+    let mut text = serde_json::to_string(&answer).unwrap_or_default();
+    text.push('\n');
+    writer.write_all(text.as_bytes()).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_as_they_are_written() {
+        let request = Request::Approve {
+            request_id: "r".into(),
+        };
+        let text = serde_json::to_string(&request).unwrap();
+        assert_eq!(text, r#"{"do":"devices-approve","requestId":"r"}"#);
+        assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+    }
+}

@@ -1,0 +1,109 @@
+//! Starting, stopping, and what is left behind on disk.
+
+use clawline::notice::GatewayNotice;
+use clawline::secret::Secret;
+use clawline_gateway::settings::GatewaySettings;
+use clawline_gateway::{Gateway, StartError};
+use serde_json::json;
+
+use crate::support::{Client, Connect, Device, TestGateway};
+
+#[tokio::test]
+async fn a_stop_is_announced_and_closes_with_1012() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let mut pending = Client::open(gateway.address).await;
+    let stopping = tokio::spawn(gateway.stop());
+    let event = client.event("shutdown").await;
+    assert_eq!(event["payload"]["reason"], "gateway stopping");
+    assert_eq!(client.closed().await, (1012, "service restart".to_owned()));
+    assert_eq!(pending.closed().await.0, 1012);
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_second_gateway_of_a_profile_says_who_runs() {
+    let gateway = TestGateway::start().await;
+    let second = Gateway::bind(GatewaySettings::new(&gateway.settings.state_dir)).await;
+    let Err(error) = second else {
+        panic!("two gateways share a state directory");
+    };
+    assert!(matches!(error, StartError::Lock(_)), "{error}");
+    assert!(error.to_string().contains(&std::process::id().to_string()));
+}
+
+#[tokio::test]
+async fn the_notice_is_there_while_it_runs_and_owner_only() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(".clawline/gateway.json");
+    let advert = path.clone();
+    let gateway = TestGateway::start_with(|settings| settings.advert = Some(advert)).await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    Client::connect(gateway.address, &connect).await;
+    let notice = GatewayNotice::parse(&std::fs::read_to_string(&path).unwrap()).unwrap();
+    assert_eq!(notice.port, gateway.address.port());
+    let token_file = notice.token_file.unwrap();
+    assert_eq!(std::fs::read_to_string(token_file).unwrap(), gateway.secret);
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    gateway.stop().await;
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn config_get_shows_no_secret() {
+    let gateway = TestGateway::start_with(|settings| {
+        settings.auth.token = Some(Secret::new("S3CRET-TOKEN"));
+        settings.config.parsed = Some(json!({
+            "gateway": {"auth": {"token": "S3CRET-TOKEN"}},
+            "models": {"providers": {"x": {"apiKey": "S3CRET-KEY"}}},
+        }));
+    })
+    .await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let config = client.ok("config.get", json!({})).await;
+    assert!(!config.to_string().contains("S3CRET"), "{config}");
+    assert_eq!(
+        config["parsed"]["gateway"]["auth"]["token"],
+        "__OPENCLAW_REDACTED__"
+    );
+}
+
+#[tokio::test]
+async fn hello_lists_the_methods_that_answer() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.admin"]).with_device(Device::new(1));
+    let (mut client, hello) = Client::connect(gateway.address, &connect).await;
+    assert_eq!(hello["server"]["version"], env!("CARGO_PKG_VERSION"));
+    for capability in ["clawline-gateway", "clawline-durable-ack"] {
+        let capabilities = hello["features"]["capabilities"].as_array().unwrap();
+        assert!(capabilities.contains(&json!(capability)));
+    }
+    for method in hello["features"]["methods"].as_array().unwrap() {
+        let method = method.as_str().unwrap();
+        let answer = client.call(method, json!({})).await;
+        let message = answer["error"]["message"].as_str().unwrap_or_default();
+        assert!(
+            !message.starts_with("unknown method"),
+            "{method}: {message}"
+        );
+    }
+    for (method, empty) in [
+        ("system-presence", None),
+        ("last-heartbeat", Some(json!(null))),
+        ("exec.approval.list", Some(json!([]))),
+        ("plugin.approval.list", Some(json!([]))),
+        ("question.list", Some(json!({"questions": []}))),
+        ("taskSuggestions.list", Some(json!({"suggestions": []}))),
+        ("node.pair.list", Some(json!({"pending": [], "paired": []}))),
+    ] {
+        let payload = client.ok(method, json!({})).await;
+        match empty {
+            Some(empty) => assert_eq!(payload, empty, "{method}"),
+            None => assert!(payload.is_array(), "{method}"),
+        }
+    }
+}

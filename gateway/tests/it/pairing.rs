@@ -1,0 +1,242 @@
+//! Devices: let in silently, made to wait, approved on the host, rotated, revoked, removed.
+
+use std::process::Output;
+
+use serde_json::{Value, json};
+
+use crate::support::{Client, Connect, Device, TestGateway};
+
+const OTHER_USER: u32 = 4001;
+
+fn laptop(token: &str, scopes: &[&str]) -> Connect {
+    Connect::cli(4, token, scopes)
+        .set("/client/id", json!("gateway-client"))
+        .set("/client/mode", json!("ui"))
+        .set("/client/displayName", json!("laptop"))
+        .with_device(Device::new(11))
+}
+
+/// The program itself, over the gateway's state directory.
+async fn command(gateway: &TestGateway, args: &[&str]) -> Output {
+    let base = gateway.settings.state_dir.parent().unwrap();
+    tokio::process::Command::new(env!("CARGO_BIN_EXE_clawline-gateway"))
+        .args(args)
+        .env_clear()
+        .env("HOME", base)
+        .env("CLAWLINE_STATE_DIR", base)
+        .output()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn the_same_user_is_paired_silently_with_what_it_asks_for() {
+    let gateway = TestGateway::start().await;
+    let (_, hello) = Client::connect(
+        gateway.address,
+        &laptop(&gateway.secret, &["operator.admin"]),
+    )
+    .await;
+    assert_eq!(hello["auth"]["scopes"], json!(["operator.admin"]));
+    let token = hello["auth"]["deviceToken"].as_str().unwrap();
+    // From then on its token is enough, in either member, for what it covers.
+    for member in ["token", "deviceToken"] {
+        let connect = laptop("", &["operator.read"]).set("/auth", json!({member: token}));
+        let (_, hello) = Client::connect(gateway.address, &connect).await;
+        assert_eq!(hello["auth"]["method"], "device-token");
+        assert_eq!(hello["auth"]["deviceToken"], token, "re-sent, not renewed");
+    }
+    let other = laptop(token, &["operator.read"]).with_device(Device::new(12));
+    let (error, ..) = Client::refused(gateway.address, &other).await;
+    assert_eq!(
+        error["details"]["code"], "AUTH_TOKEN_MISMATCH",
+        "a token is bound to its device"
+    );
+}
+
+#[tokio::test]
+async fn another_user_with_the_secret_waits_for_an_approval_on_the_host() {
+    let gateway = TestGateway::start_at("clawline-gateway").await;
+    let admin = Connect::cli(4, &gateway.secret, &["operator.admin"]);
+    let (mut admin, _) = Client::connect(gateway.address, &admin).await;
+    gateway.peers.become_user(OTHER_USER);
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    let (error, code, reason) = Client::refused(gateway.address, &ask).await;
+    let request = error["details"]["requestId"].as_str().unwrap().to_owned();
+    assert_eq!(error["code"], "NOT_PAIRED");
+    assert_eq!(
+        error["message"],
+        "pairing required: device is not approved yet"
+    );
+    assert_eq!(error["details"]["reason"], "not-paired");
+    assert_eq!(code, 1008);
+    assert!(
+        reason.ends_with(&format!("(requestId: {request})")),
+        "{reason}"
+    );
+    let event = admin.event("device.pair.requested").await;
+    assert_eq!(event["payload"]["requestId"], request);
+    assert_eq!(event["payload"]["displayName"], "laptop");
+    let (again, ..) = Client::refused(gateway.address, &ask).await;
+    assert_eq!(again["details"]["requestId"], request, "asked once");
+
+    let done = command(&gateway, &["devices", "approve", &request[..8]]).await;
+    assert!(done.status.success(), "{done:?}");
+    let resolved = admin.event("device.pair.resolved").await;
+    assert_eq!(resolved["payload"]["decision"], "approved");
+    let (_, hello) = Client::connect(gateway.address, &ask).await;
+    assert_eq!(hello["auth"]["scopes"], json!(["operator.read"]));
+    let more = laptop(&gateway.secret, &["operator.read", "operator.write"]);
+    let (error, ..) = Client::refused(gateway.address, &more).await;
+    assert_eq!(error["details"]["reason"], "scope-upgrade");
+    assert_eq!(error["details"]["approvedScopes"], json!(["operator.read"]));
+    let v3 = more
+        .set("/minProtocol", json!(3))
+        .set("/maxProtocol", json!(3));
+    let (error, _, reason) = Client::refused(gateway.address, &v3).await;
+    assert_eq!(error["message"], "pairing required");
+    assert!(error["details"]["requestId"].is_string());
+    assert_eq!(reason, "pairing required");
+}
+
+#[tokio::test]
+async fn a_page_or_an_unknown_user_is_never_paired_silently() {
+    let gateway = TestGateway::start().await;
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    let own_page = format!("http://{}", gateway.address);
+    let mut client = Client::try_open(gateway.address, &[("origin", &own_page)])
+        .await
+        .unwrap_or_else(|refused| panic!("{refused:?}"));
+    let response = client.greet(&ask).await;
+    assert_eq!(response["error"]["details"]["code"], "PAIRING_REQUIRED");
+    gateway.peers.become_unknown();
+    let (error, ..) = Client::refused(gateway.address, &ask).await;
+    assert_eq!(error["details"]["code"], "PAIRING_REQUIRED");
+}
+
+#[tokio::test]
+async fn a_device_that_changes_its_platform_is_approved_again() {
+    let gateway = TestGateway::start().await;
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    Client::connect(gateway.address, &ask).await;
+    let moved = ask.set("/client/platform", json!("darwin"));
+    let (error, ..) = Client::refused(gateway.address, &moved).await;
+    assert_eq!(error["details"]["reason"], "metadata-upgrade");
+    assert_eq!(
+        error["message"],
+        "pairing required: device identity changed and must be re-approved"
+    );
+}
+
+#[tokio::test]
+async fn rotation_and_removal_void_the_token_and_close_the_device_s_connections() {
+    let gateway = TestGateway::start().await;
+    let scopes = ["operator.admin", "operator.pairing"];
+    let ask = laptop(&gateway.secret, &scopes);
+    let (mut device, hello) = Client::connect(gateway.address, &ask).await;
+    let old = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
+    let admin = Connect::cli(4, &gateway.secret, &["operator.admin"]);
+    let (mut admin, _) = Client::connect(gateway.address, &admin).await;
+    let listed = admin.ok("device.pair.list", json!({})).await;
+    let id = listed["paired"][0]["deviceId"].clone();
+    assert_eq!(listed["paired"][0]["connected"], true);
+    assert!(
+        !listed.to_string().contains(&old),
+        "tokens are never listed"
+    );
+
+    let target = json!({"deviceId": id, "role": "operator"});
+    let rotated = admin.ok("device.token.rotate", target.clone()).await;
+    assert_eq!(rotated["tokenDelivery"], "withheld-cross-device");
+    assert!(rotated.get("token").is_none());
+    assert_eq!(device.closed().await, (4001, "device removed".to_owned()));
+    let with_old = laptop(&old, &["operator.read"]);
+    let (error, ..) = Client::refused(gateway.address, &with_old).await;
+    assert_eq!(error["details"]["code"], "AUTH_TOKEN_MISMATCH");
+
+    let (mut device, hello) = Client::connect(gateway.address, &ask).await;
+    assert_ne!(hello["auth"]["deviceToken"], old);
+    let own = device.ok("device.token.rotate", target.clone()).await;
+    let new = own["token"].as_str().unwrap().to_owned();
+    assert_eq!(device.closed().await.0, 4001);
+    Client::connect(gateway.address, &laptop(&new, &["operator.read"])).await;
+
+    admin.ok("device.token.revoke", target).await;
+    let (error, ..) = Client::refused(gateway.address, &ask).await;
+    assert_eq!(error["details"]["reason"], "role-upgrade");
+    admin
+        .ok("device.pair.remove", json!({"deviceId": id}))
+        .await;
+    let unknown = admin
+        .error("device.pair.remove", json!({"deviceId": id}))
+        .await;
+    assert_eq!(unknown["message"], "unknown deviceId");
+    // Gone means new: the same user may come again.
+    Client::connect(gateway.address, &ask).await;
+}
+
+#[tokio::test]
+async fn a_device_neither_changes_others_nor_gives_more_than_it_has() {
+    let gateway = TestGateway::start().await;
+    let pairer =
+        Connect::cli(4, &gateway.secret, &["operator.pairing"]).with_device(Device::new(21));
+    let (mut pairer, _) = Client::connect(gateway.address, &pairer).await;
+    let other = laptop(&gateway.secret, &["operator.admin"]);
+    let id = other
+        .device
+        .clone()
+        .unwrap()
+        .identity
+        .device_id()
+        .to_owned();
+    let (_other, _) = Client::connect(gateway.address, &other).await;
+    let error = pairer
+        .error("device.pair.remove", json!({"deviceId": id}))
+        .await;
+    assert_eq!(error["code"], "FORBIDDEN");
+    gateway.peers.become_user(OTHER_USER);
+    let wants_admin =
+        Connect::cli(4, &gateway.secret, &["operator.admin"]).with_device(Device::new(22));
+    let (error, ..) = Client::refused(gateway.address, &wants_admin).await;
+    let request = error["details"]["requestId"].clone();
+    let error = pairer
+        .error("device.pair.approve", json!({"requestId": request}))
+        .await;
+    assert_eq!(error["message"], "missing scope: operator.admin");
+    let rejected = pairer
+        .ok("device.pair.reject", json!({"requestId": request}))
+        .await;
+    assert_eq!(rejected["requestId"], request);
+}
+
+#[tokio::test]
+async fn a_restart_keeps_devices_their_tokens_and_the_shared_token() {
+    let gateway = TestGateway::start().await;
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    let (_, hello) = Client::connect(gateway.address, &ask).await;
+    let token = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
+    let secret = gateway.secret.clone();
+    let gateway = gateway.restart().await;
+    assert_eq!(gateway.secret, secret);
+    gateway.peers.become_user(OTHER_USER);
+    let connect = laptop(&token, &["operator.read"]);
+    let (_, hello) = Client::connect(gateway.address, &connect).await;
+    assert_eq!(hello["auth"]["deviceToken"], token);
+}
+
+#[tokio::test]
+async fn devices_are_decided_while_the_gateway_is_stopped_too() {
+    let gateway = TestGateway::start_at("clawline-gateway").await;
+    gateway.peers.become_user(OTHER_USER);
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    Client::refused(gateway.address, &ask).await;
+    let gateway = gateway.pause().await;
+    let listed = command(&gateway, &["devices", "list", "--json"]).await;
+    let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
+    assert_eq!(listed["pending"].as_array().unwrap().len(), 1);
+    let done = command(&gateway, &["devices", "approve"]).await;
+    assert!(done.status.success(), "{done:?}");
+    let gateway = gateway.resume().await;
+    gateway.peers.become_user(OTHER_USER);
+    Client::connect(gateway.address, &ask).await;
+}
