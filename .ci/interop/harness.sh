@@ -17,9 +17,7 @@ for version in v4 v3; do
   mkdir -p "$WORK/near/openclaw-$version"
   term_start "$version" "$WORK/near/openclaw-$version" node "$(openclaw_entry "$version")" tui --url "ws://127.0.0.1:$port" --token "$TOKEN"
   check "$version: tui connects through ssh" wait_screen "$version" 60 'connected'
-  term_send "$version" "tell me slowly"
-  term_key "$version" Enter
-  check "$version: tui streams a chat through ssh" streams "$version"
+  check "$version: tui streams a chat through ssh" streams "$version" "tell me slowly"
   term_stop "$version"
   stop "$GATEWAY"
 done

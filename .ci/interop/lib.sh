@@ -166,7 +166,9 @@ cleanup() {
   for pid in "${PIDS[@]}"; do stop "$pid"; done
   if [ "$FAILED" -gt 0 ]; then
     for log in "$WORK"/log/*; do
-      [ "$log" = "$WORK/log/check" ] || { echo "---- end of ${log##*/}"; tail -n 25 "$log"; }
+      case ${log##*/} in check | stderr | model*) continue ;; esac
+      echo "---- end of ${log##*/}"
+      tail -n 25 "$log" | cut -c1-300
     done
   fi
   if [ -n "${KEEP:-}" ]; then echo "kept $WORK"; else rm -rf "$WORK"; fi
@@ -299,11 +301,11 @@ term_screen() { tmux -S "$WORK/tmux" capture-pane -t "$1" -p; }
 term_stop() { tmux -S "$WORK/tmux" kill-session -t "$1" 2>/dev/null; }
 
 shows() { term_screen "$1" | grep -qE -- "$2"; }
-# A part of the long answer, before its end: the proof that it streams.
+# The last answer on the screen is a part of the long one: the proof that it streams.
 shows_part() {
-  local screen
-  screen=$(term_screen "$1")
-  grep -qE 'word[0-9]+' <<<"$screen" && ! grep -q 'word60' <<<"$screen"
+  local answer
+  answer=$(term_screen "$1" | awk '/stub says:/ { text = "" } { text = text $0 } END { print text }')
+  grep -qE 'word[0-9]+' <<<"$answer" && ! grep -q 'word60' <<<"$answer"
 }
 
 # wait_screen NAME SECONDS PATTERN: until the screen shows it; prints the screen either way.
@@ -315,11 +317,22 @@ wait_screen() {
   return "$code"
 }
 
-# streams NAME: the answer to a message with "slowly" in it is seen growing, and then whole.
+# streams NAME TEXT: said in the terminal, a text with "slowly" in it is answered piece by piece and then to its end.
 streams() {
+  term_send "$1" "$2"
+  term_key "$1" Enter
   wait_for 30 shows_part "$1" || { echo "no part of the answer was seen before its end"; term_screen "$1"; return 1; }
   echo "while it streams:"
-  term_screen "$1" | grep -E 'word|stub says' | tail -n 4
+  term_screen "$1" | grep -E 'word|stub says' | tail -n 3
   echo "at its end:"
-  wait_screen "$1" 30 'word60 \(end\)'
+  wait_for 30 answered_whole "$1" "$2" || { echo "never saw its end"; term_screen "$1"; return 1; }
+  term_screen "$1" | grep -E 'word|stub says' | tail -n 6
+}
+answered_whole() { term_screen "$1" | tr -s ' \n' ' ' | grep -qE "stub says: $2 [^:]*word60 \(end\)"; }
+
+# leaves NAME SECONDS: Ctrl+C, and once more when it asks for it.
+leaves() {
+  term_key "$1" C-c
+  wait_for "$2" shows "$1" '\[ended with|again' && term_key "$1" C-c
+  wait_screen "$1" "$2" '\[ended with'
 }
