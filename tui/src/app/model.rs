@@ -249,7 +249,14 @@ impl Model {
                 }
             )
         };
+        // Between "stored" and the first sign of the run there is nothing but the message itself.
+        let is_unanswered = chat
+            .transcript
+            .entries()
+            .last()
+            .is_some_and(|entry| matches!(entry.kind, Kind::User { .. }));
         self.is_linked()
+            && !is_unanswered
             && chat.load == Load::Read
             && chat.reading.is_none()
             && chat.runs.is_empty()

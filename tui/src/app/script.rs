@@ -2,6 +2,7 @@
 //!
 //! A line is typed and sent. `:wait TEXT` waits until TEXT is on the screen, `:key NAME` presses a key
 //! (`ctrl+t`, `esc`, `pgup`), `:type TEXT` types without sending, `:settle` waits until nothing runs,
+//! `:cut` cuts the SSH connection,
 //! `:quit` leaves. Empty lines and lines that begin with `#` say nothing.
 
 use std::time::Duration;
@@ -58,14 +59,19 @@ enum Step {
     Wait(String),
     Key(KeyEvent),
     Settle,
+    Cut,
     Quit,
 }
 
-/// Runs the app with a script; returns the last screen as text.
+/// Runs the app with a script; returns the last screen as text. `cut` carries out `:cut`.
 ///
 /// # Errors
 /// [`ScriptError`]: a line that cannot be read, or that waited in vain.
-pub(crate) async fn run_script(start: AppStart, script: &str) -> Result<String, ScriptError> {
+pub(crate) async fn run_script(
+    start: AppStart,
+    script: &str,
+    cut: impl Fn(),
+) -> Result<String, ScriptError> {
     let steps = parse(script)?;
     let (keys, input) = mpsc::channel(KEYS);
     let (shown, screen) = watch::channel(Shown::default());
@@ -81,7 +87,7 @@ pub(crate) async fn run_script(start: AppStart, script: &str) -> Result<String, 
             outcome?;
             Ok(app.text())
         }
-        outcome = typist.play(&steps) => outcome,
+        outcome = typist.play(&steps, cut) => outcome,
     }
 }
 
@@ -91,7 +97,11 @@ struct Typist {
 }
 
 impl Typist {
-    async fn play(mut self, steps: &[(usize, Step)]) -> Result<String, ScriptError> {
+    async fn play(
+        mut self,
+        steps: &[(usize, Step)],
+        cut: impl Fn(),
+    ) -> Result<String, ScriptError> {
         self.until(0, "a settled chat", |shown| shown.is_settled)
             .await?;
         for (line, step) in steps {
@@ -114,6 +124,7 @@ impl Typist {
                     self.until(*line, "a settled chat", |shown| shown.is_settled)
                         .await?
                 }
+                Step::Cut => cut(),
                 Step::Quit => break,
             }
         }
@@ -181,6 +192,7 @@ fn parse(script: &str) -> Result<Vec<(usize, Step)>, ScriptError> {
                     "wait" if !rest.is_empty() => Step::Wait(rest.to_owned()),
                     "type" => Step::Type(rest.to_owned()),
                     "settle" => Step::Settle,
+                    "cut" => Step::Cut,
                     "quit" => Step::Quit,
                     "key" => Step::Key(key(rest).ok_or_else(|| ScriptError::Line {
                         line: number,
@@ -190,7 +202,7 @@ fn parse(script: &str) -> Result<Vec<(usize, Step)>, ScriptError> {
                         return Err(ScriptError::Line {
                             line: number,
                             why: format!(
-                                "no command :{name}; there are :wait :type :key :settle :quit"
+                                "no command :{name}; there are :wait :type :key :settle :cut :quit"
                             ),
                         });
                     }

@@ -39,8 +39,10 @@ const MAX_SCRIPT: u64 = 1024 * 1024;
 #[command(after_help = "\
 A script is typed line by line, each line sent and its answer waited for. Lines that begin with a
 colon do something else: `:wait TEXT` waits until TEXT is on the screen, `:key NAME` presses a key
-(ctrl+t, esc, pgup), `:type TEXT` types without sending, `:settle` waits until nothing runs, `:quit`
-leaves. The last screen is printed.")]
+(ctrl+t, esc, pgup), `:type TEXT` types without sending, `:settle` waits until nothing runs, `:cut`
+cuts the SSH connection, `:quit` leaves. The last screen is printed.
+
+Without a script, kill -USR1 with the demo's process id cuts the SSH connection.")]
 pub(crate) struct Args {
     /// Type from this file without a terminal, and print the last screen
     #[arg(long, value_name = "FILE")]
@@ -54,8 +56,11 @@ pub(crate) async fn run(out: &Output, args: &Args, general: &GeneralArgs) -> Res
     let world = World::start().await.map_err(failed)?;
     let start = world.app_start(general).map_err(failed)?;
     let outcome = match script {
-        None => app::run(start).await.map_err(super::open::app_failure),
-        Some(script) => match app::script::run_script(start, &script).await {
+        None => tokio::select! {
+            outcome = app::run(start) => outcome.map_err(super::open::app_failure),
+            never = cut_on_signal(&world) => never,
+        },
+        Some(script) => match app::script::run_script(start, &script, || world.cut()).await {
             Ok(screen) => {
                 out.line(screen.trim_end());
                 Ok(())
@@ -65,6 +70,20 @@ pub(crate) async fn run(out: &Output, args: &Args, general: &GeneralArgs) -> Res
     };
     world.stop().await;
     outcome
+}
+
+/// Cuts the SSH connection at each SIGUSR1, to watch what the app does about it.
+async fn cut_on_signal(world: &World) -> Result<(), Failure> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut cuts) = signal(SignalKind::user_defined1()) {
+            while cuts.recv().await.is_some() {
+                world.cut();
+            }
+        }
+    }
+    std::future::pending().await
 }
 
 fn read_script(path: &Path) -> Result<String, Failure> {
@@ -207,6 +226,11 @@ impl World {
             ui,
             notes: Vec::new(),
         })
+    }
+
+    /// Ends the SSH connection without a word, as a killed server process does.
+    pub fn cut(&self) {
+        self.ssh.kill_connections();
     }
 
     /// What would be typed.

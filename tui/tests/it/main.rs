@@ -6,5 +6,7 @@
 )]
 
 mod config;
+#[cfg(feature = "demo")]
+mod demo;
 mod support;
 mod usage;
