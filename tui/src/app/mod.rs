@@ -5,6 +5,8 @@ mod dialogs;
 mod disk;
 pub(crate) mod effect;
 mod input;
+#[cfg(any(test, feature = "demo"))]
+mod memory;
 pub(crate) mod model;
 pub(crate) mod msg;
 pub(crate) mod overlay;
@@ -12,6 +14,7 @@ mod pages;
 mod perform;
 pub(crate) mod prompt;
 mod run;
+#[cfg(feature = "demo")]
 #[cfg(feature = "demo")]
 pub(crate) mod script;
 mod submit;

@@ -237,7 +237,7 @@ impl Model {
     }
 
     /// Whether everything that was asked for is done: read, sent, answered.
-    #[allow(dead_code, reason = "used by the demo as it arrives")]
+    #[cfg(any(test, feature = "demo"))]
     pub(crate) fn is_settled(&self) -> bool {
         let chat = &self.chat;
         let is_on_its_way = |entry: &Entry| {

@@ -17,7 +17,7 @@ use super::model::{Model, Start};
 use super::msg::{Done, Msg, Now};
 use super::perform::Caller;
 use super::prompt::PromptId;
-use super::surface::{MemorySurface, Surface, TerminalSurface};
+use super::surface::{Surface, TerminalSurface};
 use super::update::update;
 use super::view;
 use crate::link::{Connector, Link, LinkRequest, LinkView};
@@ -352,9 +352,9 @@ impl<S: Surface> App<S> {
     }
 }
 
-impl App<MemorySurface> {
+#[cfg(feature = "demo")]
+impl App<super::memory::MemorySurface> {
     /// The screen as text.
-    #[allow(dead_code, reason = "used by the demo as it arrives")]
     pub(super) fn text(&self) -> String {
         self.surface.text()
     }

@@ -10,9 +10,9 @@ use std::time::Duration;
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 use tokio::sync::{mpsc, watch};
 
+use super::memory::{MemorySurface, Shown};
 use super::msg::Msg;
 use super::run::{App, AppError};
-use super::surface::{MemorySurface, Shown};
 use crate::start::AppStart;
 use crate::theme::Theme;
 

@@ -1,12 +1,9 @@
-//! Where the app is shown and where keys come from: the terminal, or a screen in memory.
+//! Where the app is shown and where keys come from: a surface, of which the terminal is one.
 
 use std::io;
 
 use futures_util::StreamExt as _;
-use ratatui::Terminal;
-use ratatui::backend::TestBackend;
 use ratatui::crossterm::event::{Event, EventStream, KeyEventKind, MouseEventKind};
-use tokio::sync::mpsc;
 
 use super::model::Model;
 use super::msg::{Msg, Signal};
@@ -34,7 +31,8 @@ pub(super) trait Surface {
     fn set_title(&mut self, title: &str) -> io::Result<()>;
 }
 
-fn draw(frame: &mut ratatui::Frame<'_>, model: &Model) {
+/// Paints the model on a frame.
+pub(super) fn draw(frame: &mut ratatui::Frame<'_>, model: &Model) {
     // The model hears of a new size with the next message; until then it would paint outside.
     let area = frame.area();
     if (area.width, area.height) != model.size {
@@ -165,115 +163,4 @@ impl Signals {
     async fn next(&mut self) -> Signal {
         std::future::pending().await
     }
-}
-
-/// A screen in memory, and keys from a script.
-pub(super) struct MemorySurface {
-    terminal: Terminal<TestBackend>,
-    input: mpsc::Receiver<Msg>,
-    shown: tokio::sync::watch::Sender<Shown>,
-}
-
-/// What a script can see.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Shown {
-    /// The screen as text.
-    pub(super) text: String,
-    /// The transcript was read, nothing runs and nothing waits to be sent.
-    pub(super) is_settled: bool,
-}
-
-impl MemorySurface {
-    /// A screen of this size.
-    pub(super) fn new(
-        columns: u16,
-        rows: u16,
-        input: mpsc::Receiver<Msg>,
-        shown: tokio::sync::watch::Sender<Shown>,
-    ) -> Self {
-        let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
-        Self {
-            terminal,
-            input,
-            shown,
-        }
-    }
-
-    /// The screen as text.
-    pub(super) fn text(&self) -> String {
-        text_of(self.terminal.backend().buffer())
-    }
-}
-
-impl Surface for MemorySurface {
-    async fn next(&mut self) -> Msg {
-        match self.input.recv().await {
-            Some(msg) => msg,
-            None => Msg::Signal(Signal::Leave),
-        }
-    }
-
-    fn size(&self) -> io::Result<(u16, u16)> {
-        let area = self.terminal.backend().buffer().area;
-        Ok((area.width, area.height))
-    }
-
-    fn paint(&mut self, model: &Model) -> io::Result<()> {
-        let (columns, rows) = model.size;
-        if self.size()? != model.size {
-            self.terminal.backend_mut().resize(columns, rows);
-        }
-        let Ok(_) = self.terminal.draw(|frame| draw(frame, model));
-        let shown = Shown {
-            text: self.text(),
-            is_settled: model.is_settled(),
-        };
-        self.shown.send_if_modified(|before| {
-            let changed = *before != shown;
-            *before = shown;
-            changed
-        });
-        Ok(())
-    }
-
-    fn clear(&mut self) -> io::Result<()> {
-        let Ok(()) = self.terminal.clear();
-        Ok(())
-    }
-
-    fn suspend(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn wake(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-
-    fn set_title(&mut self, _title: &str) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-/// A screen as text, without the spaces at the ends of lines.
-pub(super) fn text_of(buffer: &ratatui::buffer::Buffer) -> String {
-    let mut out = String::new();
-    for y in buffer.area.top()..buffer.area.bottom() {
-        let mut line = String::new();
-        let mut covered = 0;
-        for x in buffer.area.left()..buffer.area.right() {
-            let Some(cell) = buffer.cell((x, y)) else {
-                continue;
-            };
-            if covered > 0 {
-                // The second half of a wide character.
-                covered -= 1;
-                continue;
-            }
-            covered = crate::widgets::text::width(cell.symbol()).saturating_sub(1);
-            line.push_str(cell.symbol());
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
 }

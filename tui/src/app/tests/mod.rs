@@ -4,4 +4,6 @@ mod chat;
 mod keys;
 mod outbox;
 mod screen;
+#[cfg(feature = "demo")]
+mod whole;
 mod world;

@@ -315,24 +315,7 @@ impl World {
                 }
             })
             .expect("draw");
-        let buffer = terminal.backend().buffer();
-        let mut out = String::new();
-        for y in 0..rows {
-            let mut line = String::new();
-            let mut skip = 0;
-            for x in 0..columns {
-                let symbol = buffer[(x, y)].symbol();
-                if skip > 0 {
-                    skip -= 1;
-                    continue;
-                }
-                skip = crate::widgets::text::width(symbol).saturating_sub(1);
-                line.push_str(symbol);
-            }
-            out.push_str(line.trim_end());
-            out.push('\n');
-        }
-        out
+        crate::app::memory::text_of(terminal.backend().buffer())
     }
 }
 

@@ -1,0 +1,123 @@
+//! A surface in memory, for scripts and tests: keys come through a channel, and what is shown can be
+//! watched.
+
+use std::io;
+
+use ratatui::Terminal;
+use ratatui::backend::TestBackend;
+use tokio::sync::{mpsc, watch};
+
+use super::model::Model;
+use super::msg::{Msg, Signal};
+use super::surface::{Surface, draw};
+
+/// The surface.
+pub(super) struct MemorySurface {
+    terminal: Terminal<TestBackend>,
+    input: mpsc::Receiver<Msg>,
+    shown: watch::Sender<Shown>,
+}
+
+/// What a script can see.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The screen as text.
+    pub(super) text: String,
+    /// The transcript was read, nothing runs and nothing waits to be sent.
+    pub(super) is_settled: bool,
+}
+
+impl MemorySurface {
+    /// A screen of this size.
+    pub(super) fn new(
+        columns: u16,
+        rows: u16,
+        input: mpsc::Receiver<Msg>,
+        shown: watch::Sender<Shown>,
+    ) -> Self {
+        let Ok(terminal) = Terminal::new(TestBackend::new(columns, rows));
+        Self {
+            terminal,
+            input,
+            shown,
+        }
+    }
+
+    /// The screen as text.
+    pub(super) fn text(&self) -> String {
+        text_of(self.terminal.backend().buffer())
+    }
+}
+
+impl Surface for MemorySurface {
+    async fn next(&mut self) -> Msg {
+        match self.input.recv().await {
+            Some(msg) => msg,
+            None => Msg::Signal(Signal::Leave),
+        }
+    }
+
+    fn size(&self) -> io::Result<(u16, u16)> {
+        let area = self.terminal.backend().buffer().area;
+        Ok((area.width, area.height))
+    }
+
+    fn paint(&mut self, model: &Model) -> io::Result<()> {
+        let (columns, rows) = model.size;
+        if self.size()? != model.size {
+            self.terminal.backend_mut().resize(columns, rows);
+        }
+        let Ok(_) = self.terminal.draw(|frame| draw(frame, model));
+        let shown = Shown {
+            text: self.text(),
+            is_settled: model.is_settled(),
+        };
+        self.shown.send_if_modified(|before| {
+            let changed = *before != shown;
+            *before = shown;
+            changed
+        });
+        Ok(())
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        let Ok(()) = self.terminal.clear();
+        Ok(())
+    }
+
+    fn suspend(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn wake(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn set_title(&mut self, _title: &str) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// A screen as text, without the spaces at the ends of lines.
+pub(super) fn text_of(buffer: &ratatui::buffer::Buffer) -> String {
+    let mut out = String::new();
+    for y in buffer.area.top()..buffer.area.bottom() {
+        let mut line = String::new();
+        let mut covered = 0;
+        for x in buffer.area.left()..buffer.area.right() {
+            let Some(cell) = buffer.cell((x, y)) else {
+                continue;
+            };
+            if covered > 0 {
+                // The second half of a wide character.
+                covered -= 1;
+                continue;
+            }
+            covered = crate::widgets::text::width(cell.symbol()).saturating_sub(1);
+            line.push_str(cell.symbol());
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
