@@ -88,7 +88,7 @@ pub(crate) async fn serve(app: App, listener: UnixListener) {
     loop {
         let is_free = exchanges.len() < MAX_AT_ONCE;
         tokio::select! {
-            () = app.stop.cancelled() => break,
+            () = app.drain.cancelled() => break,
             _ = exchanges.join_next(), if !exchanges.is_empty() => {}
             accepted = listener.accept(), if is_free => match accepted {
                 Ok((stream, _)) => {

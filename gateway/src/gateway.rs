@@ -158,6 +158,7 @@ impl Gateway {
                 started_at: now_ms(),
             },
             tasks: TaskTracker::new(),
+            drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             settings,
         });

@@ -47,13 +47,15 @@ pub(crate) async fn heartbeat(app: App) {
     }
 }
 
-/// Stops in order: no new connections, every client is told and closed, answers that are being
-/// written may complete, calls end, the store closes. `servers` are the accept loops.
+/// Stops in order: nothing new comes in, answers that are being written may complete while their
+/// clients watch, then every client is told and closed, calls end, the store closes. `servers` are
+/// the accept loops and the heartbeat.
 pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
+    app.drain.cancel();
+    app.runs.stop(app.settings.grace).await;
     app.stop.cancel();
     while servers.join_next().await.is_some() {}
     app.tasks.close();
-    app.runs.stop(app.settings.grace).await;
     if timeout(app.settings.grace, app.tasks.wait()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }

@@ -41,7 +41,9 @@ pub(crate) struct Shared {
     pub(crate) boot: Boot,
     /// Connections and calls; stopping waits for them.
     pub(crate) tasks: TaskTracker,
-    /// Cancelled when the daemon stops.
+    /// Cancelled when the daemon begins to stop: nothing new comes in.
+    pub(crate) drain: CancellationToken,
+    /// Cancelled once runs have ended, or had their time: connections close.
     pub(crate) stop: CancellationToken,
 }
 

@@ -94,7 +94,7 @@ struct Actor<'s, S> {
     socket: &'s mut Socket<S>,
     seq: u64,
     ping: Interval,
-    /// Something came from the peer, or went to it, since the last ping.
+    /// Something came from the peer since the last ping.
     is_alive: bool,
     role_violations: u32,
 }
@@ -177,7 +177,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     }
 
     fn handle(&mut self, turn: Turn) -> Option<Ended> {
-        self.is_alive = true;
+        // What went out says nothing: the kernel takes it for a peer that is long gone.
+        self.is_alive |= !matches!(turn, Turn::Flushed);
         match turn {
             Turn::Text(text) => self.receive(&text),
             Turn::Garbage | Turn::Sign | Turn::Flushed => None,
@@ -221,7 +222,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
 
     /// A peer that neither sends nor takes anything for a whole interval is gone.
     fn check_life(&mut self, reads: bool) -> Option<Ended> {
-        if !self.is_alive && reads {
+        // A slow peer may still be busy with what was sent before the ping.
+        if !self.is_alive && !self.socket.has_moved() && reads {
             return Some(Ended::Silent);
         }
         self.is_alive = false;

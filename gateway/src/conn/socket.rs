@@ -55,6 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         let stream = Polled {
             stream,
             waker: Waker::noop().clone(),
+            is_blocked: false,
+            has_moved: false,
         };
         let ws = if head.is_empty() {
             WebSocket::from_raw_socket(stream, Role::Server, Some(config))
@@ -78,6 +80,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// True while something that was written has not reached the kernel.
     pub(crate) fn is_flushing(&self) -> bool {
         self.is_flushing
+    }
+
+    /// Whether a blocked write has gone on since this was asked last: the peer takes what it is sent.
+    pub(crate) fn has_moved(&mut self) -> bool {
+        std::mem::take(&mut self.ws.get_mut().has_moved)
     }
 
     /// Queues a text; [`Socket::turn`] sends it.
@@ -186,6 +193,9 @@ fn failed(error: Error) -> Turn {
 struct Polled<S> {
     stream: S,
     waker: Waker,
+    /// The kernel has taken no more since the last write.
+    is_blocked: bool,
+    has_moved: bool,
 }
 
 impl<S: AsyncRead + Unpin> Read for Polled<S> {
@@ -203,8 +213,15 @@ impl<S: AsyncWrite + Unpin> Write for Polled<S> {
     fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
         let mut context = Context::from_waker(&self.waker);
         match Pin::new(&mut self.stream).poll_write(&mut context, buf) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            Poll::Ready(result) => {
+                self.has_moved |= self.is_blocked && result.is_ok();
+                self.is_blocked = false;
+                result
+            }
+            Poll::Pending => {
+                self.is_blocked = true;
+                Err(io::ErrorKind::WouldBlock.into())
+            }
         }
     }
 

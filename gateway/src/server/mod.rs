@@ -34,8 +34,6 @@ pub(crate) use listen::bind;
 const MAX_HEAD: usize = 16 * 1024;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
-/// How long a plain HTTP exchange may take after its head was read.
-const HTTP_DEADLINE: Duration = Duration::from_secs(10);
 /// How long accepting rests after the system refused a socket (no descriptors left).
 const ACCEPT_REST: Duration = Duration::from_millis(100);
 
@@ -45,7 +43,7 @@ pub(crate) async fn accept(app: App, listener: TcpListener) {
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = app.stop.cancelled() => return,
+            () = app.drain.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -83,10 +81,11 @@ async fn connection(
     // Small frames must not wait for each other.
     let _ = stream.set_nodelay(true);
     let slot = Arc::new(Mutex::new(None));
+    // Answers are short: the deadline of the head holds for the whole exchange.
     let served = {
         let work = Box::pin(http(&app, router, stream, peer, slot.clone()));
         tokio::select! {
-            served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE + HTTP_DEADLINE, work) => served.is_ok(),
+            served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
             () = seat.evicted() => false,
         }
     };

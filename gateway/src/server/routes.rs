@@ -35,7 +35,7 @@ async fn ready(State(app): State<App>) -> Response<Body> {
     if let StoreHealth::ReadOnly { .. } = &*app.store_health.borrow() {
         failing.push("store");
     }
-    if app.stop.is_cancelled() {
+    if app.drain.is_cancelled() {
         failing.push("stopping");
     }
     let status = if failing.is_empty() {

@@ -19,6 +19,7 @@ async fn a_stop_is_announced_and_closes_with_1012() {
     assert_eq!(event["payload"]["reason"], "gateway stopping");
     assert_eq!(client.closed().await, (1012, "service restart".to_owned()));
     assert_eq!(pending.closed().await.0, 1012);
+    drop((client, pending));
     stopping.await.unwrap();
 }
 
@@ -105,5 +106,91 @@ async fn hello_lists_the_methods_that_answer() {
             Some(empty) => assert_eq!(payload, empty, "{method}"),
             None => assert!(payload.is_array(), "{method}"),
         }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_is_being_written_completes_before_the_stop() {
+    let gateway = TestGateway::start().await;
+    let scopes = ["operator.read", "operator.write"];
+    let connect = Connect::cli(4, &gateway.secret, &scopes);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let text = "a few words that take a moment to say";
+    let params = json!({"sessionKey": "main", "message": text, "idempotencyKey": "r"});
+    client.ok("chat.send", params).await;
+    client.until(|f| f["payload"]["state"] == "delta").await;
+    let stopping = tokio::spawn(gateway.stop());
+    client.event("shutdown").await;
+    let ended = |frame: &serde_json::Value| frame["payload"]["state"] == "final";
+    assert!(
+        client.seen.iter().any(ended),
+        "the end came before the close"
+    );
+    assert_eq!(client.closed().await.0, 1012);
+    drop(client);
+    stopping.await.unwrap();
+}
+
+/// The members of a recorded hello that ours leaves out, with the reason.
+const LEFT_OUT: [&str; 8] = [
+    // Browser interface and plugins: there are none yet.
+    "/pluginSurfaceUrls",
+    "/canvasHostUrl",
+    "/server/controlUiBuildSource",
+    // Updates are the package manager's.
+    "/snapshot/updateSchedule",
+    "/snapshot/appliedConfigHash",
+    // Accounts of a hosted service.
+    "/auth/recoveryScope",
+    "/auth/recoveryMigrationAllowed",
+    "/snapshot/health/eventLoop",
+];
+
+fn recorded_hello(text: &str) -> serde_json::Value {
+    text.lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .find(|line| line["frame"]["payload"]["type"] == "hello-ok")
+        .unwrap()["frame"]["payload"]
+        .clone()
+}
+
+/// Paths of all members, two levels down.
+fn members(hello: &serde_json::Value) -> Vec<String> {
+    let mut paths = Vec::new();
+    for (name, value) in hello.as_object().unwrap() {
+        paths.push(format!("/{name}"));
+        for (inner, deeper) in value.as_object().into_iter().flatten() {
+            paths.push(format!("/{name}/{inner}"));
+            for last in deeper.as_object().into_iter().flatten() {
+                paths.push(format!("/{name}/{inner}/{}", last.0));
+            }
+        }
+    }
+    paths
+}
+
+#[tokio::test]
+async fn hello_has_every_member_of_the_recorded_ones() {
+    let gateway = TestGateway::start().await;
+    for (version, recorded) in [
+        (
+            3,
+            include_str!("../../../tests/data/frames/v3/tui-hello.jsonl"),
+        ),
+        (
+            4,
+            include_str!("../../../tests/data/frames/v4/tui-hello.jsonl"),
+        ),
+    ] {
+        let scopes = ["operator.admin", "operator.read"];
+        let connect = Connect::cli(version, &gateway.secret, &scopes).with_device(Device::new(1));
+        let (_, hello) = Client::connect(gateway.address, &connect).await;
+        let ours = members(&hello);
+        let missing: Vec<String> = members(&recorded_hello(recorded))
+            .into_iter()
+            .filter(|path| !ours.contains(path))
+            .filter(|path| !LEFT_OUT.iter().any(|left| path.starts_with(left)))
+            .collect();
+        assert!(missing.is_empty(), "version {version}: {missing:?}");
     }
 }

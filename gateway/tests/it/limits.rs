@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use clawline_gateway::settings::RateLimit;
 use serde_json::json;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::{Client, Connect, Device, TestGateway};
@@ -163,4 +163,40 @@ async fn calls_of_the_wrong_role_end_the_connection_after_a_while() {
         node.closed().await,
         (1008, "repeated unauthorized calls".to_owned())
     );
+}
+
+#[tokio::test]
+async fn silent_sockets_are_closed_after_ten_seconds_at_every_stage() {
+    let gateway = TestGateway::start().await;
+    let mut no_head = TcpStream::connect(gateway.address).await.unwrap();
+    let mut half_a_head = TcpStream::connect(gateway.address).await.unwrap();
+    half_a_head
+        .write_all(b"GET / HTTP/1.1\r\nHost: x")
+        .await
+        .unwrap();
+    let mut no_connect = Client::open(gateway.address).await;
+    // Nothing but the clock is waited for from here on.
+    tokio::time::pause();
+    let mut rest = Vec::new();
+    let _ = no_head.read_to_end(&mut rest).await;
+    let _ = half_a_head.read_to_end(&mut rest).await;
+    let code = no_connect.closed_at_last().await;
+    assert_eq!(code, (1000, String::new()));
+}
+
+#[tokio::test]
+async fn ticks_come_and_a_peer_that_shows_no_life_is_let_go() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let (dead, _) = Client::connect(gateway.address, &connect).await;
+    tokio::time::pause();
+    let tick = client.event_at_last("tick").await;
+    assert!(tick["payload"]["ts"].is_i64() && tick["seq"].is_u64());
+    for _ in 0..3 {
+        client.event_at_last("tick").await;
+    }
+    tokio::time::resume();
+    while client.ok("health", json!({})).await["connections"] != 1 {}
+    drop(dead);
 }

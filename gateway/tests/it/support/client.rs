@@ -247,12 +247,38 @@ impl Client {
     }
 
     async fn message(&mut self) -> Message {
+        tokio::time::timeout(DEADLINE, self.message_at_last())
+            .await
+            .expect("nothing came in time")
+    }
+
+    async fn message_at_last(&mut self) -> Message {
         loop {
-            let next = tokio::time::timeout(DEADLINE, self.ws.next()).await;
-            match next.expect("nothing came in time") {
+            match self.ws.next().await {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
                 Some(Ok(message)) => return message,
                 other => panic!("the socket ended: {other:?}"),
+            }
+        }
+    }
+
+    /// The close, however long it takes: for a clock that is paused.
+    pub async fn closed_at_last(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(Some(close)) = self.message_at_last().await {
+                return (close.code.into(), close.reason.as_str().to_owned());
+            }
+        }
+    }
+
+    /// The next event of this name, however long it takes: for a clock that is paused.
+    pub async fn event_at_last(&mut self, name: &str) -> Value {
+        loop {
+            if let Message::Text(text) = self.message_at_last().await {
+                let frame: Value = serde_json::from_str(&text).unwrap();
+                if frame["event"] == name {
+                    return frame;
+                }
             }
         }
     }
