@@ -23,7 +23,7 @@ pub(crate) struct Asking {
     prompter: Prompter,
     interrupted: CancellationToken,
     over: CancellationToken,
-    _task: Option<AbortOnDropHandle<()>>,
+    task: Option<AbortOnDropHandle<()>>,
 }
 
 impl Drop for Asking {
@@ -42,7 +42,7 @@ impl Asking {
                 prompter: Prompter::nobody(),
                 interrupted,
                 over,
-                _task: None,
+                task: None,
             };
         }
         let (prompter, questions) = Prompter::channel();
@@ -51,13 +51,28 @@ impl Asking {
             prompter,
             interrupted,
             over,
-            _task: Some(AbortOnDropHandle::new(task)),
+            task: Some(AbortOnDropHandle::new(task)),
         }
     }
 
     /// For the tunnel.
     pub fn prompter(&self) -> Prompter {
         self.prompter.clone()
+    }
+
+    /// Asks for the gateway's token or password. `None` when nobody can be asked or nothing was typed.
+    pub async fn gateway_secret(&self, question: String) -> Option<Secret> {
+        self.task.as_ref()?;
+        let over = self.over.clone();
+        let asked = tokio::task::spawn_blocking(move || line(&question, false, &over)).await;
+        match asked {
+            Ok(Some(typed)) => Some(typed).filter(|typed| !typed.is_blank()),
+            Ok(None) | Err(_) => {
+                self.interrupted.cancel();
+                // Whoever waits for the interruption drops this call.
+                std::future::pending().await
+            }
+        }
     }
 
     /// Waits until Ctrl-C was typed at a question.

@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::client::Client;
-use clawline::layer::LayerRows;
+use clawline::client::dial::Credentials;
+use clawline::layer::{Layer, LayerError, LayerRows, Retry};
 use clawline::protocol::hello::HelloOk;
 use serde_json::{Map, Value};
 
@@ -55,16 +56,31 @@ pub(crate) async fn with_gateway<F>(context: &Context, bare: Option<&str>, comma
 where
     F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
 {
+    connected(context, bare, true, command).await
+}
+
+/// As [`with_gateway`] for a command that goes on: a link that was lost comes back.
+pub(crate) async fn with_kept_gateway<F>(context: &Context, bare: Option<&str>, command: F) -> u8
+where
+    F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
+{
+    connected(context, bare, false, command).await
+}
+
+async fn connected<F>(context: &Context, bare: Option<&str>, once: bool, command: F) -> u8
+where
+    F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
+{
     let request = match context.request(bare) {
         Ok(request) => request,
         Err(error) => return fail_early(context, bare, error.into()),
     };
     let target = request.label.clone();
-    let (link, asking) = match open(request, true) {
+    let (link, asking) = match open(request, once) {
         Ok(opened) => opened,
         Err(failure) => return fail_early(context, Some(&target), failure),
     };
-    let run = run(context, target, link, command);
+    let run = run(context, target, link, &asking, command);
     tokio::select! {
         code = run => code,
         () = asking.interrupted() => INTERRUPTED,
@@ -80,11 +96,46 @@ pub(crate) fn open(mut request: LinkRequest, once: bool) -> Result<(Link, Asking
     Ok((link, asking))
 }
 
-async fn run<F>(context: &Context, target: String, link: Link, command: F) -> u8
+/// How often the gateway's secret is asked for.
+const SECRET_TRIES: usize = 3;
+
+/// Waits for the greeting; a gateway that wants a secret nobody has yet gets one that is typed.
+async fn greeting(
+    context: &Context,
+    link: &Link,
+    asking: &Asking,
+) -> Result<Arc<HelloOk>, LayerError> {
+    let mut answer = link.first_answer(GREETING_DEADLINE).await;
+    let is_given = !context.connector.options.credentials().is_empty();
+    for _ in 0..SECRET_TRIES {
+        let Err(error) = &answer else { break };
+        if error.layer != Layer::Token || error.retry != Retry::Attention || is_given {
+            break;
+        }
+        let wants_password = error.what.contains("password");
+        let name = if wants_password { "Password" } else { "Token" };
+        let question = format!("{}. {name} of the gateway: ", error.what);
+        let Some(secret) = asking.gateway_secret(question).await else {
+            break;
+        };
+        let credentials = match wants_password {
+            true => Credentials {
+                token: None,
+                password: Some(secret),
+            },
+            false => Credentials::token(secret),
+        };
+        link.retry_with(credentials).await;
+        answer = link.first_answer(GREETING_DEADLINE).await;
+    }
+    answer
+}
+
+async fn run<F>(context: &Context, target: String, link: Link, asking: &Asking, command: F) -> u8
 where
     F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
 {
-    let greeted = link.first_answer(GREETING_DEADLINE).await;
+    let greeted = greeting(context, &link, asking).await;
     let notes = link.view().borrow().notes.clone();
     let outcome = match greeted {
         Err(error) => Err((Failure::from(error), link)),

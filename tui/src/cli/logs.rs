@@ -5,7 +5,7 @@ use std::time::Duration;
 use clawline::client::CallError;
 use clawline::protocol::methods::system::{LogsTail, LogsTailParams, LogsTailReply};
 
-use super::connect::{Answer, Connected, with_gateway};
+use super::connect::{Answer, Connected, with_gateway, with_kept_gateway};
 use super::context::Context;
 use super::failure::Failure;
 use super::sessions::several_lines;
@@ -29,11 +29,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
+    if args.follow {
+        return with_kept_gateway(context, None, async |gateway| {
+            let first = tail(gateway, None, args.lines).await?;
+            follow(context, gateway, first).await
+        })
+        .await;
+    }
     with_gateway(context, None, async |gateway| {
         let first = tail(gateway, None, args.lines).await?;
-        if args.follow {
-            return follow(context, gateway, first).await;
-        }
         let answer = Answer {
             text: first.lines.iter().map(|line| readable(line)).collect(),
             ..Answer::default()

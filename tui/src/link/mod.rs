@@ -15,7 +15,7 @@ use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
-use clawline::client::dial::Dialer;
+use clawline::client::dial::{Credentials, Dialer};
 use clawline::client::tcp::TcpDialer;
 use clawline::client::tokens::TokenStore;
 use clawline::client::{Client, ClientOptions, ClientView};
@@ -37,6 +37,9 @@ use tokio_util::task::AbortOnDropHandle;
 pub(crate) use request::{ConnectOptions, Connector, LinkRequest, UsageError};
 use request::{SshWay, Way};
 pub(crate) use ssh::FarSide;
+
+/// How long a new try may take to begin.
+const RETRY_STARTS: Duration = Duration::from_secs(2);
 
 /// The state of a link, published by `watch`.
 #[derive(Debug, Clone)]
@@ -302,6 +305,16 @@ impl Link {
                 }
             }
         }
+    }
+
+    /// Shows these from now on, and returns once the try with them is under way.
+    pub async fn retry_with(&self, credentials: Credentials) {
+        let mut view = self.view();
+        view.mark_unchanged();
+        self.client.use_credentials(credentials).await;
+        let under_way = view.wait_for(|view| view.trouble().is_none());
+        // Without a change within the deadline the old answer stands.
+        let _ = tokio::time::timeout(RETRY_STARTS, under_way).await;
     }
 
     /// Says goodbye and ends it for good.

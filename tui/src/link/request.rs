@@ -45,7 +45,8 @@ impl ConnectOptions {
             || !self.credentials().is_empty()
     }
 
-    fn credentials(&self) -> Credentials {
+    /// The secrets that were typed.
+    pub fn credentials(&self) -> Credentials {
         Credentials {
             token: self.token.clone(),
             password: self.password.clone(),
@@ -135,6 +136,8 @@ pub(super) struct SshWay {
     pub remote: Option<RemoteEnd>,
     /// Beats what is found.
     pub explicit: Credentials,
+    /// Used where nothing is found.
+    pub fallback: Credentials,
     /// Which gateway, where both are there.
     pub wanted: Option<GatewayKind>,
 }
@@ -273,7 +276,12 @@ impl Connector {
                 if is_configured && self.options.credentials().is_empty() {
                     return self.configured_url(text);
                 }
-                self.direct(url.as_str(), self.options.credentials())
+                let typed = self.options.credentials();
+                let credentials = match typed.is_empty() {
+                    true => self.environment_credentials(),
+                    false => typed,
+                };
+                self.direct(url.as_str(), credentials)
             }
             Ok(Target::Ssh(target)) => self.ssh(text, None, &target, HostConfig::default()),
         }
@@ -335,6 +343,24 @@ impl Connector {
             explicit
         };
         with_pin.direct(url, credentials)
+    }
+
+    /// `CLAWLINE_GATEWAY_TOKEN` and `CLAWLINE_GATEWAY_PASSWORD`: the way to give a secret to any target
+    /// without showing it to whoever lists processes. OpenClaw's own variables are for the gateway that
+    /// is configured, and no other sees them.
+    fn environment_credentials(&self) -> Credentials {
+        let remote = &self.loaded.config.gateway.remote;
+        let is_ours = |key: &str| matches!(self.loaded.source(key), Source::Environment(name) if name.starts_with("CLAWLINE_"));
+        Credentials {
+            token: remote
+                .token
+                .clone()
+                .filter(|_| is_ours("gateway.remote.token")),
+            password: remote
+                .password
+                .clone()
+                .filter(|_| is_ours("gateway.remote.password")),
+        }
     }
 
     fn url_source(&self) -> &Source {
@@ -405,6 +431,7 @@ impl Connector {
                 spec: resolved.spec,
                 remote,
                 explicit,
+                fallback: self.environment_credentials(),
                 wanted: host.gateway,
             })),
         );
@@ -588,6 +615,19 @@ mod tests {
         assert_eq!(shown(&same).as_deref(), Some("configured"));
         let default = connector.request(None).unwrap();
         assert_eq!(shown(&default).as_deref(), Some("configured"));
+    }
+
+    #[test]
+    fn our_variable_serves_any_target_and_openclaw_s_only_the_configured_one() {
+        let target = Some("ws://127.0.0.1:2");
+        for (name, token) in [
+            ("CLAWLINE_GATEWAY_TOKEN", Some("env")),
+            ("OPENCLAW_GATEWAY_TOKEN", None),
+        ] {
+            let connector = connector("{}", &[(name, "env")], ConnectOptions::default());
+            let request = connector.request(target).unwrap();
+            assert_eq!(shown(&request).as_deref(), token, "{name}");
+        }
     }
 
     #[test]

@@ -152,10 +152,10 @@ impl SshDialer {
             }
             RemoteEnd::Unix(_) => false,
         };
-        if is_this_one {
+        if is_this_one && !found.credentials.is_empty() {
             found.credentials.clone()
         } else {
-            Credentials::default()
+            self.far.way.fallback.clone()
         }
     }
 
