@@ -26,8 +26,35 @@ const CONTEXT_MESSAGES: usize = 400;
 /// The most text of a conversation that a model is shown, in bytes.
 const CONTEXT_BYTES: usize = 400 << 10;
 
+/// As [`drive`]; when that breaks, the run ends in an error and its session can go on.
+pub(super) async fn drive_safely(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
+    let driven = AssertUnwindSafe(drive(inner, run_id, abort)).catch_unwind();
+    if driven.await.is_err() {
+        tracing::error!(run = %run_id, "the run broke; this is a fault of the gateway");
+        let _ = AssertUnwindSafe(broke(inner, run_id)).catch_unwind().await;
+    }
+}
+
+/// Ends a run that broke, with what was kept of its answer.
+async fn broke(inner: &Inner, run_id: &RunId) {
+    match inner.store.get(run_id).await {
+        Ok(Some(run)) if !run.state.is_final() => {
+            let mut seq = 1;
+            inner.progress(run_id, |progress| seq = progress.seq + 1);
+            let ending = Ending {
+                seq,
+                text: run.text.clone(),
+                ..failed_before("the gateway failed inside; send the message again".to_owned())
+            };
+            end(inner, &run, ending).await;
+        }
+        Ok(_) => {}
+        Err(error) => tracing::error!(run = %run_id, %error, "the broken run cannot be read"),
+    }
+}
+
 /// Drives one run from "accepted" to its end. Never leaves it running, whatever fails.
-pub(super) async fn drive(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
+async fn drive(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
     let run = match inner.store.get(run_id).await {
         Ok(Some(run)) if run.state == RunState::Accepted => run,
         Ok(_) => return,

@@ -16,6 +16,8 @@ use crate::sessions::Usage;
 const DELTA_PACE: Duration = Duration::from_millis(75);
 /// The answer so far is stored about this often.
 const SAVE_PACE: Duration = Duration::from_secs(1);
+/// No run lasts longer, whatever its caller asked for.
+const LONGEST_RUN: Duration = Duration::from_secs(24 * 3600);
 /// The longest answer that is kept, in bytes.
 const MAX_ANSWER_BYTES: usize = 8 << 20;
 
@@ -122,9 +124,14 @@ pub(super) struct Machine {
 
 impl Machine {
     /// A run that was just given to the model; its first event (`seq` 1) says so.
+    ///
+    /// The deadline of the whole run is cut to a day: a caller can ask for more than a clock holds.
     pub(super) fn new(now: Instant, deadlines: Deadlines) -> Self {
         Self {
-            deadlines,
+            deadlines: Deadlines {
+                whole: deadlines.whole.min(LONGEST_RUN),
+                ..deadlines
+            },
             answer: Growing::default(),
             thinking: Growing::default(),
             saved: 0,
@@ -385,6 +392,22 @@ mod tests {
         let effects = machine.on(Input::Wake, start + ms(2000));
         assert_eq!(ending(&effects).state, RunState::Error);
         assert_eq!(ending(&effects).text, "xxxxx");
+    }
+
+    #[test]
+    fn no_run_is_given_more_than_a_day() {
+        let start = Instant::now();
+        let limits = Deadlines {
+            whole: Duration::MAX,
+            ..Deadlines::default()
+        };
+        let mut machine = Machine::new(start, limits);
+        machine.on(text("x"), start);
+        let effects = machine.on(text("y"), start + LONGEST_RUN);
+        assert_eq!(
+            ending(&effects).error.clone().unwrap().0,
+            RunErrorKind::Timeout
+        );
     }
 
     #[test]

@@ -393,7 +393,7 @@ impl Inner {
             };
             let inner = this.clone();
             this.tasks.spawn(async move {
-                driver::drive(&inner, &run_id, abort).await;
+                driver::drive_safely(&inner, &run_id, abort).await;
                 inner.close(&run_id, None);
                 inner.state().queue.finished(&key, &run_id);
                 inner.one_less.notify_waiters();

@@ -8,7 +8,7 @@ use async_trait::async_trait;
 use tokio::sync::{Mutex, broadcast, mpsc};
 
 use super::*;
-use crate::events::{BroadcastSink, DomainEvent};
+use crate::events::{BroadcastSink, DomainEvent, EventSink};
 use crate::sessions::{
     AgentId, ChangeReason, Message, Role, SessionEvent, SessionKey, Sessions, Span, Usage,
 };
@@ -516,4 +516,49 @@ async fn old_keys_are_forgotten_and_unfinished_ones_are_not() {
     assert_eq!(store.expire(now + 1000, 10).await.unwrap(), 1);
     assert!(world.runs.get(&id("done")).await.unwrap().is_none());
     assert!(world.runs.get(&id("running")).await.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn a_timeout_without_measure_is_no_danger_to_the_session() {
+    let home = tempfile::tempdir().unwrap();
+    let mut world = world(home.path()).await;
+    let mut submit = world.message("main", "r1", "one");
+    submit.options.timeout = Some(Duration::from_secs(u64::MAX));
+    world.runs.submit(submit).await.unwrap();
+    world.asked().await;
+    world.say(Word::End).await;
+    assert_eq!(world.outcome("r1").await.state, RunState::Done);
+    world.send("main", "r2", "two").await;
+    world.asked().await;
+    world.say(Word::End).await;
+    assert_eq!(world.outcome("r2").await.state, RunState::Done);
+}
+
+/// Breaks when the first run starts.
+struct Brittle(std::sync::atomic::AtomicBool);
+
+impl EventSink for Brittle {
+    fn emit(&self, event: DomainEvent) {
+        let is_start = matches!(&event, DomainEvent::Run(run) if run.seq == 1);
+        if is_start && !self.0.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            panic!("the first start breaks the sink");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_run_that_breaks_ends_in_an_error_and_the_next_one_runs() {
+    let home = tempfile::tempdir().unwrap();
+    let mut world = world(home.path()).await;
+    let models = Models::new(&ModelsConfig::default(), &AgentsConfig::default());
+    let sink = Arc::new(Brittle(false.into()));
+    world.runs = Runs::start(&world.store, Arc::new(models.unwrap()), sink)
+        .await
+        .unwrap();
+    world.send("main", "r1", "one").await;
+    world.send("main", "r2", "two").await;
+    let broken = world.outcome("r1").await;
+    assert_eq!(broken.state, RunState::Error);
+    assert!(broken.error.unwrap().contains("failed inside"));
+    assert_eq!(world.outcome("r2").await.state, RunState::Done);
 }
