@@ -118,6 +118,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     }
 
     async fn run(mut self) -> Ended {
+        // Long calls end with their connection, however it ends.
+        let _calls = self.conn.stop.clone().drop_guard();
         let _joined = self.app.registry.join(self.conn.clone());
         rpc::greeted(&self.app, &self.conn);
         let ended = loop {

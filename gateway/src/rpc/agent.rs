@@ -19,6 +19,8 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// How long `agent` waits at a time for a run's end; it waits again until there is one.
 const WAIT_STEP: Duration = Duration::from_secs(600);
+/// Why a run has no outcome though nobody works on it.
+const LOST: &str = "the end of this run could not be stored; see the gateway's log, and restart it when its disk is well";
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -120,9 +122,15 @@ async fn agent(app: App, call: Call<Agent>) -> Result<AgentReply, Failure> {
         if let Some(outcome) = outcome.map_err(|error| shape::run_error("agent", error))? {
             return result(outcome);
         }
-        if app.stop.is_cancelled() {
-            return Err(RpcError::unavailable("the gateway is stopping").into());
+        if app.runs.is_active(&run_id).await {
+            continue;
         }
+        // It ended between the two questions, or its end could not be stored.
+        let outcome = app.runs.wait(&run_id, Duration::ZERO).await;
+        return match outcome.map_err(|error| shape::run_error("agent", error))? {
+            Some(outcome) => result(outcome),
+            None => Err(RpcError::unavailable(LOST).into()),
+        };
     }
 }
 

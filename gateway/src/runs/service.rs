@@ -190,6 +190,14 @@ impl Runs {
             .map(|run| run.outcome()))
     }
 
+    /// Whether the run waits or is being answered in this process. A submit that is under way is
+    /// waited for.
+    pub async fn is_active(&self, run_id: &RunId) -> bool {
+        // Between its commit and the queue a run is known to the store only.
+        let _order = self.inner.submitting.lock().await;
+        self.inner.state().active.contains_key(run_id)
+    }
+
     /// A run as it is stored.
     pub async fn get(&self, run_id: &RunId) -> Result<Option<Run>> {
         Ok(self.inner.store.get(run_id).await?)

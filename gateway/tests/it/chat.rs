@@ -153,6 +153,26 @@ async fn agent_answers_twice_and_remembers_its_key() {
 }
 
 #[tokio::test]
+async fn agent_says_so_when_the_end_of_its_run_is_not_stored() {
+    let gateway = TestGateway::start().await;
+    let path = gateway.settings.state_dir.join("gateway.db");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let trigger = "CREATE TRIGGER refuse BEFORE UPDATE OF state ON runs WHEN NEW.state = 'done' \
+                   BEGIN SELECT RAISE(ABORT, 'no end'); END";
+    sqlx::query(trigger).execute(&pool).await.unwrap();
+    pool.close().await;
+    let mut client = operator(&gateway, 1, 4).await;
+    let params = json!({"message": "do it", "idempotencyKey": "k-1"});
+    let id = client.start("agent", params).await;
+    assert_eq!(client.response(&id).await["payload"]["status"], "accepted");
+    let second = client.response(&id).await;
+    assert_eq!(second["error"]["code"], "UNAVAILABLE", "{second}");
+    let why = second["error"]["message"].as_str().unwrap();
+    assert!(why.contains("could not be stored"), "{why}");
+}
+
+#[tokio::test]
 async fn stop_and_abort_end_a_run_and_nothing_to_stop_is_no_error() {
     let gateway = TestGateway::start().await;
     let mut client = operator(&gateway, 1, 4).await;
