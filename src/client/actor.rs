@@ -21,13 +21,14 @@ use super::dial::{Credentials, Dialer};
 use super::handshake::{Greeted, Socket, lost};
 use super::liveness::{Due, Liveness};
 use super::reconnect::{Next, Reconnect};
+use super::sniff::Movement;
 use super::{ClientEvent, ClientOptions, ClientView};
 use crate::layer::{Layer, LayerError, Retry};
 use crate::protocol::frame::{Event, Frame, Request};
 use crate::protocol::limits::{MAX_MESSAGE, close};
 use crate::tunnel::status::TunnelStatus;
 
-/// How long one message may take to leave; longer means that the link is stuck.
+/// How long a message may leave without a byte moving; longer means that the link is stuck.
 const WRITE_DEADLINE: Duration = Duration::from_secs(20);
 /// How long a goodbye may take.
 const CLOSE_DEADLINE: Duration = Duration::from_millis(500);
@@ -78,6 +79,8 @@ pub(super) struct Actor {
     reconnect: Reconnect,
     pending: Pending,
     last_seq: Option<u64>,
+    /// Of the connection that is up, or was last.
+    movement: Option<Movement>,
 }
 
 impl Actor {
@@ -100,6 +103,7 @@ impl Actor {
             reconnect: Reconnect::default(),
             pending: Pending::default(),
             last_seq: None,
+            movement: None,
         }
     }
 
@@ -162,6 +166,10 @@ impl Actor {
         let why = failure.error.clone();
         let random: f64 = rand::rng().random();
         let next = self.reconnect.failed(&why, Instant::now(), random);
+        let next = match (next, failure.retry_after) {
+            (Next::Attention(_), Some(after)) => Next::Attention(Some(after)),
+            (next, _) => next,
+        };
         let until = match next {
             Next::Wait(delay) => Some(Instant::now() + delay),
             Next::Attention(poll) => poll.map(|poll| Instant::now() + poll),
@@ -216,6 +224,7 @@ impl Actor {
         let tick =
             Duration::from_millis(greeted.hello.policy.tick_interval_ms.clamp(1_000, 600_000));
         let mut socket = greeted.socket;
+        self.movement = Some(socket.get_ref().movement());
         let mut liveness = Liveness::new(tick, Instant::now());
         self.last_seq = None;
         let hello = Arc::new(greeted.hello);
@@ -390,6 +399,9 @@ impl Actor {
     ) -> Result<(), Failure> {
         let now = Instant::now();
         self.pending.expire(now);
+        if let Some(movement) = &self.movement {
+            liveness.movement(movement.last());
+        }
         match liveness.due(now) {
             Due::Nothing => Ok(()),
             Due::Ping(id) => {
@@ -443,11 +455,21 @@ fn request_text(id: &str, method: &str, params: Value) -> String {
     .to_text()
 }
 
+/// Writes one message, for as long as bytes move.
 async fn write(socket: &mut Socket, message: Message) -> Result<(), Failure> {
-    match timeout(WRITE_DEADLINE, socket.send(message)).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(lost(Layer::Websocket, &error).retry(Retry::Soon).into()),
-        Err(_) => Err(LayerError::new(
+    let movement = socket.get_ref().movement();
+    let mut sending = std::pin::pin!(socket.send(message));
+    let sent = loop {
+        match timeout(WRITE_DEADLINE, &mut sending).await {
+            Ok(sent) => break Some(sent),
+            Err(_) if movement.last().elapsed() < WRITE_DEADLINE => {}
+            Err(_) => break None,
+        }
+    };
+    match sent {
+        Some(Ok(())) => Ok(()),
+        Some(Err(error)) => Err(lost(Layer::Websocket, &error).retry(Retry::Soon).into()),
+        None => Err(LayerError::new(
             Layer::Websocket,
             format!(
                 "nothing could be sent for {} s; the link is stuck",

@@ -20,6 +20,8 @@ pub(super) struct Failure {
     pub(super) error: LayerError,
     /// The pairing request that waits for a person.
     pub(super) pairing_request: Option<String>,
+    /// When the gateway will listen again.
+    pub(super) retry_after: Option<Duration>,
 }
 
 impl From<LayerError> for Failure {
@@ -27,6 +29,7 @@ impl From<LayerError> for Failure {
         Self {
             error,
             pairing_request: None,
+            retry_after: None,
         }
     }
 }
@@ -36,6 +39,7 @@ impl From<Refusal> for Failure {
         Self {
             error: refusal.error,
             pairing_request: refusal.request_id,
+            retry_after: refusal.retry_after,
         }
     }
 }
@@ -72,7 +76,7 @@ pub(super) async fn run(
             if explicit.is_empty() && refusal.kind == RefusalKind::DeviceTokenWrong {
                 forget_device_token(&options);
             }
-            Err(refusal.into())
+            Err((*refusal).into())
         }
         Err(HandshakeError::Link(error)) => Err(error.into()),
     }
@@ -94,7 +98,7 @@ async fn second_chance(
     dialer: &dyn Dialer,
     options: &ClientOptions,
     token: Secret,
-    refusal: Refusal,
+    refusal: Box<Refusal>,
 ) -> Result<Greeted, HandshakeError> {
     let shown = Shown {
         token: Some(token),

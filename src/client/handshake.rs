@@ -51,7 +51,7 @@ pub(super) enum HandshakeError {
     /// The way there failed.
     Link(LayerError),
     /// The gateway said no.
-    Refused(Refusal),
+    Refused(Box<Refusal>),
 }
 
 impl From<LayerError> for HandshakeError {
@@ -277,17 +277,18 @@ async fn read_hello(socket: &mut Socket, id: &str) -> Result<HelloOk, HandshakeE
 
 fn hello_of(response: Response) -> Result<HelloOk, HandshakeError> {
     if let Some(error) = &response.error {
-        return Err(HandshakeError::Refused(Refusal::from_rpc(error)));
+        return Err(HandshakeError::Refused(Box::new(Refusal::from_rpc(error))));
     }
     let bad = |why: String| {
-        HandshakeError::Refused(Refusal {
+        HandshakeError::Refused(Box::new(Refusal {
             kind: RefusalKind::Protocol,
             error: LayerError::new(Layer::Hello, why)
                 .next("update the older side")
                 .retry(Retry::Attention),
             request_id: None,
             may_use_device_token: false,
-        })
+            retry_after: None,
+        }))
     };
     if !response.ok {
         return Err(bad(

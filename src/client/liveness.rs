@@ -27,6 +27,7 @@ pub(super) enum Due {
 pub(super) struct Liveness {
     silence: Duration,
     last_message: Instant,
+    last_movement: Instant,
     next_ping: Instant,
     outstanding: Option<Ping>,
     count: u64,
@@ -46,6 +47,7 @@ impl Liveness {
         Self {
             silence: tick_interval * 2,
             last_message: now,
+            last_movement: now,
             next_ping: now,
             outstanding: None,
             count: 0,
@@ -56,6 +58,11 @@ impl Liveness {
     /// A text or binary message came.
     pub(super) fn message(&mut self, now: Instant) {
         self.last_message = now;
+    }
+
+    /// Bytes last moved at `at`: a pong behind a large message is late, not missing.
+    pub(super) fn movement(&mut self, at: Instant) {
+        self.last_movement = self.last_movement.max(at);
     }
 
     /// A pong came; the round trip, when it answers our ping.
@@ -80,17 +87,27 @@ impl Liveness {
 
     /// When to ask again.
     pub(super) fn next_wake(&self) -> Instant {
-        let silent = self.last_message + self.silence;
+        let silent = self.silent_at();
         match &self.outstanding {
-            Some(ping) => silent.min(ping.sent + ping.within),
+            Some(ping) => silent.min(self.pong_due(ping)),
             None => silent.min(self.next_ping),
         }
+    }
+
+    fn silent_at(&self) -> Instant {
+        let quiet = self.last_message + self.silence;
+        // A message that is still arriving counts while it moves.
+        quiet.max(self.last_movement + PONG_WITHIN)
+    }
+
+    fn pong_due(&self, ping: &Ping) -> Instant {
+        self.last_movement.max(ping.sent) + ping.within
     }
 
     /// What is due at `now`.
     pub(super) fn due(&mut self, now: Instant) -> Due {
         if let Some(ping) = &self.outstanding {
-            if now >= ping.sent + ping.within {
+            if now >= self.pong_due(ping) {
                 return Due::NoPong(ping.within);
             }
         } else if now >= self.next_ping {
@@ -109,7 +126,7 @@ impl Liveness {
             self.next_ping = now + PING_EVERY;
             return Due::Ping(id);
         }
-        if now >= self.last_message + self.silence {
+        if now >= self.silent_at() {
             return Due::NoTick(self.silence);
         }
         Due::Nothing
@@ -174,5 +191,20 @@ mod tests {
         }
         assert_eq!(due, Due::NoTick(TICK * 2));
         assert_eq!(now, start + TICK * 2);
+    }
+
+    #[test]
+    fn a_slow_link_that_moves_is_alive_and_one_that_stops_is_not() {
+        let start = Instant::now();
+        let mut liveness = Liveness::new(TICK, start);
+        assert_eq!(liveness.due(start), Due::Ping(1));
+        let mut now = start;
+        for _ in 0..20 {
+            now += Duration::from_secs(9);
+            liveness.movement(now);
+            assert_eq!(liveness.due(now), Due::Nothing);
+        }
+        assert_eq!(liveness.next_wake(), now + PONG_WITHIN);
+        assert_eq!(liveness.due(now + PONG_WITHIN), Due::NoPong(PONG_WITHIN));
     }
 }

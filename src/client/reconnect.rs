@@ -14,6 +14,9 @@ const BACKOFF_FLOOR: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
 /// While a pairing request waits for a person, one look this often; the request stays the same.
 const PAIRING_POLL: Duration = Duration::from_secs(15);
+/// Where a person is needed but nothing can be locked by asking again (a newer gateway, another network),
+/// one look this often. A refused token is never shown again by itself.
+const CALM_LOOK: Duration = Duration::from_secs(60);
 
 /// What to do after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +78,8 @@ impl Reconnect {
                 Next::Wait(self.backoff.next_with(random))
             }
             Retry::Attention if why.layer == Layer::Pairing => Next::Attention(Some(PAIRING_POLL)),
-            Retry::Attention => Next::Attention(None),
+            Retry::Attention if why.layer == Layer::Token => Next::Attention(None),
+            Retry::Attention => Next::Attention(Some(CALM_LOOK)),
             Retry::Never => Next::Stop,
         }
     }
@@ -133,11 +137,16 @@ mod tests {
         let now = Instant::now();
         let token = error(Layer::Token, Retry::Attention);
         let pairing = error(Layer::Pairing, Retry::Attention);
+        let older = error(Layer::Hello, Retry::Attention);
         let never = error(Layer::Hello, Retry::Never);
         assert_eq!(reconnect.failed(&token, now, 0.0), Next::Attention(None));
         assert_eq!(
             reconnect.failed(&pairing, now, 0.0),
             Next::Attention(Some(PAIRING_POLL))
+        );
+        assert_eq!(
+            reconnect.failed(&older, now, 0.0),
+            Next::Attention(Some(CALM_LOOK))
         );
         assert_eq!(reconnect.failed(&never, now, 0.0), Next::Stop);
     }

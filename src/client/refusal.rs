@@ -1,7 +1,12 @@
 //! Every refused `connect` as one typed value with its next step (PROTOCOL.md §3.4, §3.5, §4).
 
+use std::time::Duration;
+
 use crate::layer::{Layer, LayerError, Retry, printable};
 use crate::protocol::error::{ErrorCode, RpcError};
+
+/// The longest wait that a gateway may ask for.
+const LONGEST_WAIT: Duration = Duration::from_secs(3600);
 
 /// Why a gateway did not say hello.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// The gateway says that a stored device token may work instead.
     pub may_use_device_token: bool,
+    /// When the gateway will listen again, where it says so.
+    pub retry_after: Option<Duration>,
 }
 
 impl Refusal {
@@ -61,6 +68,10 @@ impl Refusal {
             error: explain(kind, error, request_id.as_deref()),
             request_id,
             may_use_device_token: flagged || suggested,
+            retry_after: error.retry_after_ms.map(|ms| {
+                // A second more than the gateway says, and no peer parks us for more than an hour.
+                Duration::from_millis(ms.saturating_add(1_000)).min(LONGEST_WAIT)
+            }),
         }
     }
 }
@@ -186,7 +197,11 @@ fn explain(kind: RefusalKind, error: &RpcError, request_id: Option<&str>) -> Lay
             Layer::Hello,
             "the gateway refused the connection".to_owned(),
             String::new(),
-            Retry::Attention,
+            if error.code == ErrorCode::Unavailable || error.retryable == Some(true) {
+                Retry::Backoff
+            } else {
+                Retry::Attention
+            },
         ),
     };
     LayerError::new(layer, what)

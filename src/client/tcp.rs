@@ -46,9 +46,7 @@ pub enum EndpointError {
         url: String,
     },
     /// It holds a user name, a password, a query or a fragment.
-    #[error(
-        "a gateway URL is only scheme, host, port and path; give secrets with --token or --password"
-    )]
+    #[error("a gateway URL is only scheme, host and port; give secrets with --token or --password")]
     Extras,
     /// The pin is no SHA-256.
     #[error("a TLS fingerprint is 64 hex digits, with or without colons")]
@@ -79,6 +77,7 @@ impl Endpoint {
         };
         let extras = !parsed.username().is_empty()
             || parsed.password().is_some()
+            || !matches!(parsed.path(), "" | "/")
             || parsed.query().is_some()
             || parsed.fragment().is_some();
         if extras {
@@ -99,7 +98,7 @@ impl Endpoint {
         }
         Ok(Self {
             host: host.trim_matches(['[', ']']).to_owned(),
-            port: parsed.port().unwrap_or(DEFAULT_PORT),
+            port: parsed.port().unwrap_or_else(|| typed_port(url, &parsed)),
             tls: with_tls.then_some(pin),
             allow_public_plain: false,
         })
@@ -138,6 +137,20 @@ impl Endpoint {
             Some(None) => format!("wss://{}", self.authority()),
             Some(Some(pin)) => format!("wss://{}#{pin}", self.authority()),
         }
+    }
+}
+
+/// The scheme's own port (80, 443) when it was typed, which the parsed URL does not tell; else a gateway's.
+fn typed_port(url: &str, parsed: &Url) -> u16 {
+    let authority = url
+        .split_once("://")
+        .map_or("", |(_, rest)| rest.split('/').next().unwrap_or_default());
+    let typed = authority
+        .rsplit_once(':')
+        .and_then(|(_, port)| port.parse::<u16>().ok());
+    match (typed, parsed.port_or_known_default()) {
+        (Some(typed), Some(default)) if typed == default => typed,
+        _ => DEFAULT_PORT,
     }
 }
 
@@ -219,7 +232,7 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, LayerError> {
             ),
         )
         .next("use wss://, or reach the gateway over SSH: clawline user@host")
-        .retry(Retry::Never));
+        .retry(Retry::Attention));
     }
     Ok(addresses)
 }
@@ -290,6 +303,15 @@ mod tests {
         assert_eq!(loopback.identity(), "ws://127.0.0.1:19001");
         let v6 = Endpoint::parse("wss://[::1]", None).expect("v6");
         assert_eq!(v6.identity(), "wss://[::1]:18789");
+        for (url, identity) in [
+            ("wss://box:443", "wss://box:443"),
+            ("ws://box:80/", "ws://box:80"),
+            ("ws://[::1]:80", "ws://[::1]:80"),
+            ("ws://[::80]", "ws://[::80]:18789"),
+        ] {
+            let endpoint = Endpoint::parse(url, None).expect(url);
+            assert_eq!(endpoint.identity(), identity);
+        }
         let pin = "AB:".repeat(31) + "ab";
         let pinned = Endpoint::parse("https://box", Some(&pin)).expect("pinned");
         assert!(pinned.identity().ends_with(&"ab".repeat(32)));
@@ -300,6 +322,7 @@ mod tests {
             ("ws://user:pw@x", None),
             ("ws://x/?token=t", None),
             ("ws://x:99999", None),
+            ("wss://shared/~me/", None),
             ("wss://x", Some("12")),
             ("ws://x", Some(pin.as_str())),
         ] {
@@ -335,6 +358,6 @@ mod tests {
     async fn a_public_address_is_refused_before_anything_is_sent() {
         let endpoint = Endpoint::parse("ws://192.0.2.1", None).expect("endpoint");
         let error = resolve(&endpoint).await.expect_err("refused");
-        assert_eq!((error.layer, error.retry), (Layer::Tcp, Retry::Never));
+        assert_eq!((error.layer, error.retry), (Layer::Tcp, Retry::Attention));
     }
 }

@@ -142,10 +142,20 @@ pub(super) async fn connect(
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match timeout(TLS_DEADLINE, connecting).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => Err(fail(error.to_string())),
-        Err(_) => Err(fail(format!(
-            "no answer within {} s",
-            TLS_DEADLINE.as_secs()
-        ))),
+        Ok(Err(error)) => {
+            // A bad certificate is for a person; a lost connection is not.
+            let of_tls = error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<rustls::Error>());
+            let failure = fail(error.to_string());
+            Err(if of_tls {
+                failure
+            } else {
+                failure.retry(Retry::Backoff)
+            })
+        }
+        Err(_) => Err(
+            fail(format!("no answer within {} s", TLS_DEADLINE.as_secs())).retry(Retry::Backoff),
+        ),
     }
 }
