@@ -17,6 +17,8 @@ use tokio_tungstenite::tungstenite::{Bytes, Error, Message, WebSocket};
 
 /// How much is gathered before it is given to the kernel.
 const WRITE_BUFFER: usize = 8 * 1024;
+/// Pings that are answered while the peer takes nothing; further ones wait in the kernel.
+const MAX_UNSENT_PONGS: u32 = 16;
 
 /// What a turn of the socket brought.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ pub(crate) enum Turn {
 pub(crate) struct Socket<S> {
     ws: WebSocket<Polled<S>>,
     is_flushing: bool,
+    /// Pings read since everything that was written reached the kernel.
+    unsent_pongs: u32,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
@@ -66,6 +70,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Self {
             ws,
             is_flushing: false,
+            unsent_pongs: 0,
         }
     }
 
@@ -133,13 +138,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             match self.ws.flush() {
                 Ok(()) => {
                     self.is_flushing = false;
+                    self.unsent_pongs = 0;
                     return Poll::Ready(Turn::Flushed);
                 }
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(failed(error)),
             }
         }
-        if !reads {
+        // tungstenite keeps every pong that does not fit, so a peer that only pings is not read on.
+        if !reads || self.unsent_pongs >= MAX_UNSENT_PONGS {
             return Poll::Pending;
         }
         match self.ws.read() {
@@ -150,6 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             Ok(Message::Ping(_)) => {
                 // tungstenite has queued the pong.
                 self.is_flushing = true;
+                self.unsent_pongs += 1;
                 Poll::Ready(Turn::Sign)
             }
             Ok(Message::Pong(_) | Message::Frame(_)) => Poll::Ready(Turn::Sign),
@@ -231,5 +239,67 @@ impl<S: AsyncWrite + Unpin> Write for Polled<S> {
             Poll::Ready(result) => result,
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt as _;
+    use tokio::io::{DuplexStream, duplex};
+
+    use super::*;
+
+    /// Pings of a client, each with 100 bytes that come back in the pong, and a text behind them.
+    fn pings() -> Vec<u8> {
+        let mut ping = vec![0x89, 0x80 | 100, 0, 0, 0, 0];
+        ping.extend([b'x'; 100]);
+        let mut bytes = ping.repeat(500);
+        bytes.extend([0x81, 0x80 | 2, 0, 0, 0, 0, b'h', b'i']);
+        bytes
+    }
+
+    /// Moves bytes both ways until nothing moves any more, or until the server has read a text.
+    async fn talk(
+        client: &mut DuplexStream,
+        server: &mut Socket<DuplexStream>,
+        bytes: &mut &[u8],
+        takes: bool,
+    ) -> Option<String> {
+        let mut waste = [0; 1024];
+        loop {
+            // Both ends share this task, which would run out of turns otherwise.
+            tokio::task::yield_now().await;
+            let mut has_moved = false;
+            if let Some(Ok(sent @ 1..)) = client.write(bytes).now_or_never() {
+                *bytes = &bytes[sent..];
+                has_moved = true;
+            }
+            if takes {
+                has_moved |= client.read(&mut waste).now_or_never().is_some();
+            }
+            match server.turn(true).now_or_never() {
+                Some(Turn::Text(text)) => return Some(text),
+                Some(_) => {}
+                None if has_moved => {}
+                None => return None,
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn pings_are_not_read_on_while_the_peer_takes_no_pong() {
+        let (mut client, stream) = duplex(256);
+        let mut server = Socket::server(stream, Vec::new());
+        let all = pings();
+        let mut left = all.as_slice();
+        assert_eq!(talk(&mut client, &mut server, &mut left, false).await, None);
+        let taken = all.len() - left.len();
+        assert!(taken < 16 * 1024, "{taken} bytes of pings were taken in");
+        let text = talk(&mut client, &mut server, &mut left, true).await;
+        assert_eq!(
+            text.as_deref(),
+            Some("hi"),
+            "it goes on once they are taken"
+        );
     }
 }
