@@ -17,7 +17,7 @@ use clawline::protocol::scope::{Role, Scopes};
 use clawline::secret::Secret;
 
 use crate::settings::AuthMode;
-use crate::store::{Device, now_ms};
+use crate::store::{Device, DeviceRole, now_ms};
 
 pub use peers::{KernelPeers, PeerLookup};
 pub use proof::ProofFault;
@@ -111,6 +111,8 @@ pub struct Attempt<'a> {
 pub struct SignedIn {
     /// How.
     pub method: AuthMethod,
+    /// The generation of the device token that was shown, where one was.
+    pub generation: Option<i64>,
     /// Whether a device was proven; without one the scopes below are final.
     pub has_device: bool,
     /// What was asked for, unknown scopes left out; empty where the rules for callers without a
@@ -196,6 +198,7 @@ impl Authority {
             && self.is_own(attempt.uid);
         Ok(SignedIn {
             method,
+            generation: None,
             has_device: false,
             scopes: if keeps { asked } else { Scopes::default() },
         })
@@ -208,20 +211,21 @@ impl Authority {
         shown: Shown,
         asked: Scopes,
     ) -> Result<SignedIn, Refusal> {
-        let signed_in = |method, scopes| SignedIn {
+        let signed_in = |method, generation| SignedIn {
             method,
+            generation,
             has_device: true,
-            scopes,
+            scopes: asked.clone(),
         };
         if let Shown::Right(method) = shown {
-            return Ok(signed_in(self.passed(attempt, method)?, asked));
+            return Ok(signed_in(self.passed(attempt, method)?, None));
         }
-        if let Some(granted) = self.device_token(attempt, auth) {
+        if let Some(role) = self.device_token(attempt, auth) {
             let method = self.passed(attempt, AuthMethod::DeviceToken)?;
-            if !granted.covers(&asked) {
+            if !Scopes::from_wire(&role.scopes).covers(&asked) {
                 return Err(Refusal::ScopeMismatch);
             }
-            return Ok(signed_in(method, asked));
+            return Ok(signed_in(method, Some(role.token_generation)));
         }
         if given(&auth.device_token).is_some() {
             return Err(self.failed(attempt, Refusal::DeviceTokenMismatch));
@@ -263,8 +267,8 @@ impl Authority {
         }
     }
 
-    /// The scopes of the device token that was shown, in `auth.token` or `auth.deviceToken`.
-    fn device_token(&self, attempt: Attempt<'_>, auth: &AuthParams) -> Option<Scopes> {
+    /// The role whose device token was shown, in `auth.token` or `auth.deviceToken`.
+    fn device_token<'a>(&self, attempt: Attempt<'a>, auth: &AuthParams) -> Option<&'a DeviceRole> {
         let device = attempt.known?;
         let shown = attempt.params.device.as_ref()?;
         // The id is the hash of the key, and the proof has bound both already.
@@ -282,7 +286,7 @@ impl Authority {
             .into_iter()
             .flatten()
             .any(|text| right.matches(text))
-            .then(|| Scopes::from_wire(&role.scopes))
+            .then_some(role)
     }
 
     fn mismatch(&self, try_device_token: bool) -> Refusal {

@@ -28,6 +28,8 @@ const SLOW_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
 /// What is handed to the socket before it is waited for.
 const WRITE_BATCH: usize = 64 * 1024;
+/// How long the store may take to say that a device may still come in.
+const RECHECK_DEADLINE: Duration = Duration::from_secs(5);
 /// Calls of the wrong role in a row before the connection is closed.
 const MAX_ROLE_VIOLATIONS: u32 = 10;
 
@@ -121,6 +123,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         // Long calls end with their connection, however it ends.
         let _calls = self.conn.stop.clone().drop_guard();
         let _joined = self.app.registry.join(self.conn.clone());
+        self.recheck().await;
         rpc::greeted(&self.app, &self.conn);
         let ended = loop {
             if self.conn.is_finished() {
@@ -142,6 +145,27 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         };
         self.conn.outbox.close();
         ended
+    }
+
+    /// What voided the device between its login and its place in the registry could not close this
+    /// connection: that is made up for before the first call.
+    async fn recheck(&self) {
+        let principal = &self.conn.principal;
+        let (Some(device_id), Some(generation)) = (&principal.device_id, principal.generation)
+        else {
+            return;
+        };
+        let pairing = &self.app.pairing;
+        let asked = pairing.still_admits(device_id, principal.role, generation);
+        match timeout(RECHECK_DEADLINE, asked).await {
+            Ok(Ok(true)) => {}
+            Ok(Ok(false)) => self.conn.kick(close::AUTH_CHANGED, "device removed"),
+            failed => {
+                tracing::error!(?failed, "a device could not be looked up");
+                self.conn
+                    .kick(close::TRY_AGAIN, "the device store does not answer");
+            }
+        }
     }
 
     /// Hands queued items to the socket, at most a batch.

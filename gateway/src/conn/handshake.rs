@@ -174,7 +174,8 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         }
     })?;
     let asked = params.scopes.clone().unwrap_or_default();
-    let conn = connection(app, version, role, caller, params, signed_in);
+    let generation = admission.as_ref().map(|admission| admission.generation);
+    let conn = connection(app, version, role, caller, params, signed_in, generation);
     let payload = hello::payload(app, &conn, admission.as_ref(), &asked).await;
     conn.answer(&Response::ok(id, payload), None);
     Ok(conn)
@@ -225,6 +226,7 @@ async fn sign_in(
         remote_ip: caller.peer.ip().to_string(),
         role,
         scopes: signed_in.scopes.clone(),
+        generation: signed_in.generation,
         may_be_silent: caller.is_local()
             && !caller.has_origin
             && app.authority.is_own(uid)
@@ -254,6 +256,7 @@ fn connection(
     caller: Caller,
     params: ConnectParams,
     signed_in: SignedIn,
+    generation: Option<i64>,
 ) -> Conn {
     let device_id = params.device.map(|device| device.id);
     let scopes = match role {
@@ -264,6 +267,7 @@ fn connection(
         role,
         scopes,
         device_id,
+        generation,
         method: signed_in.method,
     };
     Conn::new(

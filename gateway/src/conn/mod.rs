@@ -58,6 +58,8 @@ pub struct Principal {
     pub scopes: Scopes,
     /// The proven device.
     pub device_id: Option<String>,
+    /// Of the device's token in this role, when it was let in.
+    pub generation: Option<i64>,
     /// By which credential it came in.
     pub method: AuthMethod,
 }

@@ -19,6 +19,8 @@ pub struct Ask {
     pub remote_ip: String,
     pub role: Role,
     pub scopes: Scopes,
+    /// Of the device token that was shown, where one was.
+    pub generation: Option<i64>,
     /// The same user as the gateway's, with the shared secret, without `Origin` and proxy.
     pub may_be_silent: bool,
 }
@@ -103,6 +105,7 @@ mod tests {
             remote_ip: "127.0.0.1".into(),
             role: Role::Operator,
             scopes: scopes(&[scope]),
+            generation: None,
             may_be_silent,
         }
     }

@@ -1,6 +1,8 @@
 //! Which devices may come in: requests, approvals, and the life of device tokens.
 
 mod decide;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -29,6 +31,8 @@ const SEEN_INTERVAL_MS: i64 = 60_000;
 pub struct Admission {
     /// For later connects without the shared secret.
     pub token: Secret,
+    /// The token's; another one in the store makes the token and its connections void.
+    pub generation: i64,
     /// ms since the epoch.
     pub issued_at: i64,
     /// Stored with the token; version 3 shows these.
@@ -117,12 +121,20 @@ impl Pairing {
         let Some(role) = role else {
             return Err(Refusal::Store);
         };
+        // The token was looked at outside the gate, and may have been voided since.
+        if ask
+            .generation
+            .is_some_and(|shown| shown != role.token_generation)
+        {
+            return Err(Refusal::DeviceTokenMismatch);
+        }
         Ok(self.admission(&ask.device_id, ask.role, role))
     }
 
     fn admission(&self, device_id: &str, role: Role, stored: DeviceRole) -> Admission {
         Admission {
             token: self.tokens.token(device_id, role, stored.token_generation),
+            generation: stored.token_generation,
             issued_at: stored.rotated_at.unwrap_or(stored.created_at),
             stored_scopes: stored.scopes,
         }
@@ -190,6 +202,20 @@ impl Pairing {
             scopes: ask.scopes.to_wire(),
             approved,
         }))
+    }
+
+    /// Whether a device that was let in still may be: its role is there, not revoked, and of the same
+    /// generation. Asked once the connection can be found: whatever is voided later closes it.
+    pub(crate) async fn still_admits(
+        &self,
+        device_id: &str,
+        role: Role,
+        generation: i64,
+    ) -> Result<bool, StoreError> {
+        let device = self.devices.get(device_id).await?;
+        let held = device.and_then(|mut device| device.roles.remove(role.as_str()));
+        Ok(held
+            .is_some_and(|held| held.revoked_at.is_none() && held.token_generation == generation))
     }
 
     /// Notes that a device is here.

@@ -1,0 +1,81 @@
+//! What a device keeps, and what is void at once, over a real store.
+
+use clawline::protocol::scope::Scope;
+
+use super::*;
+use crate::store::Store;
+
+const ID: &str = "device";
+
+async fn pairing(home: &tempfile::TempDir) -> (Store, Pairing) {
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let tokens = DeviceTokens::new(store.gateway_secret().clone());
+    let pairing = Pairing::new(
+        store.devices(),
+        store.pairing(),
+        tokens,
+        SilentScopes::Asked,
+        Arc::default(),
+    );
+    (store, pairing)
+}
+
+fn ask(generation: Option<i64>) -> Ask {
+    Ask {
+        device_id: ID.into(),
+        public_key: "key".into(),
+        display_name: None,
+        platform: "linux".into(),
+        device_family: None,
+        client_id: "cli".into(),
+        client_mode: "cli".into(),
+        remote_ip: "127.0.0.1".into(),
+        role: Role::Operator,
+        scopes: [Scope::Read].into_iter().collect(),
+        generation,
+        may_be_silent: generation.is_none(),
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_was_rotated_while_it_was_checked_lets_nobody_in() {
+    let home = tempfile::tempdir().unwrap();
+    let (_store, pairing) = pairing(&home).await;
+    let old = pairing.admit(&ask(None)).await.unwrap().generation;
+    assert!(pairing.admit(&ask(Some(old))).await.is_ok());
+    pairing
+        .rotate(ID, Role::Operator, None, None)
+        .await
+        .unwrap();
+    let refused = pairing.admit(&ask(Some(old))).await.unwrap_err();
+    assert_eq!(refused, Refusal::DeviceTokenMismatch);
+    let with_secret = pairing.admit(&ask(None)).await.unwrap();
+    assert!(with_secret.generation > old);
+}
+
+#[tokio::test]
+async fn a_connection_under_way_is_void_after_rotation_revocation_and_removal() {
+    let home = tempfile::tempdir().unwrap();
+    let (_store, pairing) = pairing(&home).await;
+    let operator = Role::Operator;
+    let enter = || async { pairing.admit(&ask(None)).await.unwrap().generation };
+    let holds = |generation| pairing.still_admits(ID, operator, generation);
+
+    let first = enter().await;
+    assert!(holds(first).await.unwrap());
+    assert!(!pairing.still_admits(ID, Role::Node, first).await.unwrap());
+    pairing.rotate(ID, operator, None, None).await.unwrap();
+    assert!(!holds(first).await.unwrap());
+
+    let second = enter().await;
+    pairing.remove(ID, None).await.unwrap();
+    assert!(!holds(second).await.unwrap());
+
+    let third = enter().await;
+    assert!(
+        third > second,
+        "a removed device does not get its old token back"
+    );
+    pairing.revoke(ID, operator, None).await.unwrap();
+    assert!(!holds(third).await.unwrap());
+}
