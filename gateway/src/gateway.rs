@@ -132,6 +132,7 @@ impl Gateway {
                 throttle: Arc::new(Throttle::new(settings.rate_limit)),
                 peers,
                 payload_v1: settings.payload_v1,
+                silent: settings.silent_scopes,
             },
             pairing: Pairing::new(
                 store.devices(),

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clawline::protocol::scope::{Scope, Scopes};
 use clawline::secret::Secret;
 use serde_json::Value;
 
@@ -126,6 +127,19 @@ pub enum SilentScopes {
     Asked,
     /// Reading and writing at most; more needs an approval on the host.
     ReadWrite,
+}
+
+impl SilentScopes {
+    /// What of `asked` is given silently.
+    pub fn limit(self, asked: &Scopes) -> Scopes {
+        match self {
+            Self::Asked => asked.clone(),
+            Self::ReadWrite => [Scope::Read, Scope::Write]
+                .into_iter()
+                .filter(|scope| asked.grants(*scope))
+                .collect(),
+        }
+    }
 }
 
 /// `gateway.auth.rateLimit`.

@@ -16,7 +16,7 @@ use clawline::protocol::hello::{AuthParams, ConnectParams};
 use clawline::protocol::scope::{Role, Scopes};
 use clawline::secret::Secret;
 
-use crate::settings::AuthMode;
+use crate::settings::{AuthMode, SilentScopes};
 use crate::store::{Device, DeviceRole, now_ms};
 
 pub use peers::{KernelPeers, PeerLookup};
@@ -85,6 +85,8 @@ pub struct Authority {
     pub peers: Arc<dyn PeerLookup>,
     /// Whether a signature without nonce may pass.
     pub payload_v1: bool,
+    /// What is given without anybody being asked, to callers without a device too.
+    pub silent: SilentScopes,
 }
 
 /// One `connect`, checked for its form only.
@@ -200,7 +202,11 @@ impl Authority {
             method,
             generation: None,
             has_device: false,
-            scopes: if keeps { asked } else { Scopes::default() },
+            scopes: if keeps {
+                self.silent.limit(&asked)
+            } else {
+                Scopes::default()
+            },
         })
     }
 

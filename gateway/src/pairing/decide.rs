@@ -1,7 +1,7 @@
 //! Whether a device may come in as it asks, or has to be approved first: pure, over what the store
 //! knows (PROTOCOL.md §3.5).
 
-use clawline::protocol::scope::{Role, Scope, Scopes};
+use clawline::protocol::scope::{Role, Scopes};
 
 use crate::settings::SilentScopes;
 use crate::store::Device;
@@ -44,8 +44,7 @@ pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes) -> Verdic
     let was_revoked = known
         .and_then(|device| device.roles.get(ask.role.as_str()))
         .is_some_and(|role| role.revoked_at.is_some());
-    let small: Scopes = [Scope::Read, Scope::Write].into_iter().collect();
-    let is_small_enough = silent == SilentScopes::Asked || small.covers(&ask.scopes);
+    let is_small_enough = silent.limit(&ask.scopes).covers(&ask.scopes);
     let changed = known.is_some_and(|device| is_changed(device, ask));
     if ask.may_be_silent && is_small_enough && !was_revoked && !changed {
         Verdict::Silent

@@ -2,6 +2,7 @@
 
 use std::process::Output;
 
+use clawline_gateway::settings::SilentScopes;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Connect, Device, TestGateway};
@@ -97,6 +98,25 @@ async fn another_user_with_the_secret_waits_for_an_approval_on_the_host() {
     assert_eq!(error["message"], "pairing required");
     assert!(error["details"]["requestId"].is_string());
     assert_eq!(reason, "pairing required");
+}
+
+#[tokio::test]
+async fn the_strict_switch_limits_callers_without_a_device_too() {
+    let gateway = TestGateway::start_with(|settings| {
+        settings.silent_scopes = SilentScopes::ReadWrite;
+    })
+    .await;
+    let all = ["operator.admin", "operator.pairing", "operator.write"];
+    for (id, mode) in [("cli", "cli"), ("gateway-client", "backend")] {
+        let connect = Connect::cli(4, &gateway.secret, &all)
+            .set("/client/id", json!(id))
+            .set("/client/mode", json!(mode));
+        let (mut client, hello) = Client::connect(gateway.address, &connect).await;
+        assert_eq!(hello["auth"]["scopes"], json!(["operator.write"]), "{id}");
+        let error = client.error("device.pair.list", json!({})).await;
+        assert_eq!(error["details"]["missingScope"], "operator.pairing", "{id}");
+        client.ok("sessions.list", json!({})).await;
+    }
 }
 
 #[tokio::test]
