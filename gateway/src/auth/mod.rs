@@ -226,8 +226,17 @@ impl Authority {
         if let Shown::Right(method) = shown {
             return Ok(signed_in(self.passed(attempt, method)?, None));
         }
-        if let Some(role) = self.device_token(attempt, auth) {
+        if let Some((role, right)) = self.device_token(attempt, auth) {
             let method = self.passed(attempt, AuthMethod::DeviceToken)?;
+            // A good device token does not make guesses at the shared secret free.
+            let is_guess = |text: &str| !right.matches(text);
+            if self
+                .candidates(attempt.version, auth)
+                .into_iter()
+                .any(is_guess)
+            {
+                self.throttle.failed(source(attempt), Instant::now());
+            }
             if !Scopes::from_wire(&role.scopes).covers(&asked) {
                 return Err(Refusal::ScopeMismatch);
             }
@@ -250,31 +259,41 @@ impl Authority {
         }
     }
 
-    /// Version 3 looks only at the member of its mode; version 4 takes the secret from either.
     fn shared_secret(&self, version: Protocol, auth: &AuthParams) -> Shown {
-        let (token, password) = (given(&auth.token), given(&auth.password));
-        let (candidates, method) = match (self.mode, version) {
-            (AuthMode::None, _) => return Shown::Right(AuthMethod::None),
-            (AuthMode::Token, Protocol::V4) => ([token, password], AuthMethod::Token),
-            (AuthMode::Token, Protocol::V3) => ([token, None], AuthMethod::Token),
-            (AuthMode::Password, Protocol::V4) => ([password, token], AuthMethod::Password),
-            (AuthMode::Password, Protocol::V3) => ([password, None], AuthMethod::Password),
+        let method = match self.mode {
+            AuthMode::None => return Shown::Right(AuthMethod::None),
+            AuthMode::Token => AuthMethod::Token,
+            AuthMode::Password => AuthMethod::Password,
         };
-        if candidates
-            .into_iter()
-            .flatten()
-            .any(|text| self.secret.matches(text))
-        {
+        let candidates = self.candidates(version, auth);
+        if candidates.iter().any(|text| self.secret.matches(text)) {
             Shown::Right(method)
-        } else if candidates.iter().any(Option::is_some) {
-            Shown::Wrong
-        } else {
+        } else if candidates.is_empty() {
             Shown::Nothing
+        } else {
+            Shown::Wrong
         }
     }
 
-    /// The role whose device token was shown, in `auth.token` or `auth.deviceToken`.
-    fn device_token<'a>(&self, attempt: Attempt<'a>, auth: &AuthParams) -> Option<&'a DeviceRole> {
+    /// What may be meant as the shared secret. Version 3 looks only at the member of its mode;
+    /// version 4 takes the secret from either.
+    fn candidates<'a>(&self, version: Protocol, auth: &'a AuthParams) -> Vec<&'a str> {
+        let (token, password) = (given(&auth.token), given(&auth.password));
+        let members = match (self.mode, version) {
+            (AuthMode::None, _) => [None, None],
+            (_, Protocol::V4) => [token, password],
+            (AuthMode::Token, Protocol::V3) => [token, None],
+            (AuthMode::Password, Protocol::V3) => [password, None],
+        };
+        members.into_iter().flatten().collect()
+    }
+
+    /// The role whose device token was shown, in `auth.token` or `auth.deviceToken`, and the token.
+    fn device_token<'a>(
+        &self,
+        attempt: Attempt<'a>,
+        auth: &AuthParams,
+    ) -> Option<(&'a DeviceRole, Secret)> {
         let device = attempt.known?;
         let shown = attempt.params.device.as_ref()?;
         // The id is the hash of the key, and the proof has bound both already.
@@ -292,7 +311,7 @@ impl Authority {
             .into_iter()
             .flatten()
             .any(|text| right.matches(text))
-            .then_some(role)
+            .then_some((role, right))
     }
 
     fn mismatch(&self, try_device_token: bool) -> Refusal {
@@ -302,15 +321,18 @@ impl Authority {
         }
     }
 
-    /// A right credential: passes, unless its source is locked and is not the owner.
+    /// A right credential: passes, unless its source is locked and is not the owner. A web page in
+    /// the owner's browser is not the owner.
     fn passed(&self, attempt: Attempt<'_>, method: AuthMethod) -> Result<AuthMethod, Refusal> {
         let source = source(attempt);
-        if !self.is_own(attempt.uid)
-            && let Some(remaining) = self.throttle.locked_for(source, Instant::now())
-        {
+        let is_owner = self.is_own(attempt.uid) && !attempt.caller.has_origin;
+        if !is_owner && let Some(remaining) = self.throttle.locked_for(source, Instant::now()) {
             return Err(Refusal::RateLimited { remaining });
         }
-        self.throttle.succeeded(source);
+        // Who has a device token need not know the shared secret: its guesses stay counted.
+        if method != AuthMethod::DeviceToken {
+            self.throttle.succeeded(source);
+        }
         Ok(method)
     }
 

@@ -101,6 +101,42 @@ async fn guessing_locks_the_guesser_and_never_the_owner() {
 }
 
 #[tokio::test]
+async fn a_device_token_does_not_make_guesses_free() {
+    let gateway = TestGateway::start_with(|settings| {
+        settings.rate_limit = RateLimit {
+            max_attempts: 3,
+            ..RateLimit::default()
+        };
+    })
+    .await;
+    let paired = Connect::cli(4, &gateway.secret, &["operator.read"]).with_device(Device::new(5));
+    let (_, hello) = Client::connect(gateway.address, &paired).await;
+    let token = &hello["auth"]["deviceToken"];
+    gateway.peers.become_user(4001);
+    let own = paired.clone().set("/auth", json!({"token": token}));
+    let guess = paired.set("/auth", json!({"token": "guess", "deviceToken": token}));
+    for _ in 0..3 {
+        Client::connect(gateway.address, &own).await;
+        Client::connect(gateway.address, &guess).await;
+    }
+    let (error, ..) = Client::refused(gateway.address, &guess).await;
+    assert_eq!(error["details"]["code"], "AUTH_RATE_LIMITED");
+    // The owner passes from a program, and not from a page in the browser.
+    gateway.peers.become_user(crate::support::OWN_UID);
+    for _ in 0..4 {
+        Client::connect(gateway.address, &guess).await;
+    }
+    Client::connect(gateway.address, &own).await;
+    let own_page = format!("http://{}", gateway.address);
+    let page = Client::try_open(gateway.address, &[("origin", &own_page)]).await;
+    let response = page
+        .unwrap_or_else(|refused| panic!("{refused:?}"))
+        .greet(&own)
+        .await;
+    assert_eq!(response["error"]["details"]["code"], "AUTH_RATE_LIMITED");
+}
+
+#[tokio::test]
 async fn silent_sockets_make_room_for_the_owner() {
     let gateway = TestGateway::start().await;
     let mut first = TcpStream::connect(gateway.address).await.unwrap();
