@@ -12,6 +12,8 @@ const SOON_LATER: Duration = Duration::from_secs(5);
 /// Growing delays after timeouts and resets.
 const BACKOFF_FLOOR: Duration = Duration::from_millis(500);
 const BACKOFF_CAP: Duration = Duration::from_secs(30);
+/// The pause before a look at trouble that may pass by itself.
+const MUCH_LATER: Duration = Duration::from_secs(60);
 /// While a pairing request waits for a person, one look this often; the request stays the same.
 const PAIRING_POLL: Duration = Duration::from_secs(15);
 /// Where a person is needed but nothing can be locked by asking again (a newer gateway, another network),
@@ -76,6 +78,10 @@ impl Reconnect {
             Retry::Backoff => {
                 self.refused_since = None;
                 Next::Wait(self.backoff.next_with(random))
+            }
+            Retry::Later => {
+                self.refused_since = None;
+                Next::Wait(MUCH_LATER)
             }
             Retry::Attention if why.layer == Layer::Pairing => Next::Attention(Some(PAIRING_POLL)),
             Retry::Attention if why.layer == Layer::Token => Next::Attention(None),

@@ -65,7 +65,8 @@ pub async fn resolve(hop: &HopSpec) -> Result<Resolved, LayerError> {
             AddressFamily::Inet6 => "IPv6 ",
             AddressFamily::Any => "",
         };
-        return Err(error(format!("{host} has no {family}address")).retry(Retry::Attention));
+        // The next network may have name servers that know one.
+        return Err(error(format!("{host} has no {family}address")).retry(Retry::Later));
     }
     Ok(Resolved {
         addresses,

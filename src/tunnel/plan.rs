@@ -89,17 +89,36 @@ impl Pace {
                 self.refused_since = None;
                 Next::Wait(self.backoff.next_delay())
             }
+            Retry::Later => {
+                self.refused_since = None;
+                Next::Wait(match error.layer {
+                    Layer::SignIn => self.unattended_pause(),
+                    _ => UNATTENDED.0,
+                })
+            }
             Retry::Attention => {
                 // A host key that was turned down is a decision, and no time changes it.
                 if self.attended || error.layer == Layer::HostKey {
                     return Next::Attention(None);
                 }
-                let pause = self.unattended;
-                self.unattended = (pause * 2).min(UNATTENDED.1);
-                Next::Attention(Some(pause))
+                Next::Attention(Some(self.unattended_pause()))
             }
         }
     }
+
+    fn unattended_pause(&mut self) -> Duration {
+        let pause = self.unattended;
+        self.unattended = (pause * 2).min(UNATTENDED.1);
+        pause
+    }
+}
+
+/// Whether a machine that wakes up tries again at once: it may be in another network now. A host key or
+/// a sign-in that was refused stays refused there, and the next try could ask or lock out somebody.
+pub(crate) fn may_wake(error: &LayerError, next: Next) -> bool {
+    let is_refusal = matches!(error.layer, Layer::HostKey | Layer::SignIn)
+        && matches!(error.retry, Retry::Later | Retry::Attention | Retry::Never);
+    next != Next::Fail && !is_refusal
 }
 
 #[cfg(test)]
@@ -151,6 +170,64 @@ mod tests {
             pauses,
             minutes.map(|m| Next::Attention(Some(Duration::from_secs(m * 60))))
         );
+    }
+
+    #[test]
+    fn trouble_that_may_pass_is_looked_at_every_minute_with_or_without_a_person() {
+        let portal = error(Layer::Ssh, Retry::Later);
+        for attended in [true, false] {
+            let mut pace = Pace::new(attended, false);
+            for _ in 0..5 {
+                let next = pace.failed(&portal, Instant::now());
+                assert_eq!(next, Next::Wait(Duration::from_secs(60)));
+            }
+        }
+        let mut pace = Pace::new(true, true);
+        assert_eq!(pace.failed(&portal, Instant::now()), Next::Fail);
+    }
+
+    #[test]
+    fn refused_keys_are_shown_again_after_ever_longer_minutes() {
+        let refused = error(Layer::SignIn, Retry::Later);
+        let mut pace = Pace::new(true, false);
+        let pauses: Vec<_> = (0..3)
+            .map(|_| pace.failed(&refused, Instant::now()))
+            .collect();
+        let minutes = [1, 2, 4];
+        assert_eq!(
+            pauses,
+            minutes.map(|m| Next::Wait(Duration::from_secs(m * 60)))
+        );
+    }
+
+    #[test]
+    fn waking_up_ends_every_wait_but_the_one_after_a_refused_key_or_sign_in() {
+        for (layer, retry, next, wakes) in [
+            (Layer::Tcp, Retry::Soon, Next::Wait(LATER), true),
+            (Layer::Ssh, Retry::Attention, Next::Attention(None), true),
+            (Layer::Ssh, Retry::Later, Next::Wait(UNATTENDED.0), true),
+            (Layer::SignIn, Retry::Backoff, Next::Wait(LATER), true),
+            (Layer::SignIn, Retry::Later, Next::Wait(UNATTENDED.0), false),
+            (
+                Layer::SignIn,
+                Retry::Attention,
+                Next::Attention(None),
+                false,
+            ),
+            (
+                Layer::HostKey,
+                Retry::Attention,
+                Next::Attention(None),
+                false,
+            ),
+            (Layer::Ssh, Retry::Never, Next::Fail, false),
+        ] {
+            assert_eq!(
+                may_wake(&error(layer, retry), next),
+                wakes,
+                "{layer} {retry:?}"
+            );
+        }
     }
 
     #[test]

@@ -187,7 +187,8 @@ fn not_ssh(text: &str, address: &PeerAddress) -> LayerError {
     } else {
         "not an SSH server"
     };
+    // In a network that answers for everybody until somebody has signed in there, it passes.
     ssh(format!("{address} is {what}"))
-        .next("check host and port")
-        .retry(Retry::Attention)
+        .next("check host and port, and whether this network wants a sign-in of its own")
+        .retry(Retry::Later)
 }

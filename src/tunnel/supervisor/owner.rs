@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::layer::{Layer, LayerError, Retry};
 use crate::tunnel::connection::liveness::{self, Pulse, SleepDetector};
 use crate::tunnel::connection::{Connection, Surroundings};
-use crate::tunnel::plan::{Next, Pace};
+use crate::tunnel::plan::{self, Next, Pace};
 use crate::tunnel::spec::TunnelSpec;
 use crate::tunnel::status::TunnelStatus;
 
@@ -216,7 +216,7 @@ impl Owner {
             view.rows.fail(&why);
             view.status = status;
         });
-        let may_wake = matches!(next, Next::Wait(_));
+        let may_wake = plan::may_wake(&why, next);
         let mut sleep = std::mem::replace(&mut self.sleep, SleepDetector::new());
         let waiting = async {
             let pausing = async {

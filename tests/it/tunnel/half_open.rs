@@ -211,7 +211,7 @@ async fn what_is_no_ssh_server_is_named() {
         (
             b"HTTP/1.1 400 Bad Request\r\n\r\n",
             "is an HTTP server",
-            Retry::Attention,
+            Retry::Later,
         ),
         (
             b"Exceeded MaxStartups\r\n",
@@ -226,7 +226,7 @@ async fn what_is_no_ssh_server_is_named() {
         (
             b"220 mail ESMTP\r\n",
             "is not an SSH server",
-            Retry::Attention,
+            Retry::Later,
         ),
         (
             b"",
