@@ -12,6 +12,7 @@ use crate::tunnel::prompt::{Answer, Prompt};
 use super::agent::{self, Agent};
 use super::candidates::{self, Candidate, Holder};
 use super::signer::{self, KeySigner, NoSignature};
+use super::spent::Spent;
 use super::{Answered, SignIn, Step, answer};
 
 /// A server that asks more rounds than this asks for ever.
@@ -110,7 +111,7 @@ impl SignIn<'_> {
                 Err(NoSignature::SessionOver) => Err(()),
             }
         };
-        let result = match answer(asker, trying).await {
+        let result = match answer(asker, self.spent, trying).await {
             Answered::Answer(Ok(result)) => Answered::Answer(result),
             Answered::Answer(Err(note)) => {
                 self.notes.push(note);
@@ -120,7 +121,11 @@ impl SignIn<'_> {
             Answered::Silent => Answered::Silent,
         };
         self.tried.push(offer.described());
-        self.judge(result)
+        let step = self.judge(result)?;
+        if matches!(step, Step::Refused) {
+            self.spend(Spent::Keys);
+        }
+        Ok(step)
     }
 
     /// A file that hides its public half has to be decrypted before it can be offered.
@@ -140,7 +145,13 @@ impl SignIn<'_> {
 
     /// The hash for RSA signatures; `None` when the server takes SHA-1 only.
     async fn rsa_hash(&mut self) -> Result<Option<HashAlg>, LayerError> {
-        match answer(self.asker, self.handle.best_supported_rsa_hash()).await {
+        match answer(
+            self.asker,
+            self.spent,
+            self.handle.best_supported_rsa_hash(),
+        )
+        .await
+        {
             Answered::Answer(Some(best)) => Ok(best),
             // Servers that do not say it take SHA-2 since 2016.
             Answered::Answer(None) => Ok(Some(HashAlg::Sha512)),
@@ -159,10 +170,12 @@ impl SignIn<'_> {
         }
         for _ in 0..self.hop.password_prompts {
             let user = self.hop.user.clone();
+            // Some servers ask nothing and call the person's phone.
+            self.spend(Spent::Answers);
             let start = self
                 .handle
                 .authenticate_keyboard_interactive_start(user, None::<String>);
-            let first = answer(self.asker, start).await;
+            let first = answer(self.asker, self.spent, start).await;
             let (step, asked) = self.answer_rounds(first).await?;
             match step {
                 Step::Refused
@@ -206,7 +219,6 @@ impl SignIn<'_> {
             let mut answers = Vec::new();
             if !prompts.is_empty() {
                 asked = true;
-                self.asked = true;
                 let prompt = Prompt::KeyboardInteractive {
                     login: self.login(),
                     name: printable(&name, QUESTION_CHARS),
@@ -229,7 +241,7 @@ impl SignIn<'_> {
             let respond = self
                 .handle
                 .authenticate_keyboard_interactive_respond(answers);
-            reply = answer(self.asker, respond).await;
+            reply = answer(self.asker, self.spent, respond).await;
         }
         Err(self.silent())
     }
@@ -256,7 +268,7 @@ impl SignIn<'_> {
                 login: login.clone(),
                 attempt,
             };
-            self.asked = true;
+            self.spend(Spent::Answers);
             let Answer::Secret(password) = self.asker.ask(prompt).await else {
                 return Err(self.cancelled());
             };
@@ -271,8 +283,9 @@ impl SignIn<'_> {
     async fn try_password(&mut self, login: &str, password: Secret) -> Result<Step, LayerError> {
         let user = self.hop.user.clone();
         let text = password.expose().to_owned();
-        let result: Answered<AuthResult> =
-            answer(self.asker, self.handle.authenticate_password(user, text)).await;
+        self.spend(Spent::Answers);
+        let trying = self.handle.authenticate_password(user, text);
+        let result: Answered<AuthResult> = answer(self.asker, self.spent, trying).await;
         let step = match self.judge(result)? {
             Step::In(_) => Step::In("password".into()),
             other => other,

@@ -5,10 +5,10 @@ mod candidates;
 mod interactive;
 mod key_file;
 mod signer;
+mod spent;
 
 use std::future::Future;
 use std::path::Path;
-use std::time::Duration;
 
 use russh::client::{AuthResult, Handle};
 use russh::{MethodKind, MethodSet};
@@ -21,8 +21,8 @@ use super::memory::Memory;
 use super::spec::{AuthMethod, HopSpec};
 use super::transport::Lifeline;
 
-/// How long the server may take to answer one step.
-const SERVER_ANSWER: Duration = Duration::from_secs(20);
+use spent::Spent;
+
 /// Servers ask for one or two factors; more is a loop.
 const MAX_FACTORS: usize = 4;
 
@@ -57,7 +57,7 @@ pub(crate) async fn sign_in(
         allowed: MethodSet::empty(),
         tried: Vec::new(),
         notes: Vec::new(),
-        asked: false,
+        spent: Spent::Nothing,
     };
     sign_in.run().await
 }
@@ -77,8 +77,8 @@ struct SignIn<'a> {
     tried: Vec<String>,
     /// What kept something from being offered, for the message.
     notes: Vec<String>,
-    /// Whether a person was asked something.
-    asked: bool,
+    /// What the server got to see.
+    spent: Spent,
 }
 
 impl SignIn<'_> {
@@ -87,7 +87,7 @@ impl SignIn<'_> {
         // count it as a failed try.
         let user = self.hop.user.clone();
         let first = self.handle.authenticate_none(user);
-        let first = answer(self.asker, first).await;
+        let first = answer(self.asker, self.spent, first).await;
         match self.judge(first)? {
             Step::In(_) => return Ok("the server asks for nothing".into()),
             Step::Partial | Step::Refused => {}
@@ -183,17 +183,11 @@ impl SignIn<'_> {
                 .retry(Retry::Attention),
             parting => {
                 let words = parting.unwrap_or_default();
-                // Coming back by itself would ask the same question again and again.
-                let retry = if self.asked {
-                    Retry::Attention
-                } else {
-                    Retry::Backoff
-                };
                 self.error(format!(
                     "the connection to {server} was lost while signing in"
                 ))
                 .peer(&words)
-                .retry(retry)
+                .retry(self.spent.retry())
             }
         }
     }
@@ -202,8 +196,14 @@ impl SignIn<'_> {
         self.error(format!(
             "{} did not answer the sign-in within {} s",
             self.hop.alias,
-            SERVER_ANSWER.as_secs()
+            self.spent.patience().as_secs()
         ))
+        .retry(self.spent.retry())
+    }
+
+    /// Remembers what the server got to see.
+    fn spend(&mut self, what: Spent) {
+        self.spent = self.spent.max(what);
     }
 
     /// Nothing worked.
@@ -263,8 +263,12 @@ enum Answered<T> {
 }
 
 /// Waits for one answer; the clock stands still while a person is asked.
-async fn answer<T, E>(asker: &Asker, step: impl Future<Output = Result<T, E>>) -> Answered<T> {
-    match asker.within(SERVER_ANSWER, step).await {
+async fn answer<T, E>(
+    asker: &Asker,
+    spent: Spent,
+    step: impl Future<Output = Result<T, E>>,
+) -> Answered<T> {
+    match asker.within(spent.patience(), step).await {
         Ok(Ok(answer)) => Answered::Answer(answer),
         Ok(Err(_)) => Answered::Lost,
         Err(_) => Answered::Silent,

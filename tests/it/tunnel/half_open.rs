@@ -223,11 +223,7 @@ async fn what_is_no_ssh_server_is_named() {
             "turns this address away for a while",
             Retry::Backoff,
         ),
-        (
-            b"220 mail ESMTP\r\n",
-            "is not an SSH server",
-            Retry::Later,
-        ),
+        (b"220 mail ESMTP\r\n", "is not an SSH server", Retry::Later),
         (
             b"",
             "closed the connection before its SSH banner",
