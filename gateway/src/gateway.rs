@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
-use clawline::notice::GatewayNotice;
 use clawline::owner_file;
 use clawline::protocol::limits;
 use clawline::secret::Secret;
@@ -12,6 +11,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::advert::Advert;
 use crate::auth::{
     self, Authority, DeviceTokens, KernelPeers, PeerLookup, SecretFileError, Throttle,
 };
@@ -192,8 +192,8 @@ impl Gateway {
         }
     }
 
-    /// Serves until `stop` is cancelled, then stops in order. A second cancel of waiting comes
-    /// from dropping the future.
+    /// Serves until `stop` is cancelled, then stops in order. Dropping the future stops at once;
+    /// the notice to clients is taken back then, too.
     pub async fn run(self, stop: CancellationToken) {
         let Self {
             app,
@@ -201,7 +201,7 @@ impl Gateway {
             lock,
             ..
         } = self;
-        advertise(&app);
+        let advert = Advert::publish(&app.settings, app.boot.port);
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener));
@@ -217,6 +217,7 @@ impl Gateway {
         }
         stop.cancelled().await;
         shutdown::stop(&app, servers).await;
+        drop(advert);
         drop(lock);
     }
 }
@@ -234,27 +235,5 @@ fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
             Some(token) if !token.is_blank() => Ok(token.clone()),
             _ => Ok(auth::read_or_create(&settings.token_file())?),
         },
-    }
-}
-
-/// Tells the user's clients, here and through SSH, how to reach the daemon.
-fn advertise(app: &App) {
-    let settings = &app.settings;
-    let Some(path) = &settings.advert else {
-        return;
-    };
-    let auth = &settings.auth;
-    let has_token_file = auth.mode == AuthMode::Token
-        && (auth.token.is_none() || settings.token_file_given.is_some());
-    let notice = GatewayNotice {
-        version: 1,
-        profile: settings.profile.clone(),
-        pid: std::process::id(),
-        port: app.boot.port,
-        token_file: has_token_file.then(|| settings.token_file()),
-        tls: false,
-    };
-    if let Err(error) = owner_file::replace(path, &Secret::new(notice.to_text())) {
-        tracing::warn!(path = %path.display(), %error, "clients cannot be told how to reach this gateway");
     }
 }

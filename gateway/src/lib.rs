@@ -3,6 +3,7 @@
 //! Start reading at [`Gateway`]; `state` shows what hangs on what, `server` is where bytes come
 //! in, `rpc` where calls are answered.
 
+mod advert;
 pub mod auth;
 pub mod cli;
 mod conn;

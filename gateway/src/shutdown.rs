@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use clawline::notice::GatewayNotice;
 use clawline::protocol::event::TickEvent;
 use clawline::protocol::limits;
 use tokio::task::JoinSet;
@@ -60,19 +59,4 @@ pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
         tracing::warn!("some connections did not end in time");
     }
     app.store.close().await;
-    withdraw(app);
-}
-
-/// Takes back what was told to clients, unless another daemon has replaced it.
-fn withdraw(app: &App) {
-    let Some(path) = &app.settings.advert else {
-        return;
-    };
-    let is_ours = std::fs::read_to_string(path)
-        .ok()
-        .and_then(|text| GatewayNotice::parse(&text).ok())
-        .is_some_and(|notice| notice.pid == std::process::id());
-    if is_ours {
-        let _ = std::fs::remove_file(path);
-    }
 }

@@ -57,6 +57,7 @@ enum Exit {
     Failed,
     Usage,
     CannotBind,
+    Interrupted,
 }
 
 impl From<Exit> for ExitCode {
@@ -66,6 +67,7 @@ impl From<Exit> for ExitCode {
             Exit::Failed => 1,
             Exit::Usage => 2,
             Exit::CannotBind => 8,
+            Exit::Interrupted => 130,
         })
     }
 }

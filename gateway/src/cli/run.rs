@@ -117,7 +117,7 @@ async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> 
 
 fn hurried() -> Exit {
     tracing::warn!("stopped without waiting: a second signal came");
-    Exit::Failed
+    Exit::Interrupted
 }
 
 /// What a person wants to know at the start, without any secret.
