@@ -97,7 +97,7 @@ impl Gateway {
             path: settings.state_dir.clone(),
             source,
         })?;
-        let lock = StateLock::take(&settings.state_dir)?;
+        let lock = StateLock::take_patiently(&settings.state_dir).await?;
         let models = Models::new(&settings.models, &settings.agents).map_err(StartError::Config)?;
         let models = Arc::new(models);
         let secret = shared_secret(&settings)?;

@@ -3,12 +3,19 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use tokio::time::Instant;
 
 /// The lock file inside the state directory.
 const FILE: &str = "lock";
+/// How long a daemon waits for the lock: `status` and `devices` hold it for a moment, and a
+/// predecessor may be about to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_millis(50);
 
 /// The lock, held by descriptor until dropped.
 #[derive(Debug)]
@@ -81,6 +88,23 @@ impl StateLock {
         Ok(Self { _file: file })
     }
 
+    /// As [`StateLock::take`], for a daemon that starts: whoever holds the lock is given two seconds
+    /// to let go of it.
+    ///
+    /// # Errors
+    /// [`LockError`].
+    pub async fn take_patiently(state_dir: &Path) -> Result<Self, LockError> {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match Self::take(state_dir) {
+                Err(LockError::Held { .. }) if Instant::now() < until => {
+                    tokio::time::sleep(RETRY).await;
+                }
+                taken => return taken,
+            }
+        }
+    }
+
     /// Whether somebody holds the lock of a state directory.
     pub fn is_held(state_dir: &Path) -> bool {
         let Ok(file) = File::open(state_dir.join(FILE)) else {
@@ -110,5 +134,18 @@ mod tests {
         );
         drop(first);
         assert!(StateLock::take(dir.path()).is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_daemon_outwaits_a_short_holder_and_refuses_beside_a_long_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let held = StateLock::take(dir.path()).unwrap();
+        let refused = StateLock::take_patiently(dir.path()).await;
+        assert!(matches!(refused, Err(LockError::Held { .. })));
+        let (taken, ()) = tokio::join!(StateLock::take_patiently(dir.path()), async {
+            tokio::time::sleep(PATIENCE / 2).await;
+            drop(held);
+        });
+        taken.unwrap();
     }
 }

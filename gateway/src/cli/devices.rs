@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use clawline::layer::printable;
@@ -17,6 +18,11 @@ use crate::lock::{LockError, StateLock};
 use crate::pairing::Pairing;
 use crate::settings::SilentScopes;
 use crate::store::{Store, now_ms};
+
+/// How long the holder of the lock may be without a control socket.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Time between two tries.
+const RETRY: Duration = Duration::from_millis(100);
 
 /// What can be done to devices.
 #[derive(Debug, Subcommand)]
@@ -110,16 +116,28 @@ fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> {
     if !state_dir.join("gateway.db").exists() && !StateLock::is_held(state_dir) {
         return Ok(serde_json::json!({"pending": [], "paired": []}));
     }
-    match StateLock::take(state_dir) {
-        Ok(_lock) => offline(state_dir, request),
-        Err(LockError::Held { .. }) => online(state_dir, &request),
-        Err(error) => Err(Failure::failed(error)),
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match StateLock::take(state_dir) {
+            Ok(_lock) => return offline(state_dir, request),
+            Err(LockError::Held { .. }) => {}
+            Err(error) => return Err(Failure::failed(error)),
+        }
+        // The holder may be a command like this one, or a daemon that starts or stops just now.
+        match UnixStream::connect(control::path(state_dir)) {
+            Err(_) if Instant::now() < until => std::thread::sleep(RETRY),
+            connected => return online(state_dir, connected, &request),
+        }
     }
 }
 
-fn online(state_dir: &Path, request: &Request) -> Result<Value, Failure> {
+fn online(
+    state_dir: &Path,
+    connected: std::io::Result<UnixStream>,
+    request: &Request,
+) -> Result<Value, Failure> {
     let exchange = || -> std::io::Result<String> {
-        let mut stream = UnixStream::connect(control::path(state_dir))?;
+        let mut stream = connected?;
         stream.set_read_timeout(Some(control::DEADLINE))?;
         stream.set_write_timeout(Some(control::DEADLINE))?;
         let mut text = serde_json::to_string(request)?;
