@@ -159,6 +159,7 @@ impl Gateway {
                 started_at: now_ms(),
             },
             tasks: TaskTracker::new(),
+            calls: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             settings,

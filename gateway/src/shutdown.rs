@@ -16,6 +16,11 @@ const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
 /// Connects and disconnects within this time are told in one `presence` event.
 const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
 
+/// How long calls may take to be answered once the runs have ended.
+const CALLS_DEADLINE: Duration = Duration::from_secs(2);
+/// How long accept loops and heartbeat may take to end; what they do is short.
+const SERVERS_DEADLINE: Duration = Duration::from_secs(2);
+
 /// Sends `tick`, `health` and `presence`, and clears what has expired, until the daemon stops.
 pub(crate) async fn heartbeat(app: App) {
     let every = |period| {
@@ -47,13 +52,21 @@ pub(crate) async fn heartbeat(app: App) {
 }
 
 /// Stops in order: nothing new comes in, answers that are being written may complete while their
-/// clients watch, then every client is told and closed, calls end, the store closes. `servers` are
-/// the accept loops and the heartbeat.
+/// clients watch, calls are answered, then every client is told and closed, the store closes.
+/// `servers` are the accept loops and the heartbeat.
 pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
     app.drain.cancel();
     app.runs.stop(app.settings.grace).await;
+    app.calls.close();
+    if timeout(CALLS_DEADLINE, app.calls.wait()).await.is_err() {
+        tracing::warn!("some calls stay without an answer");
+    }
     app.stop.cancel();
-    while servers.join_next().await.is_some() {}
+    let all_ended = async { while servers.join_next().await.is_some() {} };
+    if timeout(SERVERS_DEADLINE, all_ended).await.is_err() {
+        tracing::warn!("some listeners did not end in time");
+        servers.abort_all();
+    }
     app.tasks.close();
     if timeout(app.settings.grace, app.tasks.wait()).await.is_err() {
         tracing::warn!("some connections did not end in time");

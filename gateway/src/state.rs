@@ -39,8 +39,10 @@ pub(crate) struct Shared {
     pub(crate) agents: Vec<String>,
     pub(crate) health: Arc<HealthCache>,
     pub(crate) boot: Boot,
-    /// Connections and calls; stopping waits for them.
+    /// Connections; stopping waits for them.
     pub(crate) tasks: TaskTracker,
+    /// Calls that wait; stopping lets them answer before connections close.
+    pub(crate) calls: TaskTracker,
     /// Cancelled when the daemon begins to stop: nothing new comes in.
     pub(crate) drain: CancellationToken,
     /// Cancelled once runs have ended, or had their time: connections close.

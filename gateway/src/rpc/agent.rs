@@ -19,6 +19,9 @@ const DEFAULT_WAIT: Duration = Duration::from_secs(30);
 const MAX_WAIT: Duration = Duration::from_secs(3600);
 /// How long `agent` waits at a time for a run's end; it waits again until there is one.
 const WAIT_STEP: Duration = Duration::from_secs(600);
+/// Why a run that waits has no outcome when the gateway stops.
+const STOPPING: &str =
+    "the gateway is stopping; the message is kept and is answered when it is back";
 /// Why a run has no outcome though nobody works on it.
 const LOST: &str = "the end of this run could not be stored; see the gateway's log, and restart it when its disk is well";
 
@@ -129,6 +132,7 @@ async fn agent(app: App, call: Call<Agent>) -> Result<AgentReply, Failure> {
         let outcome = app.runs.wait(&run_id, Duration::ZERO).await;
         return match outcome.map_err(|error| shape::run_error("agent", error))? {
             Some(outcome) => result(outcome),
+            None if app.drain.is_cancelled() => Err(RpcError::unavailable(STOPPING).into()),
             None => Err(RpcError::unavailable(LOST).into()),
         };
     }

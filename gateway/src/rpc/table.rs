@@ -180,6 +180,7 @@ where
                     .await
                     .unwrap_or_else(|_| Err(Failure::too_slow(M::NAME, deadline))),
                 None => tokio::select! {
+                    biased;
                     done = work => done,
                     () = conn_.ending() => return,
                 },
@@ -201,7 +202,7 @@ fn run(
 ) {
     if (&mut work).now_or_never().is_none() {
         let span = tracing::debug_span!("call", method, conn = %conn.id);
-        app.tasks.spawn(work.instrument(span));
+        app.calls.spawn(work.instrument(span));
     }
 }
 

@@ -249,6 +249,14 @@ impl Runs {
         {
             tracing::warn!("some runs did not stop in time; they are marked at the next start");
         }
+        // Whoever still waits, waits for a run of the next start.
+        let left: Vec<Active> = {
+            let mut state = self.inner.state();
+            state.active.drain().map(|(_, active)| active).collect()
+        };
+        for active in left {
+            active.done.send_replace(Some(None));
+        }
     }
 }
 

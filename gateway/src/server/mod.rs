@@ -87,6 +87,7 @@ async fn connection(
         tokio::select! {
             served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
             () = seat.evicted() => false,
+            () = app.drain.cancelled() => return,
         }
     };
     let upgrading = slot.lock().unwrap_or_else(PoisonError::into_inner).take();

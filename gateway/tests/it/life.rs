@@ -1,10 +1,13 @@
 //! Starting, stopping, and what is left behind on disk.
 
+use std::time::Duration;
+
 use clawline::notice::GatewayNotice;
 use clawline::secret::Secret;
 use clawline_gateway::settings::GatewaySettings;
 use clawline_gateway::{Gateway, StartError};
 use serde_json::json;
+use tokio::net::TcpStream;
 
 use crate::support::{Client, Connect, Device, TestGateway};
 
@@ -21,6 +24,43 @@ async fn a_stop_is_announced_and_closes_with_1012() {
     assert_eq!(pending.closed().await.0, 1012);
     drop((client, pending));
     stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn every_agent_call_has_its_last_answer_before_the_stop() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read", "operator.write"]);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let ask = |run: &str, text: &str| json!({"message": text, "idempotencyKey": run});
+    let text = "a few words that take a moment to say";
+    let running = client.start("agent", ask("r-1", text)).await;
+    client.response(&running).await;
+    let waiting = client.start("agent", ask("r-2", "and then?")).await;
+    client.response(&waiting).await;
+    let stopping = tokio::spawn(gateway.stop());
+    let answer = client.response(&running).await;
+    assert_eq!(answer["payload"]["status"], "ok", "{answer}");
+    let later = client.response(&waiting).await;
+    let why = later["error"]["message"].as_str().unwrap();
+    assert!(why.contains("the message is kept"), "{why}");
+    assert_eq!(client.closed().await.0, 1012);
+    drop(client);
+    stopping.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_socket_does_not_hold_the_stop() {
+    let gateway = TestGateway::start_with(|settings| {
+        settings.grace = Duration::from_secs(3600);
+    })
+    .await;
+    let silent = TcpStream::connect(gateway.address).await.unwrap();
+    // Accepted after the silent one, and so a proof that that one was.
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    drop(Client::connect(gateway.address, &connect).await);
+    let stopped = tokio::time::timeout(Duration::from_secs(5), gateway.stop()).await;
+    stopped.expect("the stop waits for a socket that says nothing");
+    drop(silent);
 }
 
 #[tokio::test]
