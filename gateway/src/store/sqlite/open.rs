@@ -46,10 +46,14 @@ impl Db {
             .connect_with(options(path))
             .await
             .map_err(named)?;
+        // The steps of a migration need their order, but not each a disk that has written: the
+        // commit of `start` syncs the log with all of them in it.
+        sync_commits(&writer, false).await.map_err(named)?;
         migrator()
             .run(&writer)
             .await
             .map_err(|error| migrate_error(path, error))?;
+        sync_commits(&writer, true).await.map_err(named)?;
         let (secret, was_clean) = start(&writer).await.map_err(named)?;
         let is_sound = is_new || was_clean;
         let readers = SqlitePoolOptions::new()
@@ -131,6 +135,17 @@ fn options(path: &Path) -> SqliteConnectOptions {
         // Only macOS knows a difference: its fsync does not reach the disk.
         .pragma("fullfsync", "ON")
         .pragma("checkpoint_fullfsync", "ON")
+}
+
+/// Whether each commit waits for the disk.
+async fn sync_commits(writer: &SqlitePool, on: bool) -> Result<(), sqlx::Error> {
+    let text = if on {
+        "PRAGMA synchronous = FULL"
+    } else {
+        "PRAGMA synchronous = NORMAL"
+    };
+    sqlx::query(text).execute(writer).await?;
+    Ok(())
 }
 
 fn migrations() -> Vec<Migration> {
