@@ -92,8 +92,9 @@ fn parse_line(line: &str) -> Option<SocketEntry> {
     })
 }
 
-/// `0100007F:4965`: the address as 32-bit words in the machine's byte order, the port as a number.
-fn parse_address(field: &str) -> Option<SocketAddr> {
+/// `0100007F:4965`: the address as 32-bit words in the machine's byte order, the port as a number;
+/// `None` for anything else.
+pub fn parse_address(field: &str) -> Option<SocketAddr> {
     let (address, port) = field.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     if !address.is_ascii() || !address.len().is_multiple_of(8) {

@@ -12,6 +12,8 @@ use clawline::layer::printable;
 use clawline::notice::GatewayNotice;
 use clawline::secret::Secret;
 
+use super::listeners::Listeners;
+
 /// The command. No single quote, exclamation mark or line break inside, so that every login shell hands
 /// it to `sh` as it stands.
 pub(crate) const COMMAND: &str = concat!(
@@ -28,9 +30,9 @@ pub(crate) const COMMAND: &str = concat!(
     "say path \"$c\"; say home \"$HOME\"; ",
     "if [ -r \"$c\" ]; then say openclaw; head -c 196608 \"$c\"; ",
     "elif [ -e \"$c\" ]; then say openclaw-unreadable; fi; ",
-    "say ports; ",
-    "sed -n \"s/^ *[0-9]*: [0-9A-F]*:\\([0-9A-F][0-9A-F]*\\) [0-9A-F]*:0000 0A .*/\\1/p\" ",
-    "/proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u | head -n 512; ",
+    "say uid \"$(id -u)\"; say ports; ",
+    "sed -n \"s/^ *[0-9]*: \\([0-9A-F]*:[0-9A-F]*\\) [0-9A-F]*:0000 0A [^ ]* [^ ]* [^ ]*  *\\([0-9]*\\) .*/\\1 \\2/p\" ",
+    "/proc/net/tcp /proc/net/tcp6 2>/dev/null | sort -u; ",
     "say end'",
 );
 
@@ -53,8 +55,8 @@ pub(crate) struct Parts {
     pub openclaw: Part,
     /// Where that is, with `~` for the home directory.
     pub openclaw_path: String,
-    /// Ports on which something listens; `None` where the system does not tell.
-    pub ports: Option<Vec<u16>>,
+    /// What listens there.
+    pub listeners: Listeners,
 }
 
 /// One file.
@@ -80,6 +82,10 @@ pub(crate) struct Found {
     pub tls: bool,
     /// Whose it is; `None` when nothing was found.
     pub kind: Option<GatewayKind>,
+    /// The process that said so is gone. It may be starting again: another look may find more.
+    pub is_stale: bool,
+    /// What listens there.
+    pub listeners: Listeners,
     /// For the person.
     pub notes: Vec<String>,
 }
@@ -92,6 +98,8 @@ impl Found {
             credentials: Credentials::default(),
             tls: false,
             kind: None,
+            is_stale: false,
+            listeners: Listeners::default(),
             notes: vec![note.into()],
         }
     }
@@ -115,11 +123,8 @@ pub(crate) fn split(output: &str) -> Option<Parts> {
             ("openclaw-unreadable", _) => parts.openclaw = Part::Unreadable,
             ("path", path) => parts.openclaw_path = printable(path, 512),
             ("home", path) => home = printable(path, 512),
-            ("ports", _) => {
-                let ports = body.lines().filter_map(|p| u16::from_str_radix(p, 16).ok());
-                let ports: Vec<u16> = ports.collect();
-                parts.ports = (!ports.is_empty()).then_some(ports);
-            }
+            ("uid", uid) => parts.listeners.own = uid.trim().parse().ok(),
+            ("ports", _) => parts.listeners.sockets = Listeners::parse(body),
             ("end", _) => complete = true,
             _ => {}
         }
@@ -153,61 +158,72 @@ fn sections(output: &str) -> impl Iterator<Item = (&str, &str)> {
 pub(crate) fn choose(parts: &Parts, wanted: Option<GatewayKind>, place: &str) -> Found {
     let ours = ours(parts, place);
     let theirs = theirs(parts, place);
-    match (ours, theirs) {
+    let mut found = match (ours, theirs) {
         (Some(ours), Some(theirs)) => {
-            let listens = |found: &Found| {
-                parts
-                    .ports
-                    .as_ref()
-                    .is_some_and(|ports| ports.contains(&found.port))
-            };
             let take_theirs = match wanted {
                 Some(kind) => kind == GatewayKind::Openclaw,
-                None => !parts.alive && listens(&theirs) && !listens(&ours),
+                None => is_theirs_better(parts, &ours, &theirs),
             };
             let (mut chosen, other, name) = if take_theirs {
-                (theirs, ours, "clawline-gateway's")
+                (theirs.found, ours.found, "clawline-gateway's")
             } else {
-                (ours, theirs, "OpenClaw's")
+                (ours.found, theirs.found, "OpenClaw's")
             };
             chosen.notes.push(format!(
                 "{name} gateway is configured{place} too, on port {}; hosts.NAME.gateway chooses",
                 other.port
             ));
+            // The other one may be starting again.
+            chosen.is_stale |= other.is_stale;
             chosen
         }
-        (Some(found), None) | (None, Some(found)) => found,
+        (Some(candidate), None) | (None, Some(candidate)) => candidate.found,
         (None, None) => Found::nothing(format!(
             "no gateway is configured{place}; trying port {DEFAULT_PORT}"
         )),
-    }
+    };
+    found.listeners = parts.listeners.clone();
+    found
 }
 
-fn ours(parts: &Parts, place: &str) -> Option<Found> {
+/// Both are there and nobody said which. A notice that cannot be read says nothing, and a notice whose
+/// process is gone says less than a port that is served.
+fn is_theirs_better(parts: &Parts, ours: &Candidate, theirs: &Candidate) -> bool {
+    let is_served = parts.listeners.is_served(theirs.found.port);
+    if !ours.is_usable {
+        return theirs.is_usable || is_served == Some(true);
+    }
+    let is_same_port = ours.found.port == theirs.found.port;
+    ours.found.is_stale && is_served.unwrap_or(is_same_port)
+}
+
+/// One of the two gateways.
+struct Candidate {
+    found: Found,
+    /// Its file could be read.
+    is_usable: bool,
+}
+
+fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
     const FILE: &str = "~/.clawline/gateway.json";
+    let unusable = |why: &str| Candidate {
+        found: Found {
+            kind: Some(GatewayKind::Clawline),
+            ..Found::nothing(format!("{FILE}{place} {why}; trying port {DEFAULT_PORT}"))
+        },
+        is_usable: false,
+    };
     let text = match &parts.notice {
         Part::Absent => return None,
-        Part::Unreadable => {
-            return Some(Found {
-                kind: Some(GatewayKind::Clawline),
-                ..Found::nothing(format!(
-                    "{FILE}{place} may not be read; trying port {DEFAULT_PORT}"
-                ))
-            });
-        }
+        Part::Unreadable => return Some(unusable("may not be read")),
         Part::Text(text) => text,
     };
-    let notice = match GatewayNotice::parse(text.expose()) {
-        Ok(notice) => notice,
-        Err(_) => {
-            return Some(Found {
-                kind: Some(GatewayKind::Clawline),
-                ..Found::nothing(format!(
-                    "{FILE}{place} is damaged; trying port {DEFAULT_PORT}"
-                ))
-            });
-        }
+    let Ok(notice) = GatewayNotice::parse(text.expose()) else {
+        return Some(unusable("is damaged"));
     };
+    if !parts.alive {
+        return Some(stale(&notice, FILE, place));
+    }
     let port = notice.port;
     let token_file = notice
         .token_file
@@ -236,30 +252,49 @@ fn ours(parts: &Parts, place: &str) -> Option<Found> {
             format!("port {port} from {FILE}{place}, which names no token"),
         ),
     };
-    let mut notes = vec![note];
-    if !parts.alive {
-        notes.push(format!(
-            "the clawline-gateway{place} that wrote it (pid {}) is not running",
-            notice.pid
-        ));
-    }
-    Some(Found {
-        port,
-        credentials,
-        tls: notice.tls,
-        kind: Some(GatewayKind::Clawline),
-        notes,
+    Some(Candidate {
+        found: Found {
+            port,
+            credentials,
+            tls: notice.tls,
+            kind: Some(GatewayKind::Clawline),
+            ..Found::nothing(note)
+        },
+        is_usable: true,
     })
 }
 
-fn theirs(parts: &Parts, place: &str) -> Option<Found> {
+/// A notice whose process is gone: whatever listens on its port is something else, until it is written
+/// anew. So its token stays where it is.
+fn stale(notice: &GatewayNotice, file: &str, place: &str) -> Candidate {
+    let note = format!(
+        "port {} from {file}{place}; the clawline-gateway that wrote it (pid {}) is not running, so \
+         its token is not shown",
+        notice.port, notice.pid
+    );
+    Candidate {
+        found: Found {
+            port: notice.port,
+            tls: notice.tls,
+            kind: Some(GatewayKind::Clawline),
+            is_stale: true,
+            ..Found::nothing(note)
+        },
+        is_usable: true,
+    }
+}
+
+fn theirs(parts: &Parts, place: &str) -> Option<Candidate> {
     let file = match parts.openclaw_path.as_str() {
         "" => "openclaw.json",
         path => path,
     };
-    let unusable = |why: &str| Found {
-        kind: Some(GatewayKind::Openclaw),
-        ..Found::nothing(format!("{file}{place} {why}; trying port {DEFAULT_PORT}"))
+    let unusable = |why: &str| Candidate {
+        found: Found {
+            kind: Some(GatewayKind::Openclaw),
+            ..Found::nothing(format!("{file}{place} {why}; trying port {DEFAULT_PORT}"))
+        },
+        is_usable: false,
     };
     let text = match &parts.openclaw {
         Part::Absent => return None,
@@ -320,12 +355,15 @@ fn theirs(parts: &Parts, place: &str) -> Option<Found> {
             )
         }
     };
-    Some(Found {
-        port,
-        credentials,
-        tls: read.gateway.tls.enabled,
-        kind: Some(GatewayKind::Openclaw),
-        notes: vec![note],
+    Some(Candidate {
+        found: Found {
+            port,
+            credentials,
+            tls: read.gateway.tls.enabled,
+            kind: Some(GatewayKind::Openclaw),
+            ..Found::nothing(note)
+        },
+        is_usable: true,
     })
 }
 
@@ -339,9 +377,15 @@ fn believable(text: &Secret) -> Option<Secret> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
+    use super::super::listeners::{Holder, Listener};
     use super::*;
+
+    const OURS: GatewayKind = GatewayKind::Clawline;
+    const THEIRS: GatewayKind = GatewayKind::Openclaw;
 
     fn text(text: &str) -> Part {
         Part::Text(Secret::new(text))
@@ -458,35 +502,95 @@ mod tests {
         );
     }
 
+    /// Listeners of user 1000, who we are, and of others.
+    fn listeners(sockets: &[(u16, u32)]) -> Listeners {
+        let listener = |&(port, uid): &(u16, u32)| Listener {
+            ip: Ipv4Addr::LOCALHOST.into(),
+            port,
+            uid,
+        };
+        let sockets: Vec<Listener> = sockets.iter().map(listener).collect();
+        Listeners {
+            own: Some(1000),
+            sockets: (!sockets.is_empty()).then_some(sockets),
+        }
+    }
+
+    const SHARED: &str = r#"{"version":1,"pid":7,"port":18789,"tokenFile":"/s/token"}"#;
+
     #[test]
     fn of_two_gateways_the_live_one_is_taken_else_ours_unless_told() {
-        let both = |alive, ports: &[u16]| Parts {
-            notice: text(NOTICE),
-            token: text("ours\n"),
-            alive,
-            ports: (!ports.is_empty()).then(|| ports.to_vec()),
-            ..openclaw("{gateway:{auth:{token:'theirs'}}}")
+        let both = |notice, alive, ports: &[u16]| {
+            let sockets: Vec<_> = ports.iter().map(|port| (*port, 1000)).collect();
+            Parts {
+                notice,
+                token: text("ours\n"),
+                alive,
+                listeners: listeners(&sockets),
+                ..openclaw("{gateway:{auth:{token:'theirs'}}}")
+            }
         };
-        for (parts, wanted, token) in [
-            (both(true, &[18789, 19001]), None, "ours"),
-            (both(false, &[18789]), None, "theirs"),
-            (both(false, &[]), None, "ours"),
-            (both(false, &[22]), None, "ours"),
-            (both(true, &[]), Some(GatewayKind::Openclaw), "theirs"),
-            (both(false, &[18789]), Some(GatewayKind::Clawline), "ours"),
+        // A token of ours is shown only while the process that wrote the notice runs.
+        let (ours, theirs) = (Some("ours"), Some("theirs"));
+        let notice = || text(NOTICE);
+        let told = |kind| Some(kind);
+        for (parts, wanted, kind, token) in [
+            (both(notice(), true, &[18789, 19001]), None, OURS, ours),
+            (both(notice(), false, &[18789]), None, THEIRS, theirs),
+            (both(notice(), false, &[18789, 19001]), None, THEIRS, theirs),
+            (both(notice(), false, &[]), None, OURS, None),
+            (both(notice(), false, &[22]), None, OURS, None),
+            (both(notice(), true, &[]), told(THEIRS), THEIRS, theirs),
+            (both(notice(), false, &[18789]), told(OURS), OURS, None),
+            // Both products have the same port unless somebody changes it.
+            (both(text(SHARED), true, &[18789]), None, OURS, ours),
+            (both(text(SHARED), false, &[18789]), None, THEIRS, theirs),
+            (both(text(SHARED), false, &[]), None, THEIRS, theirs),
+            (both(text(SHARED), false, &[22]), None, OURS, None),
+            // A notice that says nothing is no reason to leave out what does.
+            (both(text("{"), false, &[]), None, THEIRS, theirs),
+            (
+                both(Part::Unreadable, false, &[18789]),
+                None,
+                THEIRS,
+                theirs,
+            ),
         ] {
             let found = choose(&parts, wanted, "");
-            assert_eq!(
-                found.credentials.token,
-                Some(Secret::new(token)),
-                "{parts:?} {wanted:?}"
-            );
+            let shown = found.credentials.token.as_ref().map(Secret::expose);
+            assert_eq!((found.kind, shown), (Some(kind), token), "{parts:?}");
             assert!(
                 found.notes.iter().any(|n| n.contains("configured too")),
                 "{:?}",
                 found.notes
             );
         }
+    }
+
+    #[test]
+    fn a_found_token_is_not_shown_to_another_user_who_holds_the_port() {
+        let at = |sockets: &[(u16, u32)]| {
+            let parts = Parts {
+                notice: text(NOTICE),
+                token: text("ours"),
+                alive: true,
+                listeners: listeners(sockets),
+                ..Parts::default()
+            };
+            let found = choose(&parts, None, " on desktop");
+            let (shown, note) =
+                found
+                    .listeners
+                    .permit(&found.credentials, "127.0.0.1", found.port, " on desktop");
+            (shown.token.is_some(), note)
+        };
+        assert_eq!(at(&[(19001, 1000), (22, 0)]), (true, None));
+        assert_eq!(at(&[(19001, 0)]), (true, None));
+        assert_eq!(at(&[(22, 0)]), (true, None));
+        let (shown, note) = at(&[(19001, 1001)]);
+        assert!(!shown && note.unwrap().contains("another user (uid 1001)"));
+        let (shown, note) = at(&[]);
+        assert!(shown && note.unwrap().contains("cannot be told"));
     }
 
     #[test]
@@ -525,6 +629,18 @@ mod tests {
         std::fs::write(at(".openclaw/openclaw.json"), "{gateway:{}}").unwrap();
         let parts = run();
         assert!(parts.alive);
+        #[cfg(target_os = "linux")]
+        {
+            let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+            let port = listener.local_addr().unwrap().port();
+            let us = nix::unistd::getuid().as_raw();
+            let listeners = run().listeners;
+            assert_eq!(listeners.own, Some(us));
+            let sockets = listeners.sockets.as_ref().unwrap();
+            let ours = sockets.iter().find(|socket| socket.port == port);
+            assert_eq!(ours.map(|socket| socket.uid), Some(us));
+            assert_eq!(listeners.holder("127.0.0.1", port), Holder::Trusted);
+        }
         assert_eq!(parts.notice, text(&notice.to_text()));
         assert_eq!(parts.openclaw, text("{gateway:{}}"));
         let found = choose(&parts, None, "");
@@ -553,7 +669,7 @@ mod tests {
         fn any_output_is_read_or_refused(
             noise in any::<String>(),
             body in any::<String>(),
-            head in "(notice|token|openclaw|ports|path|home|alive)( .*)?",
+            head in "(notice|token|openclaw|ports|uid|path|home|alive)( .*)?",
         ) {
             let _ = split(&noise);
             let output = format!("{noise}\n{MARKER}{head}\n{body}\n{MARKER}end\n");

@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use clawline::client::dial::{Credentials, Dialed, Dialer, Dialing};
 use clawline::client::tcp::{Endpoint, TcpDialer};
-use clawline::config::Source;
 use clawline::config::gateway::AuthMode;
 use clawline::config::paths::Paths;
+use clawline::config::{Dialect, GatewayKind, Source};
 use clawline::gateway_id::GatewayId;
 use clawline::layer::LayerError;
 use clawline::notice::GatewayNotice;
@@ -17,6 +17,7 @@ use clawline::secret::Secret;
 
 use super::Shared;
 use super::discovery::{self, Found, Part, Parts};
+use super::listeners::{Listener, Listeners};
 use super::request::LocalWay;
 
 /// Longest file that is looked at.
@@ -24,26 +25,38 @@ const MAX_FILE: u64 = 256 * 1024;
 
 /// What the files of this machine say now.
 pub(super) fn find(way: &LocalWay, paths: &Paths) -> Found {
-    let parts = parts(paths);
-    let mut found = discovery::choose(&parts, None, "");
+    judge(way, &parts(paths))
+}
+
+fn judge(way: &LocalWay, parts: &Parts) -> Found {
+    let mut found = discovery::choose(parts, None, "");
     let config = &way.loaded.config.gateway;
     let said = |key: &str| way.loaded.source(key).clone();
+    let is_theirs = found.kind == Some(GatewayKind::Openclaw);
+    let configured_port = matches!(said("gateway.port"), Source::File(_)).then_some(config.port);
     if let Some(port) = way.port {
-        if port != found.port {
-            found.credentials = Credentials::default();
-        }
-        found.port = port;
+        found = at_port(found, port);
         found.notes = vec![format!("port {port} from {}", said("gateway.port"))];
-    } else if !parts.alive && matches!(said("gateway.port"), Source::File(_)) {
-        found.port = config.port;
+    } else if let Some(port) = configured_port.filter(|_| !parts.alive && !is_theirs) {
+        found = at_port(found, port);
     }
     let from_environment = matches!(said("gateway.auth.token"), Source::Environment(_))
         || matches!(said("gateway.auth.password"), Source::Environment(_));
     let wants_password = config.auth.mode == Some(AuthMode::Password);
     if found.credentials.is_empty() || from_environment || wants_password {
+        // What a file says is for the gateway that reads this file.
+        let belongs = |key: &str| match (said(key), &way.loaded.file) {
+            (Source::File(_), Some((_, Dialect::OpenClaw))) => {
+                found.kind != Some(GatewayKind::Clawline)
+            }
+            (Source::File(_), _) => !is_theirs,
+            _ => true,
+        };
+        let token = config.auth.token.clone();
+        let password = config.auth.password.clone();
         let configured = Credentials {
-            token: config.auth.token.clone().filter(|_| !wants_password),
-            password: config.auth.password.clone(),
+            token: token.filter(|_| !wants_password && belongs("gateway.auth.token")),
+            password: password.filter(|_| belongs("gateway.auth.password")),
         };
         if !configured.is_empty() {
             let key = if configured.token.is_some() {
@@ -55,8 +68,23 @@ pub(super) fn find(way: &LocalWay, paths: &Paths) -> Found {
             found.credentials = configured;
         }
     }
+    let (credentials, note) =
+        found
+            .listeners
+            .permit(&found.credentials, "127.0.0.1", found.port, "");
+    found.credentials = credentials;
+    found.notes.extend(note);
     if !way.explicit.is_empty() {
         found.credentials = way.explicit.clone();
+    }
+    found
+}
+
+/// The same gateway on another port: what was found is not for that one.
+fn at_port(mut found: Found, port: u16) -> Found {
+    if port != found.port {
+        found.credentials = Credentials::default();
+        found.port = port;
     }
     found
 }
@@ -78,7 +106,7 @@ fn parts(paths: &Paths) -> Parts {
         token,
         openclaw: read(paths.openclaw_config()),
         openclaw_path: paths.openclaw_config().display().to_string(),
-        ports: listening_ports(),
+        listeners: listeners(),
     }
 }
 
@@ -99,24 +127,42 @@ fn is_alive(pid: u32) -> bool {
     pid > 0 && nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), None).is_ok()
 }
 
+/// Nobody can be asked: the notice is believed.
 #[cfg(not(unix))]
 fn is_alive(_pid: u32) -> bool {
-    false
+    true
 }
 
-fn listening_ports() -> Option<Vec<u16>> {
+fn listeners() -> Listeners {
     let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
     let texts: Vec<String> = tables
         .iter()
         .filter_map(|table| fs::read_to_string(table).ok())
         .collect();
-    let ports = texts
+    let sockets = texts
         .iter()
         .flat_map(|text| peer::parse_table(text))
         .filter(|entry| entry.is_listening)
-        .map(|entry| entry.local.port());
-    let ports: Vec<u16> = ports.collect();
-    (!ports.is_empty()).then_some(ports)
+        .map(|entry| Listener {
+            ip: entry.local.ip(),
+            port: entry.local.port(),
+            uid: entry.uid,
+        });
+    let sockets: Vec<Listener> = sockets.collect();
+    Listeners {
+        own: own_uid(),
+        sockets: (!sockets.is_empty()).then_some(sockets),
+    }
+}
+
+#[cfg(unix)]
+fn own_uid() -> Option<u32> {
+    Some(nix::unistd::getuid().as_raw())
+}
+
+#[cfg(not(unix))]
+fn own_uid() -> Option<u32> {
+    None
 }
 
 /// Dials this machine's gateway.

@@ -4,6 +4,7 @@
 //! [`Link::open`] returns at once; everything that happens afterwards is one [`LinkView`].
 
 pub(crate) mod discovery;
+mod listeners;
 mod local;
 mod merge;
 mod request;

@@ -45,7 +45,7 @@ impl FarSide {
 
     /// Runs the script and judges what it says. A far side that runs no commands is no failure.
     async fn look(&self) -> Result<Found, LayerError> {
-        let place = format!(" on {}", self.host());
+        let place = self.place();
         let default = clawline::config::DEFAULT_PORT;
         let ran = self
             .tunnel
@@ -72,9 +72,11 @@ impl FarSide {
         }
     }
 
-    fn host(&self) -> String {
+    /// The far side in a note.
+    fn place(&self) -> String {
         let hop = self.way.spec.destination();
-        printable(hop.map_or("the far side", |hop| &hop.alias), 120)
+        let host = hop.map_or("the far side", |hop| &hop.alias);
+        format!(" on {}", printable(host, 120))
     }
 }
 
@@ -114,8 +116,9 @@ impl SshDialer {
             Some(remote) => remote.clone(),
             None => RemoteEnd::loopback(found.port),
         };
-        let credentials = self.credentials(&found, &far_end);
+        let (credentials, note) = self.credentials(&found, &far_end);
         let mut notes = found.notes.clone();
+        notes.extend(note);
         if found.tls {
             notes.push(
                 "the gateway there speaks TLS, which this release does not do over SSH".into(),
@@ -141,22 +144,31 @@ impl SshDialer {
         })
     }
 
-    /// What may be shown: what somebody said, else what was found for exactly this far end.
-    fn credentials(&self, found: &Found, far_end: &RemoteEnd) -> Credentials {
-        if !self.far.way.explicit.is_empty() {
-            return self.far.way.explicit.clone();
+    /// What may be shown: what somebody said, else what was found for exactly this far end, else what
+    /// the environment says; the latter two not to another user who holds the port.
+    fn credentials(&self, found: &Found, far_end: &RemoteEnd) -> (Credentials, Option<String>) {
+        let way = &self.far.way;
+        if !way.explicit.is_empty() {
+            return (way.explicit.clone(), None);
         }
-        let is_this_one = match far_end {
-            RemoteEnd::Tcp { host, port } => {
-                matches!(host.as_str(), "127.0.0.1" | "::1" | "localhost") && *port == found.port
+        let loopback = match far_end {
+            RemoteEnd::Tcp { host, port }
+                if matches!(host.as_str(), "127.0.0.1" | "::1" | "localhost") =>
+            {
+                Some((host, *port))
             }
-            RemoteEnd::Unix(_) => false,
+            RemoteEnd::Tcp { .. } | RemoteEnd::Unix(_) => None,
         };
-        if is_this_one && !found.credentials.is_empty() {
-            found.credentials.clone()
+        let Some((host, port)) = loopback else {
+            return (way.fallback.clone(), None);
+        };
+        let credentials = if port == found.port && !found.credentials.is_empty() {
+            &found.credentials
         } else {
-            self.far.way.fallback.clone()
-        }
+            &way.fallback
+        };
+        let place = self.far.place();
+        found.listeners.permit(credentials, host, port, &place)
     }
 
     async fn find(&self) -> Result<Found, LayerError> {
