@@ -175,6 +175,9 @@ impl LocalDialer {
     async fn open(&self) -> Result<Dialed, LayerError> {
         let found = find(&self.way, &self.shared.paths);
         let endpoint = endpoint(&found);
+        if found.is_stale && self.way.explicit.is_empty() {
+            self.shared.note_may_differ();
+        }
         self.shared
             .found(GatewayId::direct(&endpoint.identity()), found.notes);
         TcpDialer::new(endpoint, found.credentials).dial().await

@@ -14,6 +14,7 @@ mod tests;
 
 use std::fs;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clawline::client::dial::{Credentials, Dialer};
@@ -99,6 +100,8 @@ pub(super) struct Shared {
     device_id: String,
     tokens: Arc<TokenStore>,
     facts: watch::Sender<Facts>,
+    /// Something was shown that was not looked up freshly, or looked up in the moment of a restart.
+    may_differ: AtomicBool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +123,12 @@ impl Shared {
             *now = facts;
             changed
         });
+    }
+
+    /// Another look may find another token than the one that is shown now. It stays noted until that
+    /// look: one try may dial twice.
+    fn note_may_differ(&self) {
+        self.may_differ.store(true, Ordering::Relaxed);
     }
 
     /// Keeps the far end for an offline start. Losing it costs nothing but that.
@@ -189,6 +198,7 @@ impl Link {
                 gateway_id,
                 notes: Vec::new(),
             }),
+            may_differ: AtomicBool::new(false),
         });
         let mut over_ssh = None;
         let dialer: Arc<dyn Dialer> = match request.way {
@@ -222,14 +232,16 @@ impl Link {
             dialer: over_ssh.map(|(_, dialer)| dialer),
             client_view: client.view(),
             facts: shared.facts.subscribe(),
+            shared,
             reconnect: client.clone(),
+            seen: Seen::default(),
         };
         let (publish, view) = watch::channel(merger.merge());
         Ok(Self {
             client,
             tunnel,
             view,
-            _merging: AbortOnDropHandle::new(tokio::spawn(merger.run(publish, shared))),
+            _merging: AbortOnDropHandle::new(tokio::spawn(merger.run(publish))),
         })
     }
 
@@ -359,16 +371,30 @@ struct Merger {
     dialer: Option<Arc<ssh::SshDialer>>,
     client_view: watch::Receiver<ClientView>,
     facts: watch::Receiver<Facts>,
-    /// Woken when the tunnel came back.
+    /// Held so that `facts` stays open as long as somebody reads it.
+    shared: Arc<Shared>,
+    /// Woken when the tunnel came back, and when another look may help.
     reconnect: Client,
+    seen: Seen,
+}
+
+/// What was acted upon already.
+#[derive(Debug, Default)]
+struct Seen {
+    /// The tunnel's generation.
+    tunnels: u64,
+    /// The client's generation.
+    greetings: u64,
+    /// A refused token had its second look since the last greeting.
+    has_looked_again: bool,
+    /// That look is about to start: nobody needs to do anything yet.
+    is_looking_again: bool,
 }
 
 impl Merger {
-    /// `shared` is held so that `facts` stays open as long as somebody reads it.
-    async fn run(mut self, publish: watch::Sender<LinkView>, _shared: Arc<Shared>) {
-        let mut tunnel_generation = 0;
+    async fn run(mut self, publish: watch::Sender<LinkView>) {
         loop {
-            self.act(&mut tunnel_generation);
+            self.act();
             publish.send_replace(self.merge());
             let tunnel_changed = async {
                 match &mut self.tunnel {
@@ -388,28 +414,37 @@ impl Merger {
         }
     }
 
-    fn act(&mut self, tunnel_generation: &mut u64) {
-        let client_status = self.client_view.borrow().status.clone();
-        if let Some(dialer) = &self.dialer {
-            match &client_status {
-                TunnelStatus::Up { .. } => dialer.prove(true),
-                TunnelStatus::Waiting { why, .. }
-                | TunnelStatus::Attention { why }
-                | TunnelStatus::Failed { why }
-                    if matches!(why.layer, Layer::Port | Layer::Hello | Layer::Token) =>
-                {
-                    dialer.prove(false);
-                }
-                _ => {}
+    fn act(&mut self) {
+        let (client_status, greetings) = {
+            let view = self.client_view.borrow();
+            (view.status.clone(), view.generation)
+        };
+        if greetings > self.seen.greetings {
+            self.seen.greetings = greetings;
+            self.seen.has_looked_again = false;
+            if let Some(dialer) = &self.dialer {
+                dialer.prove();
             }
+        }
+        // A gateway that changed its token refuses the one that was found before: look again, once.
+        if let TunnelStatus::Attention { why } = &client_status
+            && why.layer == Layer::Token
+            && !self.seen.has_looked_again
+            && self.shared.may_differ.swap(false, Ordering::Relaxed)
+        {
+            self.seen.has_looked_again = true;
+            self.seen.is_looking_again = true;
+            self.reconnect.reconnect_now();
+        } else if !matches!(client_status, TunnelStatus::Attention { .. }) {
+            self.seen.is_looking_again = false;
         }
         let Some(tunnel) = &self.tunnel else { return };
         let (is_up, generation) = {
             let view = tunnel.borrow();
             (view.status.is_up(), view.generation)
         };
-        if is_up && generation > *tunnel_generation {
-            *tunnel_generation = generation;
+        if is_up && generation > self.seen.tunnels {
+            self.seen.tunnels = generation;
             if matches!(client_status, TunnelStatus::Waiting { .. }) {
                 self.reconnect.reconnect_now();
             }
@@ -417,7 +452,13 @@ impl Merger {
     }
 
     fn merge(&self) -> LinkView {
-        let client = self.client_view.borrow().clone();
+        let mut client = self.client_view.borrow().clone();
+        if self.seen.is_looking_again && matches!(client.status, TunnelStatus::Attention { .. }) {
+            client.status = TunnelStatus::Connecting {
+                layer: Layer::Port,
+                attempt: 1,
+            };
+        }
         let tunnel = self.tunnel.as_ref().map(|tunnel| tunnel.borrow().clone());
         let facts = self.facts.borrow().clone();
         let is_up = tunnel.as_ref().is_none_or(|tunnel| tunnel.status.is_up());

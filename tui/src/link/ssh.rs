@@ -87,7 +87,7 @@ pub(super) struct SshDialer {
     shared: Arc<Shared>,
     /// What was found, kept while it proves good.
     kept: Mutex<Option<Found>>,
-    /// The gateway greeted us with what was found.
+    /// The gateway greeted us with what was found, and no try was made since.
     proved: AtomicBool,
 }
 
@@ -101,9 +101,10 @@ impl SshDialer {
         }
     }
 
-    /// Says whether what was found is good: another look is taken before the next try when it is not.
-    pub fn prove(&self, good: bool) {
-        self.proved.store(good, Ordering::Relaxed);
+    /// A gateway greeted us with what was found: the next try may use it without another look. Only the
+    /// next one: the gateway may have moved, or changed its token.
+    pub fn prove(&self) {
+        self.proved.store(true, Ordering::Relaxed);
     }
 
     async fn open(&self) -> Result<Dialed, LayerError> {
@@ -180,10 +181,15 @@ impl SshDialer {
             });
         }
         let kept = self.kept().clone();
-        if let Some(found) = kept.filter(|_| self.proved.load(Ordering::Relaxed)) {
-            return Ok(found);
+        let kept = kept.filter(|_| self.proved.swap(false, Ordering::Relaxed));
+        let is_kept = kept.is_some();
+        let found = match kept {
+            Some(found) => found,
+            None => self.far.look().await?,
+        };
+        if way.explicit.is_empty() && (is_kept || found.is_stale) {
+            self.shared.note_may_differ();
         }
-        let found = self.far.look().await?;
         *self.kept() = Some(found.clone());
         Ok(found)
     }

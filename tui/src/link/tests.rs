@@ -5,6 +5,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+use std::sync::Mutex;
 use std::time::Duration;
 
 use clawline::client::dial::Credentials;
@@ -12,6 +13,10 @@ use clawline::layer::RowState;
 use clawline::loopback_ssh::{ExecReply, LoopbackOptions, fresh_key};
 use clawline::protocol::methods::system::{Health, HealthParams};
 use clawline::tunnel::spec::RemoteEnd;
+use clawline_gateway::Gateway;
+use clawline_gateway::settings::GatewaySettings;
+use tokio::io::AsyncWriteExt as _;
+use tokio_util::sync::CancellationToken;
 
 use super::*;
 use crate::cli::demo::World;
@@ -157,6 +162,93 @@ async fn a_token_is_not_shown_to_another_end_than_it_was_found_for() {
     let link = Link::open(request, Prompter::nobody()).unwrap();
     let error = link.first_answer(SOON).await.unwrap_err();
     assert_eq!(error.layer, Layer::Token, "{error:?}");
+}
+
+/// A gateway of its own.
+struct OwnGateway {
+    port: u16,
+    stop: CancellationToken,
+    running: AbortOnDropHandle<()>,
+}
+
+impl OwnGateway {
+    /// With this token, on this port (0 for any).
+    async fn start(dir: &std::path::Path, token: &str, port: u16) -> Self {
+        let mut settings = GatewaySettings::new(dir.to_owned());
+        settings.auth.token = Some(Secret::new(token));
+        settings.port = port;
+        settings.grace = Duration::ZERO;
+        let gateway = Gateway::bind(settings).await.unwrap();
+        let port = gateway.local_addr().port();
+        let stop = CancellationToken::new();
+        let running = AbortOnDropHandle::new(tokio::spawn(gateway.run(stop.clone())));
+        Self {
+            port,
+            stop,
+            running,
+        }
+    }
+
+    async fn stop(self) {
+        self.stop.cancel();
+        self.running.await.unwrap();
+    }
+}
+
+/// A far side whose config names what `said` holds: port and token. Also counts how often it was asked.
+async fn world_that_says(said: &Arc<Mutex<(u16, &'static str, u32)>>) -> World {
+    let said = Arc::clone(said);
+    let exec = move |_: &str| {
+        let mut said = said.lock().unwrap();
+        said.2 += 1;
+        let config = format!(
+            "{{gateway:{{port:{},auth:{{token:'{}'}}}}}}",
+            said.0, said.1
+        );
+        let stdout = format!("\n--clawline-found-- openclaw\n{config}\n\n--clawline-found-- end\n");
+        ExecReply::Done {
+            stdout: stdout.into_bytes(),
+            status: 0,
+        }
+    };
+    let options = LoopbackOptions {
+        exec: Some(Arc::new(exec)),
+        ..LoopbackOptions::default()
+    };
+    World::start_with(options).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_changed_its_token_or_its_port_is_found_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| dir.path().join(name);
+    let first = OwnGateway::start(&at("1"), "old-token-of-the-gateway", 0).await;
+    let port = first.port;
+    let said = Arc::new(Mutex::new((port, "old-token-of-the-gateway", 0)));
+    let world = world_that_says(&said).await;
+    let link = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    link.first_answer(SOON).await.unwrap();
+
+    // The same port, another token, and nothing that knows this device.
+    first.stop().await;
+    said.lock().unwrap().1 = "new-token-of-the-gateway";
+    let second = OwnGateway::start(&at("2"), "new-token-of-the-gateway", port).await;
+    view_where(&link, |view| view.generation == 2 && view.hello.is_some()).await;
+
+    // Another port, while a web server took the old one.
+    let third = OwnGateway::start(&at("3"), "new-token-of-the-gateway", 0).await;
+    said.lock().unwrap().0 = third.port;
+    second.stop().await;
+    let web = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap();
+    web.set_nonblocking(true).unwrap();
+    let web = tokio::net::TcpListener::from_std(web).unwrap();
+    let _serving = AbortOnDropHandle::new(tokio::spawn(async move {
+        while let Ok((mut stream, _)) = web.accept().await {
+            let answer = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n";
+            let _ = stream.write_all(answer).await;
+        }
+    }));
+    view_where(&link, |view| view.generation == 3 && view.hello.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
