@@ -273,7 +273,7 @@ impl Connector {
             }
             Ok(Target::Url(url)) => {
                 let is_configured = self.loaded.config.gateway.remote.url.as_deref() == Some(text);
-                if is_configured && self.options.credentials().is_empty() {
+                if is_configured {
                     return self.configured_url(text);
                 }
                 let typed = self.options.credentials();
@@ -319,7 +319,8 @@ impl Connector {
     fn configured_url(&self, url: &str) -> Result<LinkRequest, UsageError> {
         let remote = &self.loaded.config.gateway.remote;
         let mut with_pin = self.clone();
-        if with_pin.options.tls_fingerprint.is_none() && url.starts_with("wss:") {
+        if with_pin.options.tls_fingerprint.is_none() {
+            // A pin that cannot be kept is a refusal, never a connection without it.
             with_pin.options.tls_fingerprint = remote.tls_fingerprint.clone();
         }
         // A URL of the environment goes with secrets of the environment only (PROTOCOL §9.4).
@@ -382,7 +383,13 @@ impl Connector {
             token: remote.token.clone(),
             ..HostConfig::default()
         };
-        self.ssh(target, None, &parsed, host)
+        let mut request = self.ssh(target, None, &parsed, host)?;
+        if let Way::Ssh(way) = &mut request.way
+            && self.options.credentials().is_empty()
+        {
+            way.explicit.password = remote.password.clone();
+        }
+        Ok(request)
     }
 
     /// An entry of `hosts`.
@@ -679,6 +686,47 @@ mod tests {
         assert_eq!(request.session.as_deref(), Some("work"));
         let typed = no_files(with_token("typed")).request(Some("home")).unwrap();
         assert_eq!(shown(&typed).as_deref(), Some("typed"));
+    }
+
+    #[test]
+    fn a_configured_pin_is_kept_or_refused_and_never_dropped() {
+        let pin = "ab".repeat(32);
+        let with_url = |url: &str, options: ConnectOptions| {
+            let config =
+                format!("{{gateway: {{remote: {{url: '{url}', tlsFingerprint: '{pin}'}}}}}}");
+            connector(&config, &[], options)
+        };
+        let identity = |request: &LinkRequest| match &request.way {
+            Way::Direct(way) => way.endpoint.identity(),
+            Way::Local(_) | Way::Ssh(_) => String::new(),
+        };
+        for url in ["wss://gw.example.com:1", "WSS://gw.example.com:1"] {
+            let connector = with_url(url, ConnectOptions::default());
+            let request = connector.request(None).unwrap();
+            assert!(identity(&request).contains('#'), "{url}");
+            let typed = with_url(url, with_token("t")).request(Some(url)).unwrap();
+            assert!(identity(&typed).contains('#'), "typed {url}");
+            assert_eq!(shown(&typed).as_deref(), Some("t"));
+        }
+        let plain = with_url("ws://127.0.0.1:1", ConnectOptions::default());
+        let error = plain.request(None).unwrap_err();
+        assert!(error.what.contains("needs a wss:// URL"), "{error:?}");
+    }
+
+    #[test]
+    fn a_configured_password_goes_over_ssh_too() {
+        let config =
+            "{gateway: {mode: 'remote', remote: {sshTarget: 'me@desktop', password: 'p'}}}";
+        let password = |options: ConnectOptions| {
+            let mut connector = connector(config, &[], options);
+            connector.options.ssh.config = ConfigFile::None;
+            match connector.request(None).unwrap().way {
+                Way::Ssh(way) => way.explicit.password,
+                Way::Local(_) | Way::Direct(_) => None,
+            }
+        };
+        assert_eq!(password(ConnectOptions::default()), Some(Secret::new("p")));
+        assert_eq!(password(with_token("typed")), None);
     }
 
     #[test]
