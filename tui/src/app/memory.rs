@@ -10,6 +10,9 @@ use tokio::sync::{mpsc, watch};
 use super::model::Model;
 use super::msg::{Msg, Signal};
 use super::surface::{Surface, draw};
+use crate::outbox::Delivery;
+use crate::panes::chat::entry::{Entry, Kind};
+use crate::panes::chat::state::Load;
 
 /// The surface.
 pub(super) struct MemorySurface {
@@ -45,7 +48,7 @@ impl MemorySurface {
 
     /// The screen as text.
     pub(super) fn text(&self) -> String {
-        text_of(self.terminal.backend().buffer())
+        crate::widgets::text::of_screen(self.terminal.backend().buffer())
     }
 }
 
@@ -70,7 +73,7 @@ impl Surface for MemorySurface {
         let Ok(_) = self.terminal.draw(|frame| draw(frame, model));
         let shown = Shown {
             text: self.text(),
-            is_settled: model.is_settled(),
+            is_settled: is_settled(model),
         };
         self.shown.send_if_modified(|before| {
             let changed = *before != shown;
@@ -98,26 +101,22 @@ impl Surface for MemorySurface {
     }
 }
 
-/// A screen as text, without the spaces at the ends of lines.
-pub(super) fn text_of(buffer: &ratatui::buffer::Buffer) -> String {
-    let mut out = String::new();
-    for y in buffer.area.top()..buffer.area.bottom() {
-        let mut line = String::new();
-        let mut covered = 0;
-        for x in buffer.area.left()..buffer.area.right() {
-            let Some(cell) = buffer.cell((x, y)) else {
-                continue;
-            };
-            if covered > 0 {
-                // The second half of a wide character.
-                covered -= 1;
-                continue;
+/// Whether everything that was asked for is done: read, sent, answered.
+fn is_settled(model: &Model) -> bool {
+    let chat = &model.chat;
+    let is_on_its_way = |entry: &Entry| {
+        matches!(
+            &entry.kind,
+            Kind::User {
+                delivery: Some(Delivery::Queued | Delivery::Sent),
+                ..
             }
-            covered = crate::widgets::text::width(cell.symbol()).saturating_sub(1);
-            line.push_str(cell.symbol());
-        }
-        out.push_str(line.trim_end());
-        out.push('\n');
-    }
-    out
+        )
+    };
+    model.is_linked()
+        && chat.load == Load::Read
+        && chat.reading.is_none()
+        && chat.runs.is_empty()
+        && model.outbox.waiting() == 0
+        && !chat.transcript.entries().iter().any(is_on_its_way)
 }

@@ -5,7 +5,7 @@ mod dialogs;
 mod disk;
 pub(crate) mod effect;
 mod input;
-#[cfg(any(test, feature = "demo"))]
+#[cfg(feature = "demo")]
 mod memory;
 pub(crate) mod model;
 pub(crate) mod msg;

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clawline::layer::LayerError;
 use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK, HelloOk};
 use clawline::protocol::methods::agents::CommandRow;
 use clawline::tunnel::status::TunnelStatus;
@@ -12,9 +13,8 @@ use jiff::tz::TimeZone;
 use super::msg::Now;
 use super::overlay::Overlay;
 use super::prompt::Question;
-use crate::outbox::{Delivery, Queue};
-use crate::panes::chat::entry::{Entry, Kind};
-use crate::panes::chat::state::{Chat, Load};
+use crate::outbox::Queue;
+use crate::panes::chat::state::Chat;
 use crate::panes::health::state::{Health, INTERVAL};
 use crate::panes::link::state::LinkState;
 use crate::panes::sessions::state::Sessions;
@@ -123,6 +123,8 @@ pub(crate) struct Model {
     pub(crate) hello: Option<Arc<HelloOk>>,
     /// When the connection was lost.
     pub(crate) lost: Option<Now>,
+    /// The trouble for which the link page was opened.
+    pub(crate) shown_trouble: Option<LayerError>,
     /// The sessions.
     pub(crate) sessions: Sessions,
     /// The list is being read; and has to be read again.
@@ -172,6 +174,7 @@ impl Model {
                 .unwrap_or_else(|| LinkState::new(String::new(), String::new())),
             hello: None,
             lost: None,
+            shown_trouble: None,
             sessions: Sessions::default(),
             listing: None,
             chat: Chat::new(session, true),
@@ -234,40 +237,6 @@ impl Model {
         self.first_run.is_none()
             && !self.is_tiny()
             && (self.is_wide() || matches!(self.overlay, Some(Overlay::Health(_))))
-    }
-
-    /// Whether everything that was asked for is done: read, sent, answered.
-    #[cfg(any(test, feature = "demo"))]
-    pub(crate) fn is_settled(&self) -> bool {
-        let chat = &self.chat;
-        let is_on_its_way = |entry: &Entry| {
-            matches!(
-                &entry.kind,
-                Kind::User {
-                    delivery: Some(Delivery::Queued | Delivery::Sent),
-                    ..
-                }
-            )
-        };
-        // Between "stored" and the first sign of the run there is nothing but the message itself.
-        let is_unanswered = chat
-            .transcript
-            .entries()
-            .last()
-            .is_some_and(|entry| matches!(entry.kind, Kind::User { .. }));
-        self.is_linked()
-            && !is_unanswered
-            && chat.load == Load::Read
-            && chat.reading.is_none()
-            && chat.runs.is_empty()
-            && self.outbox.waiting() == 0
-            && !chat
-                .transcript
-                .entries()
-                .iter()
-                .rev()
-                .take(16)
-                .any(is_on_its_way)
     }
 
     /// Says something at the bottom for a while.

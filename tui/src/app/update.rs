@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use clawline::protocol::Protocol;
 use clawline::protocol::event::{
     AgentEvent, ChatEvent, ChatState, PresenceEvent, SessionMessageEvent, SessionsChangedEvent,
     ShutdownEvent,
@@ -17,6 +18,7 @@ use super::effect::Effect;
 use super::input;
 use super::model::{Model, full_key};
 use super::msg::{Done, Failure, Msg, Now, Reading, Signal};
+use super::overlay::{Overlay, Page};
 use super::prompt::{Asker, PromptId, Question};
 use crate::outbox::queue::{Answer, Step};
 use crate::outbox::{Delivery, Message};
@@ -164,7 +166,26 @@ fn link_changed(model: &mut Model, link: crate::panes::link::state::LinkState) -
             .questions
             .retain(|question| !matches!(question.asker, Asker::Gateway { .. }));
     }
+    show_trouble(model);
     vec![]
+}
+
+/// What a person has to mend before the first link opens its page by itself, once for each trouble.
+fn show_trouble(model: &mut Model) {
+    let is_stuck = matches!(
+        model.link.status,
+        TunnelStatus::Attention { .. } | TunnelStatus::Failed { .. }
+    );
+    let why = model
+        .link
+        .why()
+        .filter(|_| is_stuck && !model.link.wants_token());
+    let Some(why) = why.cloned() else { return };
+    let is_new = model.shown_trouble.as_ref() != Some(&why);
+    if is_new && model.overlay.is_none() && model.chat.load != Load::Read {
+        model.overlay = Some(Overlay::Link(Page::default()));
+    }
+    model.shown_trouble = Some(why);
 }
 
 /// Opens the question for the gateway's token, or its password where the refusal speaks of one.
@@ -195,6 +216,10 @@ fn connected(model: &mut Model, hello: Arc<HelloOk>) -> Vec<Effect> {
     model.listing = None;
     model.outbox.connected();
     let mut effects = Vec::new();
+    if model.shown_trouble.take().is_some() && matches!(model.overlay, Some(Overlay::Link(_))) {
+        // It opened by itself, or showed what is mended now.
+        model.overlay = None;
+    }
     if model.chat.guessed {
         effects.extend(settle_session(model));
     }
@@ -341,6 +366,14 @@ fn chat(model: &mut Model, event: &ChatEvent) -> Vec<Effect> {
     if is_on_screen(model, &event.session_key) {
         if model.chat.hear_chat(event, now) {
             effects.extend(want_newest(model));
+        }
+        // Version 3 does not say that a session changed.
+        let is_silent = model
+            .hello
+            .as_ref()
+            .is_some_and(|hello| hello.protocol == Protocol::V3);
+        if is_end && is_silent {
+            effects.extend(list_sessions(model));
         }
     } else if is_end {
         model.sessions.unread.insert(session);

@@ -133,6 +133,31 @@ pub(crate) fn put_right(buf: &mut Buffer, area: Rect, y: u16, text: &str, style:
     x
 }
 
+/// A screen as text, without the spaces at the ends of lines.
+#[cfg(any(test, feature = "demo"))]
+pub(crate) fn of_screen(buffer: &Buffer) -> String {
+    let mut out = String::new();
+    for y in buffer.area.top()..buffer.area.bottom() {
+        let mut line = String::new();
+        let mut covered = 0;
+        for x in buffer.area.left()..buffer.area.right() {
+            let Some(cell) = buffer.cell((x, y)) else {
+                continue;
+            };
+            if covered > 0 {
+                // The second half of a wide character.
+                covered -= 1;
+                continue;
+            }
+            covered = width(cell.symbol()).saturating_sub(1);
+            line.push_str(cell.symbol());
+        }
+        out.push_str(line.trim_end());
+        out.push('\n');
+    }
+    out
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

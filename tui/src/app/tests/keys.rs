@@ -199,6 +199,28 @@ fn the_token_is_asked_for_when_the_link_stops_there_and_not_again_after_no() {
 }
 
 #[test]
+fn what_a_person_has_to_mend_opens_the_link_page_once_and_a_link_closes_it() {
+    let mut world = World::offline();
+    let stuck = || {
+        let why =
+            LayerError::new(Layer::HostKey, "the host key of desktop changed").retry(Retry::Never);
+        Msg::Link(Box::new(LinkState {
+            status: TunnelStatus::Failed { why },
+            ..LinkState::new("home".into(), "me@desktop".into())
+        }))
+    };
+    world.send(stuck());
+    assert!(matches!(world.model.overlay, Some(Overlay::Link(_))));
+    world.press(KeyCode::Esc, KeyModifiers::NONE);
+    world.send(stuck());
+    assert!(world.model.overlay.is_none(), "closed means closed");
+    world.ctrl('t');
+    world.link_up();
+    world.connect(true);
+    assert!(world.model.overlay.is_none(), "mended");
+}
+
+#[test]
 fn nothing_moves_by_itself_when_nothing_happens() {
     let mut world = World::linked();
     world.send(Msg::Resize(80, 24));

@@ -2,6 +2,7 @@
 
 mod chat;
 mod keys;
+mod once;
 mod outbox;
 mod screen;
 #[cfg(feature = "demo")]

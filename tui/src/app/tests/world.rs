@@ -315,7 +315,7 @@ impl World {
                 }
             })
             .expect("draw");
-        crate::app::memory::text_of(terminal.backend().buffer())
+        crate::widgets::text::of_screen(terminal.backend().buffer())
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) enum End {
     Stopped,
     /// Failed, in the gateway's words.
     Failed(String),
+    /// Nobody knows: nothing was heard of it since the link came back.
+    Silent,
 }
 
 /// How a tool call stands.
@@ -259,6 +261,10 @@ impl Entry {
                     End::Failed(why) => {
                         lines.extend(plain(&format!("failed: {why}"), Meaning::Bad))
                     }
+                    End::Silent => lines.extend(plain(
+                        "no news of this answer since the link came back",
+                        Meaning::Warn,
+                    )),
                     End::Running | End::Done => {}
                 }
                 lines

@@ -4,9 +4,9 @@
 //! read are told apart by role, time and text, and what was only seen live or typed here by role and
 //! text, in order.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet, VecDeque};
 
-use super::entry::{End, Entry, EntryId, Kind, Source, ToolEnd};
+use super::entry::{End, Entry, Kind, Source, Tool, ToolEnd};
 use super::transcript::Transcript;
 use crate::outbox::{Delivery, is_same_message};
 
@@ -17,74 +17,21 @@ pub(crate) fn page(
     page: Vec<Entry>,
     is_running: impl Fn(&str) -> bool,
 ) -> bool {
-    let known = |page: &[Entry]| {
-        transcript
+    let index = Index::of(&page);
+    let is_settled = |entry: &Entry| entry.source == Source::Gateway;
+    let has_settled = transcript.entries().iter().any(is_settled);
+    let is_fresh = !has_settled
+        || !transcript
             .entries()
             .iter()
-            .rev()
-            .any(|shown| page.iter().any(|incoming| is_same(shown, incoming)))
-    };
-    let has_settled = transcript
-        .entries()
-        .iter()
-        .any(|entry| entry.source == Source::Gateway);
-    let is_fresh = !has_settled || !known(&page);
+            .any(|entry| index.find(&page, entry).is_some());
     if has_settled && is_fresh {
         transcript
             .entries_mut()
             .retain(|entry| is_ours_to_keep(entry, &is_running));
     }
-    let outcome = lay(transcript, page);
-    let first = outcome.first;
-    // The page is the whole truth from its first known message on.
-    let mut at = 0;
-    transcript.entries_mut().retain(|entry| {
-        let keep =
-            at < first || entry.source != Source::Gateway || outcome.matched.contains(&entry.id);
-        at += 1;
-        keep
-    });
-    drop_covered(transcript, &outcome, &is_running);
+    lay(transcript, page, Reach::Whole, &is_running);
     is_fresh
-}
-
-/// Adds one pushed message: what came with it is known already.
-pub(crate) fn last(transcript: &mut Transcript, message: Vec<Entry>) {
-    for mut incoming in message {
-        let known = transcript
-            .entries()
-            .iter()
-            .rposition(|shown| is_same(shown, &incoming))
-            .or_else(|| {
-                transcript
-                    .entries()
-                    .iter()
-                    .position(|shown| is_its_source(shown, &incoming))
-            });
-        if let Some(shown) = known.and_then(|at| transcript.entries_mut().get_mut(at)) {
-            settle(shown, incoming);
-            continue;
-        }
-        // A question stands before its answer, even when the answer was heard first.
-        let run = incoming.run().map(str::to_owned);
-        let answer = transcript
-            .entries()
-            .iter()
-            .position(|shown| run.is_some() && shown.run() == run.as_deref());
-        match answer {
-            Some(at) => {
-                incoming.id = transcript.new_id();
-                transcript.entries_mut().insert(at, incoming);
-            }
-            None => {
-                let id = transcript.push(incoming.kind.clone(), Source::Gateway, incoming.at);
-                if let Some(entry) = transcript.get_mut(id) {
-                    entry.seq = incoming.seq;
-                    entry.message_id = incoming.message_id;
-                }
-            }
-        }
-    }
 }
 
 /// Adds messages that came after what is shown: a page by cursor.
@@ -93,36 +40,57 @@ pub(crate) fn tail(
     page: Vec<Entry>,
     is_running: impl Fn(&str) -> bool,
 ) {
-    // Messages of a page by cursor come after every settled one but those it repeats.
-    let settled = transcript
-        .entries()
-        .iter()
-        .rposition(|entry| {
-            entry.source == Source::Gateway && !page.iter().any(|incoming| is_same(entry, incoming))
-        })
-        .map_or(0, |at| at + 1);
-    let repeated = transcript
-        .entries()
-        .iter()
-        .position(|entry| page.iter().any(|incoming| is_same(entry, incoming)))
-        .unwrap_or(settled);
-    let outcome = lay_from(transcript, page, settled.min(repeated));
-    drop_covered(transcript, &outcome, &is_running);
+    lay(transcript, page, Reach::End, &is_running);
+}
+
+/// Adds one pushed message: what came before it is known already.
+pub(crate) fn last(transcript: &mut Transcript, message: Vec<Entry>) {
+    for mut incoming in message {
+        let known = transcript
+            .entries()
+            .iter()
+            .rposition(|shown| is_same(shown, &incoming))
+            .or_else(|| {
+                let mut entries = transcript.entries().iter();
+                entries.position(|shown| is_its_source(shown, &incoming))
+            });
+        if let Some(shown) = known.and_then(|at| transcript.entries_mut().get_mut(at)) {
+            settle(shown, incoming);
+            continue;
+        }
+        // A question stands before its answer, even when the answer was heard first; and before what
+        // was typed here and is not in the gateway's transcript yet.
+        let run = incoming.run().map(str::to_owned);
+        let place = transcript.entries().iter().position(|shown| {
+            (run.is_some() && shown.run() == run.as_deref())
+                || (is_unsettled(shown)
+                    && matches!(
+                        shown.kind,
+                        Kind::User {
+                            delivery: Some(Delivery::Queued | Delivery::Sent),
+                            ..
+                        }
+                    ))
+        });
+        incoming.id = transcript.new_id();
+        let place = place.unwrap_or(transcript.entries().len());
+        transcript.entries_mut().insert(place, incoming);
+    }
 }
 
 /// Puts an older page in front.
 pub(crate) fn older(transcript: &mut Transcript, page: Vec<Entry>) {
+    let index = Index::of(&page);
+    let mut known: HashSet<usize> = HashSet::new();
+    for shown in transcript.entries() {
+        known.extend(index.find(&page, shown));
+    }
     let mut fresh = Vec::new();
-    for mut incoming in page {
-        if transcript
-            .entries()
-            .iter()
-            .any(|shown| is_same(shown, &incoming))
-        {
-            continue;
+    for (at, mut incoming) in page.into_iter().enumerate() {
+        if !known.contains(&at) {
+            incoming.id = transcript.new_id();
+            fresh.push(incoming);
         }
-        incoming.id = transcript.new_id();
-        fresh.push(incoming);
     }
     transcript.entries_mut().splice(0..0, fresh);
 }
@@ -135,106 +103,285 @@ fn is_ours_to_keep(entry: &Entry, is_running: &impl Fn(&str) -> bool) -> bool {
     }
 }
 
+/// Typed here, and not yet found in the gateway's transcript.
+fn is_unsettled(entry: &Entry) -> bool {
+    entry.source == Source::Local && matches!(entry.kind, Kind::User { .. })
+}
+
+/// How much a page says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Everything from its first message on; what it does not hold there is gone.
+    Whole,
+    /// Only what came last.
+    End,
+}
+
+/// Finds the messages of a page by what names them, without comparing everything with everything.
 #[derive(Default)]
-struct Outcome {
-    /// Entries that the page holds.
-    matched: HashSet<EntryId>,
-    /// Where the first one stands that was shown before.
-    first: usize,
-    /// Runs whose answer the page holds.
-    answered: HashSet<String>,
+struct Index {
+    ids: HashMap<String, usize>,
+    keys: HashMap<String, usize>,
+    calls: HashMap<String, usize>,
+    times: HashMap<(Option<i64>, Option<u64>), Vec<usize>>,
 }
 
-fn lay(transcript: &mut Transcript, page: Vec<Entry>) -> Outcome {
-    lay_from(transcript, page, 0)
-}
-
-fn lay_from(transcript: &mut Transcript, page: Vec<Entry>, from: usize) -> Outcome {
-    let mut outcome = Outcome {
-        first: usize::MAX,
-        ..Outcome::default()
-    };
-    let mut at = from;
-    let mut run: Option<String> = None;
-    for mut incoming in page {
-        if matches!(incoming.kind, Kind::User { .. }) {
-            run = None;
-        }
-        if let (Kind::Assistant { run: own, .. }, Some(run)) = (&mut incoming.kind, &run)
-            && own.is_none()
-        {
-            *own = Some(run.clone());
-        }
-        let rest = transcript.entries().get(at..).unwrap_or_default();
-        let found = rest
-            .iter()
-            .position(|shown| is_same(shown, &incoming))
-            .or_else(|| {
-                rest.iter()
-                    .position(|shown| is_its_source(shown, &incoming))
-            });
-        let place = match found {
-            Some(offset) => {
-                let place = at + offset;
-                outcome.first = outcome.first.min(place);
-                if let Some(shown) = transcript.entries_mut().get_mut(place) {
-                    settle(shown, incoming);
-                }
-                place
+impl Index {
+    fn of(page: &[Entry]) -> Self {
+        let mut index = Self::default();
+        for (at, entry) in page.iter().enumerate() {
+            if let Some(id) = &entry.message_id {
+                index.ids.insert(id.clone(), at);
             }
-            None => {
-                let place = at + notes_before(rest, incoming.at);
-                incoming.id = transcript.new_id();
-                transcript.entries_mut().insert(place, incoming);
-                place
-            }
-        };
-        if let Some(entry) = transcript.entries().get(place) {
-            outcome.matched.insert(entry.id);
             match &entry.kind {
-                Kind::User { key, .. } => run.clone_from(key),
-                Kind::Assistant { run: Some(run), .. } => {
-                    outcome.answered.insert(run.clone());
+                Kind::User { key: Some(key), .. } => {
+                    index.keys.insert(key.clone(), at);
+                }
+                Kind::Tool(tool) if !tool.call.is_empty() => {
+                    index.calls.insert(tool.call.clone(), at);
                 }
                 _ => {}
             }
+            index
+                .times
+                .entry((entry.at, entry.seq))
+                .or_default()
+                .push(at);
         }
-        at = place + 1;
+        index
     }
-    outcome
+
+    /// Where the page holds the message that an entry shows.
+    fn find(&self, page: &[Entry], shown: &Entry) -> Option<usize> {
+        let by_id = shown.message_id.as_ref().and_then(|id| self.ids.get(id));
+        let by_name = match &shown.kind {
+            Kind::User { key: Some(key), .. } => self.keys.get(key),
+            Kind::Tool(tool) => self.calls.get(&tool.call),
+            _ => None,
+        };
+        let by_time = || {
+            let there = self.times.get(&(shown.at, shown.seq))?;
+            there.iter().find(|at| {
+                page.get(**at)
+                    .is_some_and(|incoming| is_same(shown, incoming))
+            })
+        };
+        let found = by_id.or(by_name).or_else(by_time).copied()?;
+        page.get(found)
+            .is_some_and(|incoming| is_same(shown, incoming))
+            .then_some(found)
+    }
 }
 
-/// Our own lines that are older than a message stay before it.
-fn notes_before(rest: &[Entry], at: Option<i64>) -> usize {
-    rest.iter()
-        .take_while(|entry| {
-            matches!(entry.kind, Kind::Note { .. })
-                && matches!((entry.at, at), (Some(noted), Some(at)) if noted <= at)
-        })
-        .count()
+/// The places of a new order: what stands before the page, between its messages, and behind it.
+struct Order {
+    before: Vec<Entry>,
+    slots: Vec<Option<Entry>>,
+    between: Vec<Vec<Entry>>,
+    behind: Vec<Entry>,
 }
 
-/// What was seen live of a run that is over goes, once the transcript holds its answer.
-fn drop_covered(
+/// Lays a page over the transcript. The page gives the order of what it holds; lines of ours and what
+/// is only seen live stay behind the message that they followed; what waits stands at the end.
+fn lay(
     transcript: &mut Transcript,
-    outcome: &Outcome,
+    page: Vec<Entry>,
+    reach: Reach,
     is_running: &impl Fn(&str) -> bool,
 ) {
-    transcript.entries_mut().retain(|entry| {
-        let Some(run) = entry.run() else { return true };
-        let covered = entry.source == Source::Live
-            && !outcome.matched.contains(&entry.id)
-            && outcome.answered.contains(run)
-            && !is_running(run);
-        !covered
-            || matches!(
+    let mut page = page;
+    let pairs = pair(transcript.entries(), &mut page);
+    let shown = std::mem::take(transcript.entries_mut());
+    let settled = |at: &usize| {
+        shown
+            .get(*at)
+            .is_some_and(|entry| entry.source == Source::Gateway)
+    };
+    let first_known = (0..shown.len())
+        .filter(settled)
+        .find(|at| pairs.contains_key(at));
+    let start = match reach {
+        Reach::Whole => first_known.unwrap_or(0),
+        Reach::End => {
+            let last_old = (0..shown.len())
+                .filter(settled)
+                .rfind(|at| !pairs.contains_key(at));
+            let behind_old = last_old.map_or(0, |at| at + 1);
+            first_known.map_or(behind_old, |known| known.min(behind_old))
+        }
+    };
+    let waiting: HashSet<String> = shown
+        .iter()
+        .enumerate()
+        .filter(|(at, entry)| is_unsettled(entry) && !pairs.contains_key(at))
+        .filter_map(|(_, entry)| entry.run().map(str::to_owned))
+        .collect();
+    let mut anchors: HashMap<String, usize> = HashMap::new();
+    let mut answered: HashSet<String> = HashSet::new();
+    for (place, incoming) in page.iter().enumerate() {
+        if let Some(run) = incoming.run() {
+            anchors.insert(run.to_owned(), place);
+            if matches!(incoming.kind, Kind::Assistant { .. }) {
+                answered.insert(run.to_owned());
+            }
+        }
+    }
+    let mut order = Order {
+        before: Vec::new(),
+        slots: page.iter().map(|_| None).collect(),
+        between: page.iter().map(|_| Vec::new()).collect(),
+        behind: Vec::new(),
+    };
+    let mut last: Option<usize> = None;
+    for (at, entry) in shown.into_iter().enumerate() {
+        if let Some(place) = pairs.get(&at) {
+            last = Some(*place);
+            if let Some(slot) = order.slots.get_mut(*place) {
+                *slot = Some(entry);
+            }
+            continue;
+        }
+        let run = entry.run().map(str::to_owned);
+        let is_covered = entry.source == Source::Live
+            && !matches!(
                 &entry.kind,
                 Kind::Assistant {
                     end: End::Failed(_),
                     ..
                 }
             )
-    });
+            && run
+                .as_ref()
+                .is_some_and(|run| answered.contains(run) && !is_running(run));
+        let is_gone = reach == Reach::Whole && at >= start && entry.source == Source::Gateway;
+        if is_covered || is_gone {
+            // The page says it better, or says that it is no more.
+            continue;
+        }
+        let is_waiting =
+            is_unsettled(&entry) || run.as_ref().is_some_and(|run| waiting.contains(run));
+        let is_live = entry.source == Source::Live;
+        let anchor = run
+            .as_ref()
+            .filter(|_| is_live)
+            .and_then(|run| anchors.get(run));
+        let goes_on = is_live && run.as_ref().is_some_and(|run| is_running(run));
+        let place = match (anchor, last) {
+            (Some(anchor), _) => Some(*anchor),
+            (None, _) if is_waiting || goes_on => {
+                order.behind.push(entry);
+                continue;
+            }
+            (None, last) if at >= start => last,
+            (None, _) => None,
+        };
+        match place.and_then(|place| order.between.get_mut(place)) {
+            Some(followers) => followers.push(entry),
+            None => order.before.push(entry),
+        }
+    }
+    put_in_order(transcript, page, order);
+}
+
+/// Pairs shown entries with messages of the page, by name or, where there is none, by what they say.
+/// On the way an answer without a run gets that of the question before it, where there is one alone.
+fn pair(shown: &[Entry], page: &mut [Entry]) -> HashMap<usize, usize> {
+    let index = Index::of(page);
+    let mut pairs: HashMap<usize, usize> = HashMap::new();
+    let mut taken: HashMap<usize, usize> = HashMap::new();
+    for (at, entry) in shown.iter().enumerate() {
+        if let Some(place) = index.find(page, entry)
+            && !taken.contains_key(&place)
+        {
+            pairs.insert(at, place);
+            taken.insert(place, at);
+        }
+    }
+    let mut loose: Vec<usize> = (0..shown.len())
+        .filter(|at| !pairs.contains_key(at))
+        .filter(|at| {
+            shown
+                .get(*at)
+                .is_some_and(|entry| entry.source != Source::Gateway)
+        })
+        .collect();
+    // Questions without an answer yet; two of them, and nobody can say whose answer comes next.
+    let mut asked: Vec<String> = Vec::new();
+    let mut answering: Option<String> = None;
+    for (place, incoming) in page.iter_mut().enumerate() {
+        let mut known = taken.get(&place).copied();
+        let mut find = |incoming: &Entry| {
+            let is_source = |at: &usize| {
+                shown
+                    .get(*at)
+                    .is_some_and(|entry| is_its_source(entry, incoming))
+            };
+            let found = loose.iter().position(is_source)?;
+            let at = loose.remove(found);
+            pairs.insert(at, place);
+            Some(at)
+        };
+        if known.is_none() {
+            known = find(incoming);
+        }
+        let run_of_shown = |at: usize| shown.get(at)?.run().map(str::to_owned);
+        match &mut incoming.kind {
+            Kind::User { key, .. } => {
+                asked.extend(key.clone().or_else(|| known.and_then(run_of_shown)));
+                continue;
+            }
+            Kind::Assistant { run, .. } | Kind::Tool(Tool { run, .. }) if run.is_none() => {
+                let alone = match asked.as_slice() {
+                    [] => answering.clone(),
+                    [one] => Some(one.clone()),
+                    _ => None,
+                };
+                *run = known.and_then(run_of_shown).or(alone);
+            }
+            _ => {}
+        }
+        if known.is_none() {
+            find(incoming);
+        }
+        if let Some(run) = incoming.run() {
+            asked.retain(|asked| asked != run);
+            answering = Some(run.to_owned());
+        }
+    }
+    pairs
+}
+
+/// Builds the transcript anew. Lines of ours that are younger than the next message stand behind it.
+fn put_in_order(transcript: &mut Transcript, page: Vec<Entry>, order: Order) {
+    let mut out = order.before;
+    let mut notes: VecDeque<Entry> = VecDeque::new();
+    let followers = order.slots.into_iter().zip(order.between);
+    for (mut incoming, (slot, followers)) in page.into_iter().zip(followers) {
+        while notes.front().is_some_and(
+            |note| !matches!((note.at, incoming.at), (Some(note), Some(at)) if note > at),
+        ) {
+            out.extend(notes.pop_front());
+        }
+        match slot {
+            Some(mut shown) => {
+                settle(&mut shown, incoming);
+                out.push(shown);
+            }
+            None => {
+                incoming.id = transcript.new_id();
+                out.push(incoming);
+            }
+        }
+        for follower in followers {
+            match follower.kind {
+                Kind::Note { .. } => notes.push_back(follower),
+                _ => out.push(follower),
+            }
+        }
+    }
+    out.extend(notes);
+    out.extend(order.behind);
+    *transcript.entries_mut() = out;
 }
 
 /// Whether two entries are one message of the gateway's transcript.
@@ -351,7 +498,7 @@ fn settle(shown: &mut Entry, incoming: Entry) {
             } else {
                 *text = theirs;
             }
-            if matches!(end, End::Done) {
+            if matches!(end, End::Done | End::Silent) {
                 *end = their_end;
             }
         }

@@ -129,6 +129,7 @@ impl Chat {
                     return Heard::Nothing;
                 }
                 run.seq = event.seq;
+                run.phase.clear();
                 run.doubtful = false;
                 run.asked = 0;
                 let replace = event.replace == Some(true);

@@ -249,8 +249,7 @@ impl Chat {
                 if known.asked < PATIENCE {
                     return RunNews::AskAgain;
                 }
-                let words = "no news of this answer since the link came back".to_owned();
-                self.end_run(run, &End::Failed(words), now);
+                self.end_run(run, &End::Silent, now);
                 // Should it live after all, its next word brings it back.
                 self.ended.retain(|ended| ended != run);
                 RunNews::Over
