@@ -20,7 +20,7 @@ const WORKERS: usize = 2;
 /// Options of `run`.
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
-    /// Port to listen on.
+    /// Port to listen on; 0 takes a free one.
     #[arg(long)]
     port: Option<u16>,
     /// Addresses to listen on; only "loopback" for now.
@@ -48,7 +48,8 @@ impl RunArgs {
         let from_file = self.token_file.as_deref().map(auth::read).transpose();
         let from_file = from_file.map_err(Failure::usage)?;
         let typed = |text: &Option<String>| text.clone().map(Secret::new);
-        let port = self.port.map(|port| Secret::new(port.to_string()));
+        let port = self.port.filter(|port| *port != 0);
+        let port = port.map(|port| Secret::new(port.to_string()));
         let values = [
             ("gateway.port", "--port", port),
             ("gateway.bind", "--bind", typed(&self.bind)),
@@ -72,6 +73,9 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     let read = common.load(args.flags()?)?;
     let mut settings = read.settings()?;
     settings.token_file_given.clone_from(&args.token_file);
+    if args.port == Some(0) {
+        settings.port = 0;
+    }
     let log = read.paths().gateway_log();
     logging::init(&log, read.env.var(logging::FILTER_VARIABLE))
         .map_err(|error| Failure::failed(format!("{}: {error}", log.display())))?;

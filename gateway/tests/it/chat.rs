@@ -292,3 +292,72 @@ async fn a_cursor_brings_what_came_after_it() {
         .await;
     assert_eq!(reset["kind"], "reset");
 }
+
+#[tokio::test]
+async fn new_and_reset_start_over_for_an_admin_only() {
+    let gateway = TestGateway::start().await;
+    let mut admin = operator(&gateway, 1, 4).await;
+    admin.ok("chat.send", message("main", "hi", "r-1")).await;
+    admin
+        .until(|f| f["payload"]["runId"] == "r-1" && f["payload"]["state"] == "final")
+        .await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.write"]);
+    let (mut writer, _) = Client::connect(gateway.address, &connect).await;
+    for text in ["/new", "/reset"] {
+        let error = writer.error("chat.send", message("main", text, "w")).await;
+        assert_eq!(error["message"], "missing scope: operator.admin");
+    }
+    let sent = admin.ok("chat.send", message("main", "/new", "r-2")).await;
+    assert_eq!(sent["status"], "started");
+    admin
+        .until(|f| f["payload"]["runId"] == "r-2" && f["payload"]["state"] == "final")
+        .await;
+    let history = admin
+        .ok("chat.history", json!({"sessionKey": "main"}))
+        .await;
+    assert_eq!(history["messages"], json!([]));
+}
+
+#[tokio::test]
+async fn a_session_scoped_client_hears_only_of_sessions_that_it_follows() {
+    let gateway = TestGateway::start().await;
+    let mut talker = operator(&gateway, 1, 4).await;
+    let connect = Connect::cli(4, &gateway.secret, ALL)
+        .with_device(Device::new(2))
+        .set("/caps", json!(["session-scoped-events"]));
+    let (mut scoped, _) = Client::connect(gateway.address, &connect).await;
+    let subscribed = scoped
+        .ok("sessions.messages.subscribe", json!({"key": "b"}))
+        .await;
+    assert_eq!(
+        subscribed,
+        json!({"subscribed": true, "key": "agent:main:b"})
+    );
+    for (key, run) in [("a", "r-a"), ("b", "r-b")] {
+        talker.ok("chat.send", message(key, "hi", run)).await;
+        talker
+            .until(|f| f["payload"]["runId"] == run && f["payload"]["state"] == "final")
+            .await;
+    }
+    scoped
+        .until(|f| f["payload"]["runId"] == "r-b" && f["payload"]["state"] == "final")
+        .await;
+    assert!(!scoped.seen.iter().any(|f| f["payload"]["runId"] == "r-a"));
+}
+
+#[tokio::test]
+async fn presence_tells_who_comes_and_goes() {
+    let gateway = TestGateway::start().await;
+    let mut first = operator(&gateway, 1, 4).await;
+    let devices = |frame: &Value| frame["payload"]["presence"].as_array().unwrap().len();
+    let second = operator(&gateway, 2, 3).await;
+    let both = first
+        .until(|f| f["event"] == "presence" && devices(f) == 3)
+        .await;
+    assert_eq!(both["payload"]["presence"][0]["mode"], "gateway");
+    assert!(both["stateVersion"]["presence"].as_u64().unwrap() >= 2);
+    drop(second);
+    first
+        .until(|f| f["event"] == "presence" && devices(f) == 2)
+        .await;
+}

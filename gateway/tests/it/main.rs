@@ -10,4 +10,5 @@ mod handshake;
 mod life;
 mod limits;
 mod pairing;
+mod program;
 mod support;
