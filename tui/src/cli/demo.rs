@@ -99,10 +99,10 @@ fn read_script(path: &Path) -> Result<String, Failure> {
 pub(crate) struct World {
     /// The SSH server of the desktop.
     pub ssh: LoopbackSsh,
-    /// Where everything is.
-    pub home: TempDir,
     stop: CancellationToken,
     gateway: Option<AbortOnDropHandle<()>>,
+    /// Where everything is. Last, so that nobody writes there any more when it is removed.
+    pub home: TempDir,
 }
 
 impl World {
