@@ -8,8 +8,12 @@ mod pump;
 
 use std::time::Duration;
 
+use tokio::net::TcpStream;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
+use super::connection::ChannelStream;
 use super::spec::{LocalEnd, RemoteEnd};
 use super::status::{TunnelStatus, TunnelView};
 use super::supervisor::Tunnel;
@@ -18,7 +22,7 @@ pub use holder::Holder;
 pub use listener::BindError;
 
 use listener::{Listener, Local, Visitor};
-use pump::{Limits, PumpError, pump};
+use pump::{Limits, pump};
 
 /// How long a connection that was accepted waits for the tunnel.
 const HOLD: Duration = Duration::from_secs(10);
@@ -69,8 +73,16 @@ impl Forward {
     /// Serves connections through `tunnel` to `remote` until the tunnel is stopped.
     ///
     /// While the tunnel is down a connection waits up to 10 s and is then closed. Dropping the call
-    /// closes its connections; the listener stays bound and can be served again.
+    /// resets its connections, so that no program takes half an answer for a whole one; the listener
+    /// stays bound and can be served again.
     pub async fn serve(&self, tunnel: &Tunnel, remote: &RemoteEnd) {
+        let (_known, remote) = watch::channel(Some(remote.clone()));
+        self.serve_found(tunnel, remote).await;
+    }
+
+    /// As [`Forward::serve`], to a far end that is not known yet or changes: a connection goes to the one
+    /// that is known when it comes, and waits for it as for the tunnel.
+    pub async fn serve_found(&self, tunnel: &Tunnel, remote: watch::Receiver<Option<RemoteEnd>>) {
         let mut connections = JoinSet::new();
         let mut view = tunnel.view();
         let stopped = async {
@@ -100,30 +112,30 @@ impl Forward {
     }
 }
 
-async fn serve_one(local: Local, anybody: bool, tunnel: Tunnel, remote: RemoteEnd) {
+async fn serve_one(
+    local: Local,
+    anybody: bool,
+    tunnel: Tunnel,
+    remote: watch::Receiver<Option<RemoteEnd>>,
+) {
     if !anybody && let Visitor::Other(uid) = local.visitor() {
         tracing::warn!(?uid, "a connection of another user was refused");
         return;
     }
-    let channel = match tunnel.open_within(&remote, HOLD).await {
-        Ok(channel) => channel,
-        Err(error) => {
-            tracing::debug!(layer = %error.layer, %error, "no way through for a local connection");
-            return;
-        }
+    let Some(channel) = way_through(&tunnel, remote).await else {
+        return;
     };
     let limits = Limits::default();
     match local {
         Local::Tcp(mut stream) => {
             let _ = stream.set_nodelay(true);
+            // Whatever ends it early, this call being dropped too, is a reset: a clean end would look
+            // like the whole answer to the program.
+            reset_on_close(&stream, true);
             let (read, write) = stream.split();
-            let result = pump(read, write, channel, limits).await;
-            if let Err(error) = result {
-                // A clean end would look like the whole answer to the program.
-                if !matches!(error, PumpError::Local(_)) {
-                    let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
-                }
-                tracing::debug!(%error, "local connection ended early");
+            match pump(read, write, channel, limits).await {
+                Ok(()) => reset_on_close(&stream, false),
+                Err(error) => tracing::debug!(%error, "local connection ended early"),
             }
         }
         #[cfg(unix)]
@@ -134,4 +146,33 @@ async fn serve_one(local: Local, anybody: bool, tunnel: Tunnel, remote: RemoteEn
             }
         }
     }
+}
+
+/// A channel to the far end, or nothing once the connection has waited long enough.
+async fn way_through(
+    tunnel: &Tunnel,
+    mut remote: watch::Receiver<Option<RemoteEnd>>,
+) -> Option<ChannelStream> {
+    let until = Instant::now() + HOLD;
+    let remote = match timeout_at(until, remote.wait_for(Option::is_some)).await {
+        Ok(Ok(remote)) => remote.clone()?,
+        Ok(Err(_)) | Err(_) => {
+            tracing::debug!("no far end is known for a local connection");
+            return None;
+        }
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    match tunnel.open_within(&remote, left).await {
+        Ok(channel) => Some(channel),
+        Err(error) => {
+            tracing::debug!(layer = %error.layer, %error, "no way through for a local connection");
+            None
+        }
+    }
+}
+
+/// Whether closing `stream` tells the program that something was lost.
+fn reset_on_close(stream: &TcpStream, reset: bool) {
+    let linger = reset.then_some(Duration::ZERO);
+    let _ = socket2::SockRef::from(stream).set_linger(linger);
 }

@@ -115,6 +115,53 @@ async fn the_port_outlives_the_connection_and_a_program_waits_for_the_next_one()
 }
 
 #[tokio::test]
+async fn a_program_waits_for_the_far_end_to_be_found_and_goes_where_it_moved_to() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let (first, second) = (Echo::start().await, Echo::start().await);
+    let tunnel = start(&world);
+    let forward = Forward::bind(&any_port()).unwrap();
+    let local = address(&forward);
+    let (found, far_end) = tokio::sync::watch::channel(None);
+    let serving = tokio::spawn({
+        let tunnel = tunnel.clone();
+        async move { forward.serve_found(&tunnel, far_end).await }
+    });
+    let mut early = TcpStream::connect(local).await.unwrap();
+    early.write_all(b"hello there").await.unwrap();
+    found.send_replace(Some(first.remote()));
+    let mut back = [0; 11];
+    let answered = tokio::time::timeout(PATIENCE, early.read_exact(&mut back)).await;
+    answered.unwrap().unwrap();
+    drop(first);
+    found.send_replace(Some(second.remote()));
+    let mut later = TcpStream::connect(local).await.unwrap();
+    assert!(echo_works(&mut later).await);
+    serving.abort();
+}
+
+#[tokio::test]
+async fn what_ends_before_its_answer_is_reset_and_what_ends_after_it_is_closed() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let echo = Echo::start().await;
+    let tunnel = start(&world);
+    let forward = Forward::bind(&any_port()).unwrap();
+    let local = address(&forward);
+    let serving = served(forward, &tunnel, echo.remote());
+    let mut whole = TcpStream::connect(local).await.unwrap();
+    assert!(echo_works(&mut whole).await);
+    whole.shutdown().await.unwrap();
+    let end = tokio::time::timeout(PATIENCE, whole.read(&mut [0; 1])).await;
+    assert_eq!(end.unwrap().unwrap(), 0);
+
+    let mut cut = TcpStream::connect(local).await.unwrap();
+    assert!(echo_works(&mut cut).await);
+    serving.abort();
+    let end = tokio::time::timeout(PATIENCE, cut.read(&mut [0; 1])).await;
+    let error = end.unwrap().unwrap_err();
+    assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+}
+
+#[tokio::test]
 async fn a_refused_far_port_closes_the_program_s_connection_at_once() {
     let world = SshWorld::new(LoopbackOptions {
         refuse_forwarding: true,
