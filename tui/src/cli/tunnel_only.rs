@@ -1,7 +1,7 @@
 //! `clawline --tunnel-only`: holds local ends open for other programs, and says on one line each how the
 //! tunnel stands. It ends by itself only when a person is needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use clawline::layer::{Layer, LayerError, Retry};
@@ -12,10 +12,11 @@ use clawline::tunnel::status::TunnelStatus;
 use clawline::tunnel::{BULK_WINDOW, TunnelOptions};
 use futures_util::future::{join_all, try_join_all};
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use super::args::AppArgs;
 use super::ask::Asking;
-use super::connect::{fail, fail_early};
+use super::connect::{fail, fail_early, print_note};
 use super::context::Context;
 use super::failure::{Failure, INTERRUPTED};
 use crate::link::{FarSide, LinkRequest, UsageError};
@@ -60,7 +61,7 @@ pub(crate) async fn run(context: &Context, app: &AppArgs) -> u8 {
         return fail_early(context, Some(&request.label), error.into());
     };
     for note in &request.notes {
-        context.out.note(&format!("note: {note}"));
+        print_note(context, note);
     }
     let code = tokio::select! {
         failure = hold(context, &request, &far, &ends) => {
@@ -139,19 +140,54 @@ fn cannot_bind(error: &BindError) -> Failure {
 }
 
 /// Serves the ends for as long as the tunnel helps itself; returns why a person is needed.
+///
+/// The ends are served all the time: while the tunnel is down, a program waits as long as a forward
+/// lets it and then sees its connection closed, instead of hanging in the kernel's queue.
 async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[End]) -> Failure {
+    let (found, far_end) = watch::channel(None);
+    let forwards = ends.iter().map(|end| {
+        let remote = match &end.remote {
+            Some(typed) => watch::channel(Some(typed.clone())).1,
+            None => far_end.clone(),
+        };
+        end.forward.serve_found(far.tunnel(), remote)
+    });
+    tokio::select! {
+        failure = follow(context, request, far, ends, &found) => failure,
+        _ = join_all(forwards) => stopped(),
+    }
+}
+
+fn stopped() -> Failure {
+    let why = LayerError::new(Layer::Ssh, "the tunnel was stopped");
+    Failure::Layer(why.retry(Retry::Never))
+}
+
+/// Tells how the tunnel stands, and where the far end is, until a person is needed.
+async fn follow(
+    context: &Context,
+    request: &LinkRequest,
+    far: &FarSide,
+    ends: &[End],
+    found: &watch::Sender<Option<RemoteEnd>>,
+) -> Failure {
     let label = &request.label;
+    // In text they were told before the tunnel was up.
+    let mut noted = BTreeSet::new();
+    if !context.out.json {
+        noted.extend(request.notes.iter().cloned());
+    }
     let mut view = far.tunnel().view();
     let mut told = Told::default();
     loop {
         let now = view.borrow_and_update().clone();
         match &now.status {
             TunnelStatus::Up { .. } => {
-                let serving = serve(context, label, far, ends);
+                let looking = look_around(context, request, far, ends, found, &mut noted);
                 let gone =
                     view.wait_for(|view| !view.status.is_up() || view.generation != now.generation);
                 tokio::select! {
-                    failure = serving => return failure,
+                    failure = looking => return failure,
                     _ = gone => told = Told::default(),
                 }
                 continue;
@@ -159,10 +195,7 @@ async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[E
             TunnelStatus::Attention { why } | TunnelStatus::Failed { why } => {
                 return Failure::Layer(why.clone());
             }
-            TunnelStatus::Stopped | TunnelStatus::Paused => {
-                let why = LayerError::new(Layer::Ssh, "the tunnel was stopped");
-                return Failure::Layer(why.retry(Retry::Never));
-            }
+            TunnelStatus::Stopped | TunnelStatus::Paused => return stopped(),
             TunnelStatus::Connecting { layer, attempt } => {
                 if told.is_news("connecting", "") {
                     say(
@@ -188,8 +221,7 @@ async fn hold(context: &Context, request: &LinkRequest, far: &FarSide, ends: &[E
             }
         }
         if view.changed().await.is_err() {
-            let why = LayerError::new(Layer::Ssh, "the tunnel was stopped");
-            return Failure::Layer(why);
+            return stopped();
         }
     }
 }
@@ -212,25 +244,44 @@ impl Told {
     }
 }
 
-/// Serves every end over the connection that is up now. Returns only when a person is needed.
-async fn serve(context: &Context, label: &str, far: &FarSide, ends: &[End]) -> Failure {
-    let (default, notes) = match tokio::time::timeout(LOOK_DEADLINE, far.end()).await {
-        Ok(Ok(found)) => found,
-        // The connection went down meanwhile; whoever watches it drops this call.
-        Ok(Err(_)) | Err(_) => std::future::pending().await,
+/// Finds the far end over the connection that is up now, and looks whether something listens there.
+/// Returns only when a person is needed.
+async fn look_around(
+    context: &Context,
+    request: &LinkRequest,
+    far: &FarSide,
+    ends: &[End],
+    found: &watch::Sender<Option<RemoteEnd>>,
+    noted: &mut BTreeSet<String>,
+) -> Failure {
+    let label = &request.label;
+    let (default, notes) = loop {
+        match tokio::time::timeout(LOOK_DEADLINE, far.end()).await {
+            Ok(Ok(end)) => break end,
+            // The connection goes down; whoever watches it drops this call.
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
     };
-    for note in &notes {
-        context.out.note(&format!("note: {note}"));
+    found.send_replace(Some(default.clone()));
+    let notes = request.notes.iter().cloned().chain(notes);
+    let news: Vec<String> = notes
+        .filter(|note| noted.insert(note.clone()))
+        .collect();
+    for note in &news {
+        print_note(context, note);
     }
     let served: Vec<(&End, RemoteEnd)> = ends
         .iter()
         .map(|end| (end, end.remote.clone().unwrap_or_else(|| default.clone())))
         .collect();
     for (end, remote) in &served {
-        let members = [
+        let mut members = vec![
             ("listen", end.forward.local().to_string().into()),
             ("remote", remote.to_string().into()),
         ];
+        if context.out.json {
+            members.push(("notes", news.clone().into()));
+        }
         say(context, label, "up", &members);
     }
     let remotes: BTreeMap<String, &RemoteEnd> = served
@@ -240,14 +291,9 @@ async fn serve(context: &Context, label: &str, far: &FarSide, ends: &[End]) -> F
     let looks = remotes
         .into_values()
         .map(|remote| look(context, label, far, remote));
-    let forwards = served
-        .iter()
-        .map(|(end, remote)| end.forward.serve(far.tunnel(), remote));
-    tokio::select! {
-        Err(failure) = try_join_all(looks) => failure,
-        _ = join_all(forwards) => {
-            Failure::Layer(LayerError::new(Layer::Ssh, "the tunnel was stopped"))
-        }
+    match try_join_all(looks).await {
+        Err(failure) => failure,
+        Ok(_) => std::future::pending().await,
     }
 }
 
