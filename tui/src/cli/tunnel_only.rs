@@ -298,7 +298,7 @@ async fn look_around(
 }
 
 /// Looks whether something listens at a far end, until something does. An error needs a person: the
-/// server forwards nothing.
+/// server forbids forwarding.
 async fn look(
     context: &Context,
     label: &str,
@@ -322,8 +322,8 @@ async fn look(
             Err(error) => error,
         };
         match error.layer {
-            Layer::Forward => return Err(Failure::Layer(error)),
-            Layer::Port if !is_told => {
+            Layer::Forward if needs_a_person(&error) => return Err(Failure::Layer(error)),
+            Layer::Forward | Layer::Port if !is_told => {
                 let mut members = vec![("remote", remote.to_string().into())];
                 members.extend(trouble(&error));
                 say(context, label, "up", &members);
@@ -332,6 +332,14 @@ async fn look(
             _ => {}
         }
         tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A server that has no room for another channel has some later.
+fn needs_a_person(error: &LayerError) -> bool {
+    match error.retry {
+        Retry::Attention | Retry::Never => true,
+        Retry::Soon | Retry::Backoff | Retry::Later => false,
     }
 }
 
@@ -407,6 +415,13 @@ mod tests {
             line("home (me@desktop)", "waiting", &members),
             r#"state=waiting target="home (me@desktop)" layer=tcp why="no route to \"x\"""#
         );
+    }
+
+    #[test]
+    fn a_full_server_is_waited_for_and_one_that_forbids_forwarding_is_not() {
+        let full = LayerError::new(Layer::Forward, "no room");
+        assert!(!needs_a_person(&full));
+        assert!(needs_a_person(&full.retry(Retry::Attention)));
     }
 
     #[test]
