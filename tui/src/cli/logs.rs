@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use clawline::client::CallError;
+use clawline::layer::{Layer, LayerError, Retry};
 use clawline::protocol::methods::system::{LogsTail, LogsTailParams, LogsTailReply};
+use clawline::tunnel::status::TunnelStatus;
 
 use super::connect::{Answer, Connected, with_gateway, with_kept_gateway};
 use super::context::Context;
@@ -63,33 +65,61 @@ async fn tail(
     gateway.client.call::<LogsTail>(params).await
 }
 
-/// Goes on until nobody reads any more; a lost link is waited for.
+/// Goes on until nobody reads any more. A lost link is waited for as long as it may come back by itself.
 async fn follow(
     context: &Context,
     gateway: &Connected,
     first: LogsTailReply,
 ) -> Result<Answer, Failure> {
     let mut cursor = first.cursor;
+    let mut lost = false;
     print(context, &first);
     while !context.out.is_closed() {
         tokio::time::sleep(FOLLOW_INTERVAL).await;
         match tail(gateway, Some(cursor), 5000).await {
             Ok(more) => {
+                if std::mem::take(&mut lost) {
+                    context.out.event("the link is back");
+                }
                 if more.reset {
                     context.out.note("note: the log was started over");
                 }
                 cursor = more.cursor;
                 print(context, &more);
             }
-            Err(
-                CallError::NotConnected(_)
-                | CallError::Disconnected { .. }
-                | CallError::Timeout { .. },
-            ) => {}
+            // It may be busy; a link that is dead is noticed by its own pings.
+            Err(CallError::Timeout { .. }) => {}
+            Err(error @ (CallError::NotConnected(_) | CallError::Disconnected { .. })) => {
+                let view = gateway.link.view().borrow().clone();
+                if let Some(why) = stays_down(&view.status) {
+                    return Err(why.into());
+                }
+                if !std::mem::replace(&mut lost, true) {
+                    let why = view
+                        .trouble()
+                        .map_or(error.to_string(), ToString::to_string);
+                    context
+                        .out
+                        .event(&format!("the link is lost, waiting for it: {why}"));
+                }
+            }
             Err(error) => return Err(error.into()),
         }
     }
     Ok(Answer::default())
+}
+
+/// Why waiting for the link would not help.
+fn stays_down(status: &TunnelStatus) -> Option<LayerError> {
+    match status {
+        TunnelStatus::Attention { why } | TunnelStatus::Failed { why } => Some(why.clone()),
+        TunnelStatus::Stopped | TunnelStatus::Paused => {
+            Some(LayerError::new(Layer::Ssh, "the link was closed").retry(Retry::Never))
+        }
+        TunnelStatus::Connecting { .. }
+        | TunnelStatus::Up { .. }
+        | TunnelStatus::Waiting { .. } => None,
+    }
 }
 
 fn print(context: &Context, reply: &LogsTailReply) {
@@ -133,6 +163,23 @@ fn in_words(entry: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_lost_link_is_waited_for_unless_somebody_has_to_do_something() {
+        let why = LayerError::new(Layer::SignIn, "refused");
+        let waits = TunnelStatus::Waiting {
+            until: std::time::Instant::now(),
+            why: why.clone(),
+            attempt: 2,
+        };
+        assert_eq!(stays_down(&waits), None);
+        for status in [
+            TunnelStatus::Attention { why: why.clone() },
+            TunnelStatus::Failed { why: why.clone() },
+        ] {
+            assert_eq!(stays_down(&status).as_ref(), Some(&why));
+        }
+    }
 
     #[test]
     fn json_lines_become_words_and_other_lines_stay() {

@@ -44,6 +44,12 @@ impl Output {
         }
     }
 
+    /// Something that happened meanwhile, for people; in JSON too, where the answer goes on without a
+    /// word about it.
+    pub fn event(&self, text: &str) {
+        self.aside(&format!("clawline: {text}"));
+    }
+
     /// An error, for people.
     pub fn error(&self, text: &str) {
         self.aside(&format!("clawline: {text}"));
