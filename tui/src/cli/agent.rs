@@ -1,6 +1,6 @@
 //! `clawline agent`: one message, and the answer when it is complete.
 
-use std::io::Read as _;
+use std::io::Read;
 use std::time::Duration;
 
 use clawline::protocol::methods::agent::AgentParams;
@@ -41,7 +41,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
-    let message = match message(&args.message) {
+    let message = match message(&args.message).await {
         Ok(message) => message,
         Err(error) => return fail_early(context, None, error.into()),
     };
@@ -51,15 +51,14 @@ pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
     .await
 }
 
-fn message(given: &str) -> Result<String, UsageError> {
+async fn message(given: &str) -> Result<String, UsageError> {
     let message = if given == "-" {
-        let mut text = String::new();
-        std::io::stdin()
-            .lock()
-            .take(MAX_MESSAGE)
-            .read_to_string(&mut text)
-            .map_err(|error| UsageError::new(format!("cannot read standard input: {error}"), ""))?;
-        text
+        // A thread of its own: nobody may ever type an end, and Ctrl-C must do something meanwhile.
+        let reading = tokio::task::spawn_blocking(|| read_message(std::io::stdin().lock()));
+        match reading.await {
+            Ok(message) => message?,
+            Err(error) => return Err(unreadable(&error)),
+        }
     } else {
         given.to_owned()
     };
@@ -67,6 +66,24 @@ fn message(given: &str) -> Result<String, UsageError> {
         return Err(UsageError::new("the message is empty", "--message TEXT"));
     }
     Ok(message)
+}
+
+/// Reads a message to its end. A longer one is refused: half of it might say something else.
+fn read_message(from: impl Read) -> Result<String, UsageError> {
+    let mut bytes = Vec::new();
+    let mut limited = from.take(MAX_MESSAGE + 1);
+    limited
+        .read_to_end(&mut bytes)
+        .map_err(|error| unreadable(&error))?;
+    if bytes.len() as u64 > MAX_MESSAGE {
+        let what = format!("the message is longer than {} MiB", MAX_MESSAGE >> 20);
+        return Err(UsageError::new(what, "send less of it"));
+    }
+    String::from_utf8(bytes).map_err(|error| unreadable(&error))
+}
+
+fn unreadable(error: &dyn std::error::Error) -> UsageError {
+    UsageError::new(format!("cannot read standard input: {error}"), "")
 }
 
 /// The session: the one that was named, else the main one of the agent. Without a session one gateway
@@ -117,4 +134,19 @@ async fn ask(gateway: &Connected, args: &Args, message: String) -> Result<Answer
     Ok(answer
         .with("text", text)
         .with("run", serde_json::to_value(&reply).unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_read_whole_or_refused() {
+        let whole = std::io::repeat(b'a').take(MAX_MESSAGE);
+        assert_eq!(read_message(whole).unwrap().len() as u64, MAX_MESSAGE);
+        let error = read_message(std::io::repeat(b'a')).unwrap_err();
+        assert!(error.to_string().contains("longer than 8 MiB"), "{error}");
+        let error = read_message(&b"\xff"[..]).unwrap_err();
+        assert!(error.to_string().contains("utf-8"), "{error}");
+    }
 }
