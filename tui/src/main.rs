@@ -23,7 +23,10 @@ use clap::Parser as _;
 const EXIT_GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
-    let cli = cli::args::Cli::parse();
+    let cli = match cli::args::Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return ExitCode::from(cli::wrong_usage(&error)),
+    };
     if cli.command.is_some() || cli.app.tunnel_only {
         logging::start(&cli.general);
     }

@@ -75,9 +75,12 @@ impl Asking {
         }
     }
 
-    /// Waits until Ctrl-C was typed at a question.
+    /// Waits for Ctrl-C, typed at a question or pressed at any other time.
     pub async fn interrupted(&self) {
-        self.interrupted.cancelled().await;
+        tokio::select! {
+            () = self.interrupted.cancelled() => {}
+            Ok(()) = tokio::signal::ctrl_c() => {}
+        }
     }
 }
 

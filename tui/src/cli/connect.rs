@@ -8,12 +8,14 @@ use clawline::client::dial::Credentials;
 use clawline::layer::{Layer, LayerError, LayerRows, Retry};
 use clawline::protocol::hello::HelloOk;
 use serde_json::{Map, Value};
+use tokio::sync::watch;
 
 use super::ask::Asking;
 use super::context::Context;
-use super::failure::{Failure, INTERRUPTED};
+use super::failure::Failure;
+use super::output::Output;
 use super::report::Report;
-use crate::link::{Link, LinkRequest};
+use crate::link::{Link, LinkRequest, LinkView};
 
 /// How long the gateway may take to greet, once the SSH connection is up.
 const GREETING_DEADLINE: Duration = Duration::from_secs(20);
@@ -52,6 +54,7 @@ impl Answer {
 }
 
 /// Connects to `bare` (or the default), runs `command`, prints its answer and returns the exit code.
+/// A connection that is lost is the end of it.
 pub(crate) async fn with_gateway<F>(context: &Context, bare: Option<&str>, command: F) -> u8
 where
     F: AsyncFnOnce(&Connected) -> Result<Answer, Failure>,
@@ -80,10 +83,11 @@ where
         Ok(opened) => opened,
         Err(failure) => return fail_early(context, Some(&target), failure),
     };
-    let run = run(context, target, link, &asking, command);
+    let view = link.view();
+    let run = run(context, target.clone(), link, &asking, command);
     tokio::select! {
         code = run => code,
-        () = asking.interrupted() => INTERRUPTED,
+        () = asking.interrupted() => interrupted(context, &target, &view),
     }
 }
 
@@ -94,6 +98,18 @@ pub(crate) fn open(mut request: LinkRequest, once: bool) -> Result<(Link, Asking
     let link = Link::open(request, asking.prompter())
         .map_err(|error| Failure::Other(error.to_string()))?;
     Ok((link, asking))
+}
+
+/// Says how far it came before Ctrl-C; for programs, people know.
+pub(crate) fn interrupted(context: &Context, target: &str, view: &watch::Receiver<LinkView>) -> u8 {
+    let view = view.borrow().clone();
+    fail(
+        context,
+        target,
+        &view.rows,
+        &view.notes,
+        &Failure::Interrupted,
+    )
 }
 
 /// How often the gateway's secret is asked for.
@@ -200,7 +216,18 @@ pub(crate) fn fail(
     notes: &[String],
     failure: &Failure,
 ) -> u8 {
-    if context.out.json {
+    fail_on(&context.out, target, rows, notes, failure)
+}
+
+/// As [`fail`], where there is no context yet.
+pub(crate) fn fail_on(
+    out: &Output,
+    target: &str,
+    rows: &LayerRows,
+    notes: &[String],
+    failure: &Failure,
+) -> u8 {
+    if out.json {
         let report = Report {
             target,
             rows,
@@ -209,27 +236,29 @@ pub(crate) fn fail(
             exit: 1,
             more: Map::new(),
         };
-        context.out.value(&report.to_json());
+        out.value(&report.to_json());
     } else {
-        print_failure(context, failure);
+        print_failure(out, failure);
     }
     failure.exit_code()
 }
 
 /// Prints a failure for people.
-pub(crate) fn print_failure(context: &Context, failure: &Failure) {
-    let mut lines = failure.lines().into_iter();
-    if let Some(first) = lines.next() {
-        context.out.error(&first);
-    }
-    for line in lines {
-        context.out.note(&line);
+fn print_failure(out: &Output, failure: &Failure) {
+    for (index, line) in failure.lines().iter().enumerate() {
+        // Each mistake in a config file is one of its own.
+        if index == 0 || matches!(failure, Failure::Config(_)) {
+            out.error(line);
+        } else {
+            out.note(line);
+        }
     }
 }
 
 /// Prints a failure from before anything was dialled, and returns its exit code.
 pub(crate) fn fail_early(context: &Context, target: Option<&str>, failure: Failure) -> u8 {
-    let target = clawline::layer::printable(target.unwrap_or_default(), 200);
+    let target = target.or(context.host.as_deref()).unwrap_or_default();
+    let target = clawline::layer::printable(target, 200);
     fail(context, &target, &LayerRows::default(), &[], &failure)
 }
 

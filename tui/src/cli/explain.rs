@@ -11,7 +11,7 @@ use crate::link::UsageError;
 pub(crate) struct Args {
     /// [USER@]HOST[:PORT], an alias of ssh_config, or a host of clawline.json5
     #[arg(value_name = "TARGET")]
-    target: Option<String>,
+    pub(super) target: Option<String>,
 }
 
 pub(crate) fn run(context: &Context, args: &Args) -> u8 {

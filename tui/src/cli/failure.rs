@@ -36,6 +36,9 @@ pub(crate) enum Failure {
         /// What to do instead.
         next: String,
     },
+    /// Ctrl-C.
+    #[error("interrupted")]
+    Interrupted,
     /// Anything else.
     #[error("{0}")]
     Other(String),
@@ -57,6 +60,7 @@ impl Failure {
             )
             | Self::Other(_) => 1,
             Self::Bind { .. } => BIND,
+            Self::Interrupted => INTERRUPTED,
         }
     }
 
@@ -69,6 +73,7 @@ impl Failure {
             | Self::Config(_)
             | Self::Call(_)
             | Self::Bind { .. }
+            | Self::Interrupted
             | Self::Other(_) => None,
         }
     }
@@ -78,9 +83,11 @@ impl Failure {
         match self {
             Self::Usage(error) => &error.next,
             Self::Bind { next, .. } => next,
-            Self::Layer(_) | Self::Call(_) | Self::Config(_) | Self::Other(_) => {
-                self.layer().map_or("", |error| &error.next)
-            }
+            Self::Layer(_)
+            | Self::Call(_)
+            | Self::Config(_)
+            | Self::Interrupted
+            | Self::Other(_) => self.layer().map_or("", |error| &error.next),
         }
     }
 
@@ -95,6 +102,8 @@ impl Failure {
     /// For people: what happened, in whose words, and what to do.
     pub fn lines(&self) -> Vec<String> {
         let what = match self {
+            // Who pressed the keys knows.
+            Self::Interrupted => return Vec::new(),
             Self::Layer(error) => format!("{}: {error}", error.layer),
             other => other.to_string(),
         };

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clawline::client::Client;
+use clawline::layer::{Layer, LayerError};
 use clawline::protocol::methods::system::{Health, HealthParams, HealthReply};
 use clawline::tunnel::status::TunnelStatus;
 use serde_json::{Map, Value, json};
@@ -10,9 +11,9 @@ use serde_json::{Map, Value, json};
 use super::args::TargetArg;
 use super::connect::{self, Answer, Connected, with_gateway};
 use super::context::Context;
-use super::failure::{Failure, INTERRUPTED};
+use super::failure::Failure;
 use super::report::Report;
-use crate::link::LinkView;
+use crate::link::{Link, LinkView};
 
 /// How long `health` may take.
 const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
@@ -21,7 +22,7 @@ const HEALTH_DEADLINE: Duration = Duration::from_secs(10);
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArg,
+    pub(super) target: TargetArg,
     /// Look again every SECS seconds (5 when left out), a line each time, until interrupted
     #[arg(
         long,
@@ -116,29 +117,41 @@ async fn watch(context: &Context, bare: Option<&str>, seconds: u64) -> u8 {
         Ok(opened) => opened,
         Err(failure) => return connect::fail(context, &target, &Default::default(), &[], &failure),
     };
-    let mut ticks = tokio::time::interval(Duration::from_secs(seconds));
+    tokio::select! {
+        () = look_again(context, &target, &link, Duration::from_secs(seconds)) => 0,
+        () = asking.interrupted() => connect::interrupted(context, &target, &link.view()),
+    }
+}
+
+/// A line each time, until nobody reads them.
+async fn look_again(context: &Context, target: &str, link: &Link, pause: Duration) {
+    // The first line waits for the first outcome, as long as there would be a second line.
+    let first = link.first_answer(HEALTH_DEADLINE);
+    let _ = tokio::time::timeout(pause, first).await;
+    let mut ticks = tokio::time::interval(pause);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    // The first line waits for the first outcome instead of saying "connecting".
-    let _ = link.first_answer(HEALTH_DEADLINE).await;
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = asking.interrupted() => return INTERRUPTED,
-        }
+    while !context.out.is_closed() {
+        ticks.tick().await;
         let view = link.view().borrow().clone();
         let outcome = match (&view.hello, view.trouble()) {
             (Some(_), _) => ask(&link.client()).await,
             (None, Some(why)) => Err(Failure::Layer(why.clone())),
+            (None, None) if context.out.json => Err(Failure::Layer(not_yet(&view.status))),
             (None, None) => {
                 context.out.note(&format!("{target}  connecting"));
                 continue;
             }
         };
         let view = link.view().borrow().clone();
-        tell(context, &target, &view, outcome);
-        if context.out.is_closed() {
-            return 0;
-        }
+        tell(context, target, &view, outcome);
+    }
+}
+
+/// Nothing went wrong yet, and yet it is not well.
+fn not_yet(status: &TunnelStatus) -> LayerError {
+    match status {
+        TunnelStatus::Connecting { layer, .. } => LayerError::new(*layer, "still connecting"),
+        _ => LayerError::new(Layer::Hello, "not connected"),
     }
 }
 

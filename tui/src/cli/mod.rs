@@ -23,8 +23,9 @@ mod status;
 mod tunnel_only;
 
 use args::{Cli, Command};
+use clawline::layer::{LayerRows, printable};
 use context::Context;
-use failure::{Failure, INTERRUPTED, USAGE};
+use failure::{Failure, USAGE};
 use output::Output;
 
 use crate::link::UsageError;
@@ -38,14 +39,48 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         Some(Command::Demo(_)) => true,
         Some(_) => false,
     };
+    let (json, target) = (cli.general.json, named(&cli));
     tokio::select! {
+        biased;
+        // First, since a command that has connected can say how far it came.
         code = choose(cli) => code,
-        _ = tokio::signal::ctrl_c(), if !has_own_way_out => INTERRUPTED,
+        _ = tokio::signal::ctrl_c(), if !has_own_way_out => {
+            refuse(&Output::new(json), &target, &Failure::Interrupted)
+        }
     }
+}
+
+/// Says what is wrong with what was typed, in JSON where that was asked for, and returns the exit code.
+/// Help and version are no mistakes and go to standard output.
+pub(crate) fn wrong_usage(error: &clap::Error) -> u8 {
+    let mut options = std::env::args().skip(1).take_while(|option| option != "--");
+    let json = error.use_stderr() && options.any(|option| option == "--json");
+    if !json {
+        let _ = error.print();
+        return u8::try_from(error.exit_code()).unwrap_or(USAGE);
+    }
+    let text = error.render().to_string();
+    let what = text.lines().next().unwrap_or_default();
+    let what = printable(what.strip_prefix("error: ").unwrap_or(what), 400);
+    let error = UsageError::new(what, "clawline --help");
+    refuse(&Output::new(true), "", &error.into())
+}
+
+/// What was typed as the place of the gateway; empty for the default.
+fn named(cli: &Cli) -> String {
+    let bare = match &cli.command {
+        Some(Command::Health(args)) => args.target.target.as_ref(),
+        Some(Command::Status(args)) => args.target.target.as_ref(),
+        Some(Command::Explain(args)) => args.target.as_ref(),
+        _ => None,
+    };
+    let named = bare.or(cli.target.as_ref()).or(cli.connect.host.as_ref());
+    printable(named.map_or("", String::as_str), 200)
 }
 
 async fn choose(mut cli: Cli) -> u8 {
     let out = Output::new(cli.general.json);
+    let target = named(&cli);
     if let Some(Command::Completions(args)) = &cli.command {
         return completions::run(&out, args);
     }
@@ -53,7 +88,7 @@ async fn choose(mut cli: Cli) -> u8 {
     if let Some(Command::Demo(args)) = &cli.command {
         return match demo::run(&out, args, &cli.general).await {
             Ok(()) => 0,
-            Err(failure) => refuse(&out, &failure),
+            Err(failure) => refuse(&out, &target, &failure),
         };
     }
     if let Some(name) = cli.command.as_ref().and_then(later) {
@@ -63,29 +98,29 @@ async fn choose(mut cli: Cli) -> u8 {
                 "a host of that name is reached with ssh://{name}; clawline --help shows what there is"
             ),
         );
-        return refuse(&out, &error.into());
+        return refuse(&out, &target, &error.into());
     }
     if let (Some(target), Some(_)) = (&cli.target, &cli.command) {
-        let target = clawline::layer::printable(target, 120);
+        let target = printable(target, 120);
         let error = UsageError::new(
             format!("the TARGET {target} stands before a subcommand"),
             "write it behind the subcommand, with -H",
         );
-        return refuse(&out, &error.into());
+        return refuse(&out, &target, &error.into());
     }
     if cli.command.is_none() && cli.target.is_some() && cli.connect.host.is_some() {
         let error = UsageError::new(
             "TARGET and --host both say where the gateway is",
             "leave one of them out",
         );
-        return refuse(&out, &error.into());
+        return refuse(&out, &target, &error.into());
     }
     if let Some(target) = cli.target.take() {
         cli.connect.host = Some(target);
     }
     let context = match Context::new(&cli.general, cli.connect, out) {
         Ok(context) => context,
-        Err((failure, out)) => return refuse(&out, &failure),
+        Err((failure, out)) => return refuse(&out, &target, &failure),
     };
     // The app shows them on its screen, and `config check` is about them.
     let shows_warnings = match &cli.command {
@@ -118,7 +153,7 @@ async fn choose(mut cli: Cli) -> u8 {
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {
             Ok(()) => 0,
-            Err(failure) => refuse(&context.out, &failure),
+            Err(failure) => refuse(&context.out, &target, &failure),
         },
         #[cfg(feature = "demo")]
         Some(Command::Demo(_)) => USAGE,
@@ -138,19 +173,6 @@ fn later(command: &Command) -> Option<&'static str> {
 }
 
 /// Says why nothing was done.
-fn refuse(out: &Output, failure: &Failure) -> u8 {
-    if out.json {
-        out.value(&serde_json::json!({
-            "v": 1, "ok": false, "layer": null, "exit": failure.exit_code(),
-            "error": failure.to_string(), "next": failure.next(),
-        }));
-    }
-    for (index, line) in failure.lines().iter().enumerate() {
-        if index == 0 || matches!(failure, Failure::Config(_)) {
-            out.error(line);
-        } else {
-            out.note(line);
-        }
-    }
-    failure.exit_code()
+fn refuse(out: &Output, target: &str, failure: &Failure) -> u8 {
+    connect::fail_on(out, target, &LayerRows::default(), &[], failure)
 }

@@ -18,7 +18,7 @@ use super::report::row_lines;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    target: TargetArg,
+    pub(super) target: TargetArg,
     /// Show every layer on the way, and ask the gateway to look at its channels
     #[arg(long)]
     pub(super) deep: bool,

@@ -8,5 +8,7 @@
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(target_os = "linux")]
+mod json;
 mod support;
 mod usage;
