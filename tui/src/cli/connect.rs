@@ -153,12 +153,14 @@ where
 {
     let greeted = greeting(context, &link, asking).await;
     let notes = link.view().borrow().notes.clone();
+    let mut told = Vec::new();
     let outcome = match greeted {
         Err(error) => Err((Failure::from(error), link)),
         Ok(hello) => {
             for note in &notes {
                 print_note(context, note);
             }
+            told.clone_from(&notes);
             let connected = Connected {
                 target: target.clone(),
                 client: link.client(),
@@ -195,10 +197,8 @@ where
         }
         Err((failure, link)) => {
             let view = link.view().borrow().clone();
-            if !context.out.json {
-                for note in &view.notes {
-                    print_note(context, note);
-                }
+            for note in view.notes.iter().filter(|note| !told.contains(note)) {
+                print_note(context, note);
             }
             let code = fail(context, &target, &view.rows, &view.notes, &failure);
             (code, link)
