@@ -84,6 +84,12 @@ impl Asking {
     }
 }
 
+/// Gives the terminal back when a question is still open at the end of the process; the thread that
+/// reads the answer may notice too late.
+pub(crate) fn give_terminal_back() {
+    let _ = crossterm::terminal::disable_raw_mode();
+}
+
 async fn serve(
     mut questions: mpsc::Receiver<PromptRequest>,
     interrupted: CancellationToken,

@@ -12,6 +12,8 @@ pub(crate) const USAGE: u8 = 2;
 const BIND: u8 = 8;
 /// Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
+/// SIGTERM, as shells count it.
+pub(crate) const TERMINATED: u8 = 143;
 
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]

@@ -19,13 +19,14 @@ mod open;
 pub(crate) mod output;
 mod report;
 mod sessions;
+mod signals;
 mod status;
 mod tunnel_only;
 
 use args::{Cli, Command};
 use clawline::layer::{LayerRows, printable};
 use context::Context;
-use failure::{Failure, USAGE};
+use failure::{Failure, TERMINATED, USAGE};
 use output::Output;
 
 use crate::link::UsageError;
@@ -40,14 +41,17 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         Some(_) => false,
     };
     let (json, target) = (cli.general.json, named(&cli));
-    tokio::select! {
+    let code = tokio::select! {
         biased;
         // First, since a command that has connected can say how far it came.
         code = choose(cli) => code,
         _ = tokio::signal::ctrl_c(), if !has_own_way_out => {
             refuse(&Output::new(json), &target, &Failure::Interrupted)
         }
-    }
+        () = signals::terminated(), if !has_own_way_out => TERMINATED,
+    };
+    ask::give_terminal_back();
+    code
 }
 
 /// Says what is wrong with what was typed, in JSON where that was asked for, and returns the exit code.

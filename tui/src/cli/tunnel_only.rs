@@ -19,6 +19,7 @@ use super::ask::Asking;
 use super::connect::{fail, fail_early, print_note};
 use super::context::Context;
 use super::failure::{Failure, INTERRUPTED};
+use super::signals::terminated;
 use crate::link::{FarSide, LinkRequest, UsageError};
 
 /// The local end when nothing was said.
@@ -69,25 +70,11 @@ pub(crate) async fn run(context: &Context, app: &AppArgs) -> u8 {
             fail(context, &request.label, &rows, &[], &failure)
         }
         () = asking.interrupted() => INTERRUPTED,
-        _ = tokio::signal::ctrl_c() => INTERRUPTED,
         () = terminated() => 0,
     };
     say(context, &request.label, "stopped", &[]);
     far.tunnel().stop().await;
     code
-}
-
-/// Waits for SIGTERM.
-async fn terminated() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            terminate.recv().await;
-            return;
-        }
-    }
-    std::future::pending::<()>().await;
 }
 
 fn bind(context: &Context, app: &AppArgs, request: &LinkRequest) -> Result<Vec<End>, Failure> {
@@ -264,9 +251,7 @@ async fn look_around(
     };
     found.send_replace(Some(default.clone()));
     let notes = request.notes.iter().cloned().chain(notes);
-    let news: Vec<String> = notes
-        .filter(|note| noted.insert(note.clone()))
-        .collect();
+    let news: Vec<String> = notes.filter(|note| noted.insert(note.clone())).collect();
     for note in &news {
         print_note(context, note);
     }

@@ -99,6 +99,16 @@ fn an_interrupted_command_says_how_far_it_came() {
 }
 
 #[test]
+fn sigterm_is_exit_143() {
+    let home = Home::new();
+    let (listener, url) = silent();
+    let child = start(&home, &["health", "--url", &url, "--token", "t"]);
+    let _open = listener.accept().unwrap();
+    send(Signal::SIGTERM, &child);
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(143));
+}
+
+#[test]
 fn a_message_that_never_ends_can_be_interrupted() {
     let home = Home::new();
     let mut command = home.command(&["agent", "--message", "-", "--json"]);
