@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::{Event, Frame, FrameError, Request, Response};
-use clawline::protocol::hello::{CHALLENGE, CONNECT, Challenge, ConnectParams};
+use clawline::protocol::hello::{CHALLENGE, CONNECT, Challenge, ClientInfo, ConnectParams};
 use clawline::protocol::limits::{self, close};
 use clawline::protocol::scope::{Role, Scopes};
 use clawline::protocol::{Protocol, v3};
@@ -24,6 +24,8 @@ use crate::store::now_ms;
 const BROWSER_IDS: [&str; 3] = ["openclaw-control-ui", "webchat", "webchat-ui"];
 /// Challenge capability of version 4's current release.
 const CHALLENGE_CAPABILITY: &str = "model-catalog-snapshot";
+/// Longest text that a client may say about itself, in characters; the rest is cut.
+const MAX_CLIENT_TEXT: usize = 64;
 
 /// Why there is no connection: what to tell, and how to close.
 #[derive(Debug)]
@@ -144,7 +146,7 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         let error = RpcError::invalid("invalid handshake: first request must be connect");
         return Err(refuse(error));
     }
-    let params = connect_params::read(request.params, version)
+    let mut params = connect_params::read(request.params, version)
         .map_err(|why| refuse(RpcError::invalid_params(CONNECT, why)))?;
     if Protocol::pick(params.min_protocol, params.max_protocol).is_none() {
         let error = RpcError::invalid("protocol mismatch").details(json!({
@@ -163,7 +165,8 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         }
         Some(text) => Role::parse(text).ok_or_else(|| refuse(RpcError::invalid("invalid role")))?,
     };
-    let signed_in = sign_in(app, &params, version, role, &caller, nonce).await;
+    let client = harmless(&params.client);
+    let signed_in = sign_in(app, &params, &client, version, role, &caller, nonce).await;
     let (signed_in, admission) = signed_in.map_err(|refusal| {
         let error = refusal.render(version, role, caller.is_local());
         let reason = refusal.close_reason(version, &error);
@@ -174,6 +177,7 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         }
     })?;
     let asked = params.scopes.clone().unwrap_or_default();
+    params.client = client;
     let generation = admission.as_ref().map(|admission| admission.generation);
     let conn = connection(app, version, role, caller, params, signed_in, generation);
     let payload = hello::payload(app, &conn, admission.as_ref(), &asked).await;
@@ -181,10 +185,30 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     Ok(conn)
 }
 
-/// Credential, proof, pairing.
+/// What a client says about itself, fit to be stored and shown to others: the device may be anybody's
+/// until it is approved, and a person decides by these texts. Only the proof needs them as they came.
+fn harmless(client: &ClientInfo) -> ClientInfo {
+    let text = |text: &String| -> String {
+        let shown = clawline::layer::printable(text, MAX_CLIENT_TEXT);
+        shown.chars().take(MAX_CLIENT_TEXT).collect()
+    };
+    ClientInfo {
+        id: client.id.clone(),
+        mode: client.mode.clone(),
+        version: text(&client.version),
+        platform: text(&client.platform),
+        display_name: client.display_name.as_ref().map(text),
+        device_family: client.device_family.as_ref().map(text),
+        model_identifier: client.model_identifier.as_ref().map(text),
+        instance_id: client.instance_id.as_ref().map(text),
+    }
+}
+
+/// Credential, proof, pairing; `client` is what is kept of the parameters' own.
 async fn sign_in(
     app: &App,
     params: &ConnectParams,
+    client: &ClientInfo,
     version: Protocol,
     role: Role,
     caller: &Caller,
@@ -214,7 +238,6 @@ async fn sign_in(
     let Some(device) = &params.device else {
         return Ok((signed_in, None));
     };
-    let client = &params.client;
     let ask = Ask {
         device_id: device.id.clone(),
         public_key: device.public_key.clone(),

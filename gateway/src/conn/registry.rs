@@ -1,6 +1,6 @@
 //! Who is connected: sends events to those who may see them, and keeps presence.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -126,7 +126,7 @@ impl Registry {
         self.presence_changed.notified().await;
     }
 
-    /// Who is there; `own` is the gateway's own entry and comes first.
+    /// Who is there, one entry a program of a device; `own` is the gateway's own and comes first.
     pub(crate) fn presence(&self, own: PresenceEntry) -> Vec<PresenceEntry> {
         let mut entries: Vec<PresenceEntry> = self
             .lock()
@@ -135,6 +135,8 @@ impl Registry {
             .map(|conn| entry(conn))
             .collect();
         entries.sort_by_key(|entry| std::cmp::Reverse(entry.ts));
+        let mut seen = HashSet::new();
+        entries.retain(|entry| seen.insert((entry.device_id.clone(), entry.instance_id.clone())));
         entries.truncate(MAX_PRESENCE);
         entries.insert(0, own);
         entries

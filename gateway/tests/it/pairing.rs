@@ -5,7 +5,7 @@ use std::process::Output;
 use clawline_gateway::settings::SilentScopes;
 use serde_json::{Value, json};
 
-use crate::support::{Client, Connect, Device, TestGateway};
+use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const OTHER_USER: u32 = 4001;
 
@@ -132,6 +132,39 @@ async fn a_page_or_an_unknown_user_is_never_paired_silently() {
     gateway.peers.become_unknown();
     let (error, ..) = Client::refused(gateway.address, &ask).await;
     assert_eq!(error["details"]["code"], "PAIRING_REQUIRED");
+}
+
+#[tokio::test]
+async fn what_a_client_says_about_itself_is_cut_and_cannot_deceive() {
+    let gateway = TestGateway::start().await;
+    let admin = Connect::cli(4, &gateway.secret, &["operator.admin"]);
+    let (mut admin, _) = Client::connect(gateway.address, &admin).await;
+    gateway.peers.become_user(OTHER_USER);
+    let long = "x".repeat(10_000);
+    let ask = laptop(&gateway.secret, &["operator.read"])
+        .set(
+            "/client/displayName",
+            json!("\u{1b}[2Jok\nrole: \u{202e}gpj"),
+        )
+        .set("/client/platform", json!(long))
+        .set("/client/version", json!(long));
+    Client::refused(gateway.address, &ask).await;
+    let event = admin.event("device.pair.requested").await;
+    assert_eq!(
+        event["payload"]["displayName"],
+        "\\u{1b}[2Jok role: \\u{202e}gpj"
+    );
+    assert_eq!(event["payload"]["platform"], long[..64]);
+    gateway.peers.become_user(OWN_UID);
+    let request = json!({"requestId": event["payload"]["requestId"]});
+    admin.ok("device.pair.approve", request).await;
+    // The same device with the same long name is the same device, once in presence.
+    let (_first, _) = Client::connect(gateway.address, &ask).await;
+    let (_second, _) = Client::connect(gateway.address, &ask).await;
+    let present = admin.ok("system-presence", json!({})).await;
+    let present = present.as_array().unwrap();
+    assert_eq!(present.len(), 2, "the gateway and the device: {present:?}");
+    assert_eq!(present[1]["version"], long[..64]);
 }
 
 #[tokio::test]
