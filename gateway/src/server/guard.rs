@@ -7,7 +7,7 @@
 use std::net::IpAddr;
 
 use axum::response::IntoResponse;
-use http::header::{HOST, HeaderMap, HeaderName, ORIGIN};
+use http::header::{HOST, HeaderMap, HeaderName, ORIGIN, UPGRADE};
 use http::{Request, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
@@ -17,7 +17,7 @@ use crate::settings::GatewaySettings;
 /// Headers by which a proxy names the real client, beside all of `X-Forwarded-*` and `Tailscale-*`.
 const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-real-ip", "via", "cf-connecting-ip"];
 const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "tailscale-"];
-/// The one route that answers behind any proxy.
+/// The one route that answers behind any proxy; a WebSocket, which every path gives, is not it.
 const PROBE: &str = "/healthz";
 
 /// What is known of a request that passed.
@@ -72,7 +72,8 @@ pub(super) fn check<B>(
         .trusted_proxies
         .iter()
         .any(|range| range.contains(peer));
-    if from_proxy && !is_trusted && request.uri().path() != PROBE {
+    let is_probe = request.uri().path() == PROBE && !request.headers().contains_key(UPGRADE);
+    if from_proxy && !is_trusted && !is_probe {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             "proxy_attribution_required",
@@ -244,7 +245,10 @@ mod tests {
             "tailscale-user-login",
         ] {
             assert_eq!(verdict(&[OURS, (name, "x")]), Err(403), "{name}");
-            assert!(verdict(&[OURS, (name, "x"), ("path", "/healthz")]).is_ok());
+            let probe = ("path", "/healthz");
+            assert!(verdict(&[OURS, (name, "x"), probe]).is_ok());
+            let upgrade = ("upgrade", "websocket");
+            assert_eq!(verdict(&[OURS, (name, "x"), probe, upgrade]), Err(403));
             let passed = verdict(&[OURS, (name, "x"), ("peer", "10.1.1.1")]).unwrap();
             assert!(passed.via_proxy);
         }
