@@ -61,11 +61,11 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
 pub(crate) async fn carry_out(pairing: &Pairing, request: Request) -> Result<Value, PairingError> {
     match request {
         Request::List => {
-            let (pending, paired) = pairing.list().await?;
+            let (pending, paired) = pairing.list(None).await?;
             Ok(serde_json::json!({"pending": pending, "paired": paired}))
         }
         Request::Approve { request_id } => pairing.approve(&request_id, None).await,
-        Request::Reject { request_id } => pairing.reject(&request_id).await,
+        Request::Reject { request_id } => pairing.reject(&request_id, None).await,
         Request::Remove { device_id } => pairing.remove(&device_id, None).await,
     }
 }

@@ -19,7 +19,7 @@ use clawline::protocol::Protocol;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Response;
 use clawline::protocol::hello::ClientInfo;
-use clawline::protocol::scope::{Needs, Role, Scopes};
+use clawline::protocol::scope::{Needs, Role, Scope, Scopes};
 use clawline::protocol::v3;
 use serde_json::Value;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -72,6 +72,13 @@ impl Principal {
             Needs::Operator(scope) => self.role == Role::Operator && self.scopes.grants(scope),
             Needs::Node => self.role == Role::Node,
         }
+    }
+
+    /// Whether it may see, and with the scope for it change, what is stored of this device: a device
+    /// itself only, unless it is admin. Without a device it is the owner's own command line.
+    pub fn manages(&self, device_id: &str) -> bool {
+        let own = self.device_id.as_deref();
+        own.is_none_or(|own| own == device_id) || self.scopes.grants(Scope::Admin)
     }
 }
 

@@ -66,6 +66,16 @@ impl Registry {
         }
     }
 
+    /// Sends an event about a device to all who may see it and that device.
+    pub(crate) fn broadcast_device(&self, push: &Push, device_id: &str) {
+        let needs = event::needs(push.name);
+        for conn in self.lock().values() {
+            if conn.principal.satisfies(needs) && conn.principal.manages(device_id) {
+                conn.outbox.push(push);
+            }
+        }
+    }
+
     /// Sends an event about one session to all who may see it and want it.
     pub(crate) fn broadcast_session(&self, push: &Push, topic: Topic, key: &str) {
         let needs = event::needs(push.name);

@@ -12,7 +12,7 @@ use clawline::secret::Secret;
 use serde_json::{Value, json};
 
 use crate::auth::{DeviceTokens, PairingRefusal, Refusal};
-use crate::conn::{ConnId, Push, Registry};
+use crate::conn::{ConnId, Principal, Push, Registry};
 use crate::settings::SilentScopes;
 use crate::store::{
     Device, DeviceGrant, DeviceRole, DeviceStore, NewPairing, PairingRequest, PairingStore,
@@ -183,7 +183,7 @@ impl Pairing {
             tracing::info!(device = %ask.device_id, request = %request.request_id, reason, "a device waits for approval");
             let row = request_row(&request, known.is_some());
             self.registry
-                .broadcast(&Push::plain("device.pair.requested", &row));
+                .broadcast_device(&Push::plain("device.pair.requested", &row), &ask.device_id);
         }
         let approved = known.map(|device| {
             let roles: Vec<String> = device.roles.keys().cloned().collect();
@@ -234,35 +234,43 @@ impl Pairing {
         }
     }
 
-    /// Requests that wait and devices that are paired, as `device.pair.list` shows them.
-    pub async fn list(&self) -> Result<(Vec<Value>, Vec<Value>), PairingError> {
+    /// Requests that wait and devices that are paired, as `device.pair.list` shows them; of others
+    /// only where `by` [manages](Principal::manages) them, and all on the host (`None`).
+    pub async fn list(
+        &self,
+        by: Option<&Principal>,
+    ) -> Result<(Vec<Value>, Vec<Value>), PairingError> {
+        let is_shown = |id: &str| by.is_none_or(|by| by.manages(id));
         let devices = self.devices.list().await?;
         let pending = self.requests.pending(now_ms()).await?;
         let is_known = |id: &str| devices.iter().any(|device| device.device_id == id);
         let pending = pending
             .iter()
+            .filter(|request| is_shown(&request.grant.device_id))
             .map(|request| request_row(request, is_known(&request.grant.device_id)))
             .collect();
         let paired = devices
             .iter()
+            .filter(|device| is_shown(&device.device_id))
             .map(|device| device_row(device, self.registry.is_connected(&device.device_id)))
             .collect();
         Ok((pending, paired))
     }
 
-    /// Lets the device of a request in. An approver that is not admin gives only what it has;
-    /// `approver` is `None` on the host itself.
+    /// Lets the device of a request in. An approver that is a device decides about requests that it
+    /// [manages](Principal::manages), and gives only what it has; `approver` is `None` on the host.
     pub async fn approve(
         &self,
         request_id: &str,
-        approver: Option<&Scopes>,
+        approver: Option<&Principal>,
     ) -> Result<Value, PairingError> {
         let now = now_ms();
-        let request = self.requests.get(request_id, now).await?;
-        let request = request.ok_or(PairingError::UnknownRequest)?;
-        if let Some(approver) = approver {
+        let request = self.decidable(request_id, approver, now).await?;
+        // Without a device it is the owner's own command line, which could ask for any scope.
+        if let Some(approver) = approver.filter(|approver| approver.device_id.is_some()) {
             let asked = Scopes::from_wire(&request.grant.scopes);
-            if let Some(scope) = asked.iter().find(|scope| !approver.grants(*scope)) {
+            let held = &approver.scopes;
+            if let Some(scope) = asked.iter().find(|scope| !held.grants(*scope)) {
                 return Err(PairingError::BeyondOwnScopes(scope.as_str()));
             }
         }
@@ -273,8 +281,29 @@ impl Pairing {
         Ok(json!({"requestId": request_id, "device": device_row(&device, false)}))
     }
 
-    /// Turns a request down.
-    pub async fn reject(&self, request_id: &str) -> Result<Value, PairingError> {
+    /// A request that `by` may decide about.
+    async fn decidable(
+        &self,
+        request_id: &str,
+        by: Option<&Principal>,
+        now: i64,
+    ) -> Result<PairingRequest, PairingError> {
+        let request = self.requests.get(request_id, now).await?;
+        let request = request.ok_or(PairingError::UnknownRequest)?;
+        if by.is_none_or(|by| by.manages(&request.grant.device_id)) {
+            Ok(request)
+        } else {
+            Err(PairingError::NotYours)
+        }
+    }
+
+    /// Turns a request down; as for [`Pairing::approve`], `by` is `None` on the host.
+    pub async fn reject(
+        &self,
+        request_id: &str,
+        by: Option<&Principal>,
+    ) -> Result<Value, PairingError> {
+        self.decidable(request_id, by, now_ms()).await?;
         let request = self.requests.take(request_id, now_ms()).await?;
         let request = request.ok_or(PairingError::UnknownRequest)?;
         self.resolved(request_id, &request.grant.device_id, "rejected");
@@ -359,7 +388,7 @@ impl Pairing {
             "requestId": request_id, "deviceId": device_id, "decision": decision, "ts": now_ms(),
         });
         self.registry
-            .broadcast(&Push::plain("device.pair.resolved", &payload));
+            .broadcast_device(&Push::plain("device.pair.resolved", &payload), device_id);
     }
 }
 

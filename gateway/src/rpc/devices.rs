@@ -6,7 +6,7 @@ use clawline::protocol::methods::devices::{
     DevicePairApprove, DevicePairList, DevicePairListReply, DevicePairReject, DevicePairRemove,
     DeviceRow, DeviceTokenParams, DeviceTokenRevoke, DeviceTokenRotate,
 };
-use clawline::protocol::scope::{Role, Scope};
+use clawline::protocol::scope::Role;
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
@@ -25,8 +25,9 @@ pub(crate) fn rows(table: Table) -> Table {
         .on::<DeviceTokenRevoke, _>(revoke)
 }
 
-async fn list(app: App, _: Call<DevicePairList>) -> Result<DevicePairListReply, Failure> {
-    let (pending, paired) = app.pairing.list().await.map_err(shape::pairing_error)?;
+async fn list(app: App, call: Call<DevicePairList>) -> Result<DevicePairListReply, Failure> {
+    let listed = app.pairing.list(Some(&call.conn.principal)).await;
+    let (pending, paired) = listed.map_err(shape::pairing_error)?;
     let rows = |values: Vec<Value>| -> Result<Vec<DeviceRow>, Failure> {
         serde_json::from_value(Value::Array(values))
             .map_err(|error| RpcError::unavailable(error.to_string()).into())
@@ -38,16 +39,14 @@ async fn list(app: App, _: Call<DevicePairList>) -> Result<DevicePairListReply, 
 }
 
 async fn approve(app: App, call: Call<DevicePairApprove>) -> Result<Value, Failure> {
-    let principal = &call.conn.principal;
-    // Without a device it is the owner's own command line, which could ask for any scope; a device
-    // gives only what it was given.
-    let limits = principal.device_id.as_ref().map(|_| &principal.scopes);
-    let done = app.pairing.approve(&call.params.request_id, limits).await;
+    let by = Some(&call.conn.principal);
+    let done = app.pairing.approve(&call.params.request_id, by).await;
     Ok(done.map_err(shape::pairing_error)?)
 }
 
 async fn reject(app: App, call: Call<DevicePairReject>) -> Result<Value, Failure> {
-    let done = app.pairing.reject(&call.params.request_id).await;
+    let by = Some(&call.conn.principal);
+    let done = app.pairing.reject(&call.params.request_id, by).await;
     Ok(done.map_err(shape::pairing_error)?)
 }
 
@@ -100,11 +99,7 @@ async fn revoke(app: App, call: Call<DeviceTokenRevoke>) -> Result<Value, Failur
 
 /// A device changes itself; only admin, or the owner's own command line, changes others.
 fn may_change(principal: &Principal, device_id: &str) -> Result<(), Failure> {
-    let is_own = principal
-        .device_id
-        .as_deref()
-        .is_none_or(|own| own == device_id);
-    if is_own || principal.scopes.grants(Scope::Admin) {
+    if principal.manages(device_id) {
         Ok(())
     } else {
         Err(shape::pairing_error(PairingError::NotYours).into())

@@ -229,10 +229,14 @@ async fn rotation_and_removal_void_the_token_and_close_the_device_s_connections(
 }
 
 #[tokio::test]
-async fn a_device_neither_changes_others_nor_gives_more_than_it_has() {
+async fn a_device_neither_sees_nor_changes_others_nor_gives_more_than_it_has() {
     let gateway = TestGateway::start().await;
     let pairer =
         Connect::cli(4, &gateway.secret, &["operator.pairing"]).with_device(Device::new(21));
+    let wants_admin = pairer
+        .clone()
+        .set("/scopes", json!(["operator.admin", "operator.pairing"]));
+    let pairer_id = Device::new(21).identity.device_id().to_owned();
     let (mut pairer, _) = Client::connect(gateway.address, &pairer).await;
     let other = laptop(&gateway.secret, &["operator.admin"]);
     let id = other
@@ -248,18 +252,38 @@ async fn a_device_neither_changes_others_nor_gives_more_than_it_has() {
         .await;
     assert_eq!(error["code"], "FORBIDDEN");
     gateway.peers.become_user(OTHER_USER);
-    let wants_admin =
-        Connect::cli(4, &gateway.secret, &["operator.admin"]).with_device(Device::new(22));
+    let stranger = Connect::cli(4, &gateway.secret, &["operator.pairing"]);
+    let stranger = stranger.with_device(Device::new(22));
+    let (error, ..) = Client::refused(gateway.address, &stranger).await;
+    let request = json!({"requestId": error["details"]["requestId"]});
+    for method in ["device.pair.approve", "device.pair.reject"] {
+        let error = pairer.error(method, request.clone()).await;
+        assert_eq!(error["code"], "FORBIDDEN", "{method}");
+    }
     let (error, ..) = Client::refused(gateway.address, &wants_admin).await;
-    let request = error["details"]["requestId"].clone();
-    let error = pairer
-        .error("device.pair.approve", json!({"requestId": request}))
-        .await;
+    let own = json!({"requestId": error["details"]["requestId"]});
+    let error = pairer.error("device.pair.approve", own.clone()).await;
     assert_eq!(error["message"], "missing scope: operator.admin");
-    let rejected = pairer
-        .ok("device.pair.reject", json!({"requestId": request}))
-        .await;
-    assert_eq!(rejected["requestId"], request);
+
+    let listed = pairer.ok("device.pair.list", json!({})).await;
+    let ids = |rows: &Value| -> Vec<Value> {
+        let rows = rows.as_array().unwrap();
+        rows.iter().map(|row| row["deviceId"].clone()).collect()
+    };
+    assert_eq!(ids(&listed["pending"]), std::slice::from_ref(&pairer_id));
+    assert_eq!(ids(&listed["paired"]), std::slice::from_ref(&pairer_id));
+    let told = pairer.seen.iter().filter(|frame| frame["type"] == "event");
+    for event in told.filter(|event| event["payload"]["requestId"].is_string()) {
+        assert_eq!(event["payload"]["deviceId"], pairer_id);
+    }
+    pairer.ok("device.pair.reject", own).await;
+    // The owner's own command line, which shows no device, sees and decides about all.
+    gateway.peers.become_user(OWN_UID);
+    let owner = Connect::cli(4, &gateway.secret, &["operator.pairing"]);
+    let (mut owner, _) = Client::connect(gateway.address, &owner).await;
+    let listed = owner.ok("device.pair.list", json!({})).await;
+    assert_eq!(ids(&listed["paired"]).len(), 2);
+    owner.ok("device.pair.approve", request).await;
 }
 
 #[tokio::test]
