@@ -10,7 +10,7 @@ use clawline::protocol::limits::{self, close};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::handshake::{self, Farewell};
 use super::outbox::{Item, Push};
@@ -26,6 +26,8 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 const SLOW_CLOSE_DEADLINE: Duration = Duration::from_secs(10);
 /// How long what is queued may take to go out when the gateway stops.
 const LAST_WORDS_DEADLINE: Duration = Duration::from_secs(2);
+/// How long calls under way may take to be answered before an announced end.
+const LAST_ANSWERS_DEADLINE: Duration = Duration::from_secs(2);
 /// What is handed to the socket before it is waited for.
 const WRITE_BATCH: usize = 64 * 1024;
 /// How long the store may take to say that a device may still come in.
@@ -90,6 +92,14 @@ impl Ended {
     }
 }
 
+/// Ends at this time, or never.
+async fn until(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
 struct Actor<'s, S> {
     app: App,
     conn: Arc<Conn>,
@@ -125,16 +135,23 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         let _joined = self.app.registry.join(self.conn.clone());
         self.recheck().await;
         rpc::greeted(&self.app, &self.conn);
+        let mut last_answers = None;
         let ended = loop {
             if self.conn.is_finished() {
                 break self.say_goodbye().await;
             }
-            let reads =
-                self.conn.calls.available_permits() > 0 && !self.conn.outbox.is_full_of_answers();
+            let is_ending = self.conn.farewell.get().is_some();
+            if is_ending && last_answers.is_none() {
+                last_answers = Some(Instant::now() + LAST_ANSWERS_DEADLINE);
+            }
+            let reads = !is_ending
+                && self.conn.calls.available_permits() > 0
+                && !self.conn.outbox.is_full_of_answers();
             let is_flushing = self.socket.is_flushing();
             let step = tokio::select! {
                 biased;
                 () = self.conn.ending() => break self.say_goodbye().await,
+                () = until(last_answers) => break self.say_goodbye().await,
                 () = self.conn.outbox.ready(!is_flushing) => self.send(),
                 turn = self.socket.turn(reads) => self.handle(turn),
                 _ = self.ping.tick() => self.check_life(reads),

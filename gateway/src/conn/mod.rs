@@ -173,7 +173,8 @@ impl Conn {
         self.stop.cancel();
     }
 
-    /// Ends the connection once every call under way is answered.
+    /// Ends the connection once every call under way is answered, or a few seconds later; it takes no
+    /// further calls.
     pub(crate) fn end_after_answers(&self, code: u16, reason: &str) {
         let _ = self.farewell.set((code, reason.to_owned()));
     }

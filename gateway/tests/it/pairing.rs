@@ -229,6 +229,23 @@ async fn rotation_and_removal_void_the_token_and_close_the_device_s_connections(
 }
 
 #[tokio::test]
+async fn a_removed_device_gets_its_answer_and_no_further_call() {
+    let gateway = TestGateway::start().await;
+    let ask = laptop(&gateway.secret, &["operator.admin"]);
+    let (mut device, _) = Client::connect(gateway.address, &ask).await;
+    let id = Device::new(11).identity.device_id().to_owned();
+    // A call that waits for long does not keep the connection.
+    let wait = json!({"runId": "none", "timeoutMs": 600_000});
+    device.start("agent.wait", wait).await;
+    let removal = device.start("device.pair.remove", json!({"deviceId": id})).await;
+    let removed = device.response(&removal).await;
+    assert_eq!(removed["ok"], true, "{removed}");
+    let late = device.start("sessions.list", json!({})).await;
+    assert_eq!(device.closed().await.0, 4001);
+    assert!(device.seen.iter().all(|frame| frame["id"] != late));
+}
+
+#[tokio::test]
 async fn a_device_neither_sees_nor_changes_others_nor_gives_more_than_it_has() {
     let gateway = TestGateway::start().await;
     let pairer =
