@@ -8,6 +8,7 @@ pub mod auth;
 pub mod cli;
 mod conn;
 mod control;
+mod descriptors;
 pub mod events;
 mod fanout;
 mod gateway;

@@ -12,7 +12,7 @@ use super::options::Read;
 use super::{Common, Exit, Failure, output};
 use crate::gateway::Gateway;
 use crate::settings::{AuthMode, GatewaySettings};
-use crate::{auth, logging};
+use crate::{auth, descriptors, logging};
 
 /// Threads that serve connections; the store has its own.
 const WORKERS: usize = 2;
@@ -96,6 +96,7 @@ async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> 
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
     let words = greeting(read, &settings);
+    descriptors::raise_limit();
     let gateway = Gateway::bind(settings).await?;
     output::note(&format!("listening on ws://{}", gateway.local_addr()));
     for line in words {

@@ -52,9 +52,9 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             () = app.stop.cancelled() => Err(Farewell::silent(close::RESTART, "service restart")),
         }
     };
-    drop(seat);
     let deadline = match greeted {
         Ok(conn) => {
+            drop(seat);
             tracing::info!(conn = %conn.id, client = %conn.client.id, mode = %conn.client.mode, protocol = conn.version.number(), method = conn.principal.method.as_str(), "connected");
             let ended = Actor::new(app, conn.clone(), &mut socket).run().await;
             tracing::info!(conn = %conn.id, why = ended.as_str(), "disconnected");
@@ -65,7 +65,12 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         }
         Err(farewell) => {
             farewell.tell(&mut socket);
-            CLOSE_DEADLINE
+            // Until it is gone it counts as one that has not said hello.
+            tokio::select! {
+                _ = timeout(CLOSE_DEADLINE, socket.drain()) => {}
+                () = seat.evicted() => {}
+            }
+            return;
         }
     };
     let _ = timeout(deadline, socket.drain()).await;

@@ -237,7 +237,9 @@ async fn a_removed_device_gets_its_answer_and_no_further_call() {
     // A call that waits for long does not keep the connection.
     let wait = json!({"runId": "none", "timeoutMs": 600_000});
     device.start("agent.wait", wait).await;
-    let removal = device.start("device.pair.remove", json!({"deviceId": id})).await;
+    let removal = device
+        .start("device.pair.remove", json!({"deviceId": id}))
+        .await;
     let removed = device.response(&removal).await;
     assert_eq!(removed["ok"], true, "{removed}");
     let late = device.start("sessions.list", json!({})).await;
