@@ -111,7 +111,7 @@ struct Actor<'s, S> {
     socket: &'s mut Socket<S>,
     seq: u64,
     ping: Interval,
-    /// Something came from the peer since the last ping.
+    /// A message came from the peer since the last ping, or it had no chance to send one.
     is_alive: bool,
     role_violations: u32,
 }
@@ -153,13 +153,16 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
                 && self.conn.calls.available_permits() > 0
                 && !self.conn.outbox.is_full_of_answers();
             let is_flushing = self.socket.is_flushing();
+            // Nothing can come of a peer that is not listened to; while it is sent something, it
+            // has to take that.
+            self.is_alive |= !reads && !is_flushing;
             let step = tokio::select! {
                 biased;
                 () = self.conn.ending() => break self.say_goodbye().await,
                 () = until(last_answers) => break self.say_goodbye().await,
                 () = self.conn.outbox.ready(!is_flushing) => self.send(),
                 turn = self.socket.turn(reads) => self.handle(turn),
-                _ = self.ping.tick() => self.check_life(reads),
+                _ = self.ping.tick() => self.check_life(),
             };
             if let Some(ended) = step {
                 break ended;
@@ -269,9 +272,10 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     }
 
     /// A peer that neither sends nor takes anything for a whole interval is gone.
-    fn check_life(&mut self, reads: bool) -> Option<Ended> {
-        // A slow peer may still be busy with what was sent before the ping.
-        if !self.is_alive && !self.socket.has_moved() && reads {
+    fn check_life(&mut self) -> Option<Ended> {
+        // A slow peer may still be busy with what was sent before the ping, or with what it sends.
+        let has_moved = self.socket.has_moved();
+        if !self.is_alive && !has_moved {
             return Some(Ended::Silent);
         }
         self.is_alive = false;

@@ -87,7 +87,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         self.is_flushing
     }
 
-    /// Whether a blocked write has gone on since this was asked last: the peer takes what it is sent.
+    /// Whether something came, be it a part of a message, or a blocked write has gone on since this was
+    /// asked last: the peer sends, or takes what it is sent.
     pub(crate) fn has_moved(&mut self) -> bool {
         std::mem::take(&mut self.ws.get_mut().has_moved)
     }
@@ -211,7 +212,11 @@ impl<S: AsyncRead + Unpin> Read for Polled<S> {
         let mut context = Context::from_waker(&self.waker);
         let mut buf = ReadBuf::new(buf);
         match Pin::new(&mut self.stream).poll_read(&mut context, &mut buf) {
-            Poll::Ready(result) => result.map(|()| buf.filled().len()),
+            Poll::Ready(result) => {
+                let taken = result.map(|()| buf.filled().len());
+                self.has_moved |= matches!(taken, Ok(1..));
+                taken
+            }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
         }
     }
@@ -284,6 +289,19 @@ mod tests {
                 None => return None,
             }
         }
+    }
+
+    #[tokio::test]
+    async fn a_part_of_a_message_is_a_sign_of_life_and_what_the_kernel_takes_is_none() {
+        let (mut client, stream) = duplex(256);
+        let mut server = Socket::server(stream, Vec::new());
+        server.ping().unwrap();
+        assert!(matches!(server.turn(true).await, Turn::Flushed));
+        assert!(!server.has_moved());
+        client.write_all(&[0x81, 0x80 | 100, 0, 0]).await.unwrap();
+        assert!(server.turn(true).now_or_never().is_none());
+        assert!(server.has_moved());
+        assert!(!server.has_moved(), "once");
     }
 
     #[tokio::test]
