@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clawline::config::{Environment, LoadRequest, Program, load};
 use clawline::loopback_ssh::{ExecReply, LoopbackOptions, LoopbackSsh, fresh_key};
@@ -14,12 +15,13 @@ use clawline::secret::Secret;
 use clawline::tunnel::ssh_config::{ConfigFile, Flags};
 use clawline_gateway::Gateway;
 use clawline_gateway::settings::GatewaySettings;
+use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::args::GeneralArgs;
-use super::failure::Failure;
+use super::failure::{Failure, INTERRUPTED, TERMINATED};
 use super::output::Output;
 use crate::app;
 #[cfg(test)]
@@ -31,6 +33,10 @@ use crate::start::AppStart;
 /// Who signs in.
 const LOGIN: &str = "me";
 
+/// The exit code of a SIGHUP.
+const HUNG_UP: u8 = 129;
+/// How long an answer that nobody waits for any more may hold the end of the demo.
+const GRACE: Duration = Duration::from_millis(300);
 /// Longest script that is read.
 const MAX_SCRIPT: u64 = 1024 * 1024;
 
@@ -49,31 +55,86 @@ pub(crate) struct Args {
     script: Option<PathBuf>,
 }
 
-/// Runs the demo; everything it made is gone afterwards.
-pub(crate) async fn run(out: &Output, args: &Args, general: &GeneralArgs) -> Result<(), Failure> {
+/// Runs the demo; everything it made is gone afterwards, also when a signal ends it. Returns the exit
+/// code.
+pub(crate) async fn run(out: &Output, args: &Args, general: &GeneralArgs) -> Result<u8, Failure> {
     let script = args.script.as_deref().map(read_script).transpose()?;
+    let mut signals = EndSignals::listen();
     let failed = |error: anyhow::Error| Failure::Other(format!("the demo cannot start: {error:#}"));
     let world = World::start().await.map_err(failed)?;
     let start = world.app_start(general).map_err(failed)?;
     let outcome = match script {
-        None => tokio::select! {
-            outcome = app::run(start) => outcome.map_err(super::open::app_failure),
-            never = cut_on_signal(&world) => never,
+        // The app minds the signals itself; one that came before it is ours.
+        None => match signals.next().now_or_never() {
+            Some(code) => Ok(code),
+            None => tokio::select! {
+                outcome = app::run(start) => outcome.map(|()| 0).map_err(super::open::app_failure),
+                never = cut_on_signal(&world) => never,
+            },
         },
-        Some(script) => match app::script::run_script(start, &script, || world.cut()).await {
-            Ok(screen) => {
-                out.line(screen.trim_end());
-                Ok(())
-            }
-            Err(error) => Err(Failure::Other(error.to_string())),
+        Some(script) => tokio::select! {
+            played = app::script::run_script(start, &script, || world.cut()) => match played {
+                Ok(screen) => {
+                    out.line(screen.trim_end());
+                    Ok(0)
+                }
+                Err(error) => Err(Failure::Other(error.to_string())),
+            },
+            code = signals.next() => Ok(code),
         },
     };
     world.stop().await;
     outcome
 }
 
+/// The signals that end a process. While this listens, none of them ends it on the spot, which would
+/// leave the demo's directory behind.
+struct EndSignals {
+    #[cfg(unix)]
+    streams: Vec<(tokio::signal::unix::Signal, u8)>,
+}
+
+impl EndSignals {
+    fn listen() -> Self {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let kinds = [
+                (SignalKind::hangup(), HUNG_UP),
+                (SignalKind::interrupt(), INTERRUPTED),
+                (SignalKind::terminate(), TERMINATED),
+            ];
+            // A signal that cannot be listened for keeps its usual meaning.
+            let streams = kinds.into_iter();
+            let streams = streams.filter_map(|(kind, code)| Some((signal(kind).ok()?, code)));
+            Self {
+                streams: streams.collect(),
+            }
+        }
+        #[cfg(not(unix))]
+        Self {}
+    }
+
+    /// Waits for one of them; returns the exit code that it stands for.
+    async fn next(&mut self) -> u8 {
+        #[cfg(unix)]
+        return std::future::poll_fn(|cx| {
+            let came = |(stream, code): &mut (tokio::signal::unix::Signal, u8)| {
+                stream.poll_recv(cx).is_ready().then_some(*code)
+            };
+            match self.streams.iter_mut().find_map(came) {
+                Some(code) => std::task::Poll::Ready(code),
+                None => std::task::Poll::Pending,
+            }
+        })
+        .await;
+        #[cfg(not(unix))]
+        std::future::pending().await
+    }
+}
+
 /// Cuts the SSH connection at each SIGUSR1, to watch what the app does about it.
-async fn cut_on_signal(world: &World) -> Result<(), Failure> {
+async fn cut_on_signal(world: &World) -> Result<u8, Failure> {
     #[cfg(unix)]
     {
         use tokio::signal::unix::{SignalKind, signal};
@@ -120,13 +181,14 @@ impl World {
     /// # Errors
     /// As [`World::start`].
     pub async fn start_with(mut options: LoopbackOptions) -> anyhow::Result<Self> {
-        let home = TempDir::with_prefix("clawline-demo-")?;
+        let home = temp_dir()?;
         let desktop = home.path().join("desktop");
         let mut settings = GatewaySettings::new(desktop.join(".local/state/clawline-gateway"));
         settings.advert = Some(desktop.join(".clawline/gateway.json"));
+        settings.grace = GRACE;
         let gateway = Gateway::bind(settings).await?;
         let stop = CancellationToken::new();
-        let running = tokio::spawn(gateway.run(stop.clone()));
+        let running = AbortOnDropHandle::new(tokio::spawn(gateway.run(stop.clone())));
 
         let key = fresh_key()?;
         let text = key.to_openssh(Default::default())?;
@@ -144,7 +206,7 @@ impl World {
             ssh,
             home,
             stop,
-            gateway: Some(AbortOnDropHandle::new(running)),
+            gateway: Some(running),
         };
         world.know_host()?;
         Ok(world)
@@ -248,6 +310,18 @@ impl World {
     }
 }
 
+/// A directory that nobody else can look into.
+fn temp_dir() -> std::io::Result<TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix("clawline-demo-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        builder.permissions(std::fs::Permissions::from_mode(0o700));
+    }
+    builder.tempdir()
+}
+
 /// Runs the one command that the laptop sends, with the demo's own home directory.
 fn run_there(home: &Path, command: &str) -> ExecReply {
     if command != discovery::COMMAND {
@@ -267,5 +341,22 @@ fn run_there(home: &Path, command: &str) -> ExecReply {
             status: 0,
         },
         Err(_) => ExecReply::Refused,
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_directory_is_the_owners_alone_and_gone_afterwards() {
+        let world = World::start().await.unwrap();
+        let path = world.home.path().to_owned();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        world.stop().await;
+        assert!(!path.exists());
     }
 }

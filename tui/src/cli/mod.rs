@@ -91,7 +91,7 @@ async fn choose(mut cli: Cli) -> u8 {
     #[cfg(feature = "demo")]
     if let Some(Command::Demo(args)) = &cli.command {
         return match demo::run(&out, args, &cli.general).await {
-            Ok(()) => 0,
+            Ok(code) => code,
             Err(failure) => refuse(&out, &target, &failure),
         };
     }
