@@ -17,6 +17,7 @@ use ratatui::crossterm::terminal::{
     SetTitle, disable_raw_mode, enable_raw_mode,
 };
 use ratatui::crossterm::{execute, queue};
+use ratatui::layout::{Position, Rect};
 
 /// Bytes of a frame that are kept together.
 const FRAME_BUFFER: usize = 64 * 1024;
@@ -82,8 +83,12 @@ impl Screen {
     /// Paints one frame, shown at once as a whole where the terminal can do that.
     ///
     /// # Errors
-    /// Whatever the terminal says.
+    /// Whatever the terminal says; or that a panic elsewhere gave the terminal back, whose words are on
+    /// the screen now and stay readable.
     pub(crate) fn paint(&mut self, draw: impl FnOnce(&mut ratatui::Frame<'_>)) -> io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            return Err(io::Error::other("given back after a panic, see above"));
+        }
         queue!(self.terminal.backend_mut(), BeginSynchronizedUpdate)?;
         let drawn = self.terminal.draw(draw).map(|_| ());
         queue!(self.terminal.backend_mut(), EndSynchronizedUpdate)?;
@@ -96,7 +101,9 @@ impl Screen {
     /// # Errors
     /// Whatever the terminal says.
     pub(crate) fn clear(&mut self) -> io::Result<()> {
-        self.terminal.clear()
+        // Not ratatui's `clear`, which asks the terminal where its cursor is and waits for the answer.
+        let size = self.terminal.size()?;
+        self.terminal.resize(Rect::from((Position::ORIGIN, size)))
     }
 
     /// Sets the title of the window.
@@ -139,7 +146,7 @@ impl Screen {
     fn take_again(&mut self) -> io::Result<()> {
         self.woken = Some(Instant::now());
         take(&self.options)?;
-        self.terminal.clear()
+        self.clear()
     }
 }
 

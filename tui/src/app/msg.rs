@@ -72,7 +72,7 @@ pub(crate) enum Msg {
 /// What a signal asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Signal {
-    /// Leave now (TERM, HUP).
+    /// Leave now (TERM, INT, HUP).
     Leave,
     /// Sleep (TSTP).
     Sleep,

@@ -124,6 +124,8 @@ struct Signals {
     #[cfg(unix)]
     term: tokio::signal::unix::Signal,
     #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+    #[cfg(unix)]
     hangup: tokio::signal::unix::Signal,
     #[cfg(unix)]
     stop: tokio::signal::unix::Signal,
@@ -138,6 +140,8 @@ impl Signals {
         use tokio::signal::unix::{SignalKind, signal};
         Ok(Self {
             term: signal(SignalKind::terminate())?,
+            // Ctrl+C comes as a key; this one comes from outside.
+            interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
             stop: signal(SignalKind::from_raw(SIGTSTP))?,
             wake: signal(SignalKind::from_raw(SIGCONT))?,
@@ -153,6 +157,7 @@ impl Signals {
     async fn next(&mut self) -> Signal {
         tokio::select! {
             _ = self.term.recv() => Signal::Leave,
+            _ = self.interrupt.recv() => Signal::Leave,
             _ = self.hangup.recv() => Signal::Leave,
             _ = self.stop.recv() => Signal::Sleep,
             _ = self.wake.recv() => Signal::Wake,

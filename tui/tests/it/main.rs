@@ -11,4 +11,5 @@ mod demo;
 #[cfg(target_os = "linux")]
 mod json;
 mod support;
+mod terminal;
 mod usage;
