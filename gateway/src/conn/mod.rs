@@ -22,7 +22,7 @@ use clawline::protocol::hello::ClientInfo;
 use clawline::protocol::scope::{Needs, Role, Scope, Scopes};
 use clawline::protocol::v3;
 use serde_json::Value;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthMethod, Caller};
@@ -36,6 +36,8 @@ pub(crate) use socket::Socket;
 
 /// Calls of one connection that may be under way; further ones wait in the socket.
 const MAX_CALLS: usize = 128;
+/// Pages that are made for one connection at the same time; one can have tens of megabytes.
+const MAX_PAGES: usize = 2;
 /// Client capability: `agent` and `chat` only of sessions that were subscribed or written to.
 const CAP_SESSION_SCOPED: &str = "session-scoped-events";
 
@@ -96,6 +98,7 @@ pub(crate) struct Conn {
     subscriptions: Mutex<Subscriptions>,
     lanes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
     calls: Arc<Semaphore>,
+    pages: Semaphore,
     stop: CancellationToken,
     farewell: OnceLock<(u16, String)>,
 }
@@ -140,9 +143,17 @@ impl Conn {
             subscriptions: Mutex::default(),
             lanes: Mutex::default(),
             calls: Arc::new(Semaphore::new(MAX_CALLS)),
+            pages: Semaphore::new(MAX_PAGES),
             stop: stop.child_token(),
             farewell: OnceLock::new(),
         }
+    }
+
+    /// Waits until a large answer may be made for this connection; keep what comes back until it is.
+    pub(crate) async fn page(&self) -> Option<SemaphorePermit<'_>> {
+        let turn = self.pages.acquire().await.ok();
+        self.outbox.room().await;
+        turn
     }
 
     /// Sends the answer to a call.

@@ -3,7 +3,8 @@
 //! Numbers are given when an event leaves the queue, after filtering and merging, so a connection
 //! never sees a gap. Newer state replaces older state of its kind, and an unsent delta of a run
 //! takes up the next one; what cannot be merged and does not fit makes the connection a slow
-//! consumer. Answers are never dropped: their number is bounded by the calls under way.
+//! consumer. Answers are never dropped: their number is bounded by the calls under way, and large ones
+//! are not made while too many bytes wait.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -125,6 +126,7 @@ pub(crate) enum Item {
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     wake: Notify,
+    has_room: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -179,6 +181,9 @@ impl Outbox {
             Item::Answer { text, .. } => inner.answer_bytes -= text.len(),
             Item::Push(push) => inner.event_bytes -= push.cost(),
         }
+        if inner.answer_bytes <= limits::MAX_BUFFERED {
+            self.has_room.notify_waiters();
+        }
         // An idle connection keeps no more than it needs.
         if inner.queue.is_empty() && inner.queue.capacity() > 64 {
             inner.queue = VecDeque::new();
@@ -209,11 +214,27 @@ impl Outbox {
         self.lock().answer_bytes > limits::MAX_BUFFERED
     }
 
+    /// Waits until a large answer may be made: not while too much waits already. Safe to drop.
+    pub(crate) async fn room(&self) {
+        loop {
+            let room = self.has_room.notified();
+            {
+                let inner = self.lock();
+                if inner.is_closed || inner.answer_bytes <= limits::MAX_BUFFERED {
+                    return;
+                }
+            }
+            room.await;
+        }
+    }
+
     /// Nothing is taken in any more, and what waits is let go.
     pub(crate) fn close(&self) {
         let mut inner = self.lock();
         inner.is_closed = true;
         inner.queue = VecDeque::new();
+        drop(inner);
+        self.has_room.notify_waiters();
     }
 }
 
@@ -244,6 +265,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
     use serde_json::json;
 
     use super::*;
@@ -335,6 +357,19 @@ mod tests {
             },
         };
         TextDelta::new(super::super::delta::Stream::Chat, &event, &text, delta)
+    }
+
+    #[tokio::test]
+    async fn a_large_answer_waits_until_there_is_room_or_nobody_to_take_it() {
+        let outbox = Outbox::default();
+        outbox.room().await;
+        for end in [|outbox: &Outbox| drop(outbox.take()), Outbox::close] {
+            outbox.answer("x".repeat(limits::MAX_BUFFERED + 1), None);
+            let mut waiting = Box::pin(outbox.room());
+            assert!((&mut waiting).now_or_never().is_none());
+            end(&outbox);
+            assert!((&mut waiting).now_or_never().is_some());
+        }
     }
 
     #[tokio::test]

@@ -29,6 +29,7 @@ pub(crate) fn rows(table: Table) -> Table {
 }
 
 async fn history(app: App, call: Call<ChatHistory>) -> Result<ChatHistoryReply, Failure> {
+    let _page = call.conn.page().await;
     let params = &call.params;
     let key = app.session_key(&params.session_key)?;
     if let Some(cursor) = params.cursor.as_deref().filter(|c| !c.is_empty()) {
@@ -77,7 +78,15 @@ async fn since(
         session_key: asked.to_owned(),
         ..ChatHistoryReply::default()
     };
-    match delta.map_err(shape::session_error)? {
+    // Messages cannot be left out of the middle: what is too large is read again, page by page.
+    let is_too_large = |messages: &[Message]| {
+        messages.iter().map(|m| m.text().len()).sum::<usize>() > MAX_PAGE_BYTES
+    };
+    let delta = match delta.map_err(shape::session_error)? {
+        HistoryDelta::Delta { messages, .. } if is_too_large(&messages) => HistoryDelta::Reset,
+        delta => delta,
+    };
+    match delta {
         HistoryDelta::Reset => {
             more.insert("kind".into(), json!("reset"));
             Ok(ChatHistoryReply { more, ..base })

@@ -25,8 +25,9 @@ const MAX_PREVIEWS: usize = 100;
 /// Messages and characters of a preview when the caller does not say.
 const PREVIEW_MESSAGES: usize = 12;
 const PREVIEW_CHARS: usize = 240;
-/// Fewest characters of a preview that make sense.
+/// Fewest characters of a preview that make sense, and most.
 const MIN_PREVIEW_CHARS: usize = 20;
+const MAX_PREVIEW_CHARS: usize = 2000;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -59,6 +60,7 @@ impl App {
 }
 
 async fn list(app: App, call: Call<SessionsList>) -> Result<SessionsListReply, Failure> {
+    let _page = call.conn.page().await;
     page(&app, &call.params).await
 }
 
@@ -114,6 +116,7 @@ async fn subscribe(app: App, call: Call<SessionsSubscribe>) -> Result<Subscribed
     call.conn.subscribe_all();
     let wants_list = call.params.as_object().is_some_and(|p| !p.is_empty());
     let list = if wants_list {
+        let _page = call.conn.page().await;
         let params = serde_json::from_value(call.params)
             .map_err(|error| RpcError::invalid_params("sessions.subscribe", error))?;
         Some(page(&app, &params).await?)
@@ -275,12 +278,15 @@ async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteRe
 }
 
 async fn preview(app: App, call: Call<SessionsPreview>) -> Result<Value, Failure> {
+    let _page = call.conn.page().await;
     let limit = call.params.limit.and_then(|n| usize::try_from(n).ok());
     let limit = limit
         .unwrap_or(PREVIEW_MESSAGES)
         .clamp(1, PREVIEW_MESSAGES * 4);
     let chars = call.params.max_chars.and_then(|n| usize::try_from(n).ok());
-    let chars = chars.unwrap_or(PREVIEW_CHARS).max(MIN_PREVIEW_CHARS);
+    let chars = chars
+        .unwrap_or(PREVIEW_CHARS)
+        .clamp(MIN_PREVIEW_CHARS, MAX_PREVIEW_CHARS);
     let mut previews = Vec::new();
     for text in call.params.keys.iter().take(MAX_PREVIEWS) {
         let found = match app.sessions.resolve(text) {

@@ -251,6 +251,33 @@ async fn sessions_are_patched_reset_listed_and_deleted() {
 }
 
 #[tokio::test]
+async fn large_pages_are_cut_with_and_without_a_cursor() {
+    let gateway = TestGateway::start().await;
+    let mut client = operator(&gateway, 1, 4).await;
+    let page = json!({"sessionKey": "main"});
+    client
+        .ok("chat.send", message("main", "first", "r-0"))
+        .await;
+    client.ok("chat.abort", page.clone()).await;
+    let before = client.ok("chat.history", page.clone()).await;
+    let large = "x".repeat(900_000);
+    for number in 1..9 {
+        let run = format!("r-{number}");
+        client.ok("chat.send", message("main", &large, &run)).await;
+        client.ok("chat.abort", page.clone()).await;
+    }
+    let since = json!({"sessionKey": "main", "cursor": before["deltaCursor"]});
+    let delta = client.ok("chat.history", since).await;
+    assert_eq!(delta["kind"], "reset");
+    let whole = client.ok("chat.history", page).await;
+    assert_eq!(whole["hasMore"], true);
+    assert!(whole.to_string().len() < 8_000_000);
+    let preview = json!({"keys": ["main"], "maxChars": 1_000_000});
+    let preview = client.ok("sessions.preview", preview).await;
+    assert!(preview.to_string().len() < 12 * 2100);
+}
+
+#[tokio::test]
 async fn a_cursor_brings_what_came_after_it() {
     let gateway = TestGateway::start().await;
     let mut client = operator(&gateway, 1, 4).await;
