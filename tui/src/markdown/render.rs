@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::table::Table;
 use crate::theme::{Meaning, Theme};
-use crate::widgets::text::clean;
+use crate::widgets::text::{clean, cut, width};
 use crate::widgets::wrap::{Break, Margin, Piece, wrap};
 
 /// Renders a text; its control characters become visible first.
@@ -19,6 +19,12 @@ pub(crate) fn render(source: &str, columns: usize, theme: Theme) -> Vec<Line<'st
         painter.take(event);
     }
     painter.end_block();
+    // Deep quotes can indent further than a tiny terminal is wide.
+    for line in &mut painter.lines {
+        if width(&line.to_string()) > columns {
+            *line = Line::from(cut(&line.to_string(), columns));
+        }
+    }
     painter.lines
 }
 

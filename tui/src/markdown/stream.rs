@@ -186,6 +186,12 @@ mod tests {
         assert_eq!(mend("```\na **b"), "```\na **b");
     }
 
+    #[test]
+    fn a_quote_in_a_quote_stays_inside_one_column() {
+        let lines = Growing::default().lines(">a\n>>", 1, Theme::new(true, false));
+        assert!(lines.iter().all(|line| line.width() <= 1), "{lines:?}");
+    }
+
     proptest! {
         #[test]
         fn any_growth_is_safe(source in "([-*#>`|~_ 0-9a-z日\n]){0,80}", columns in 1_usize..20) {

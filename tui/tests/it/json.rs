@@ -1,6 +1,6 @@
 //! What programs get that read the JSON: one shape, whatever ended the command.
 
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -89,7 +89,9 @@ fn an_interrupted_command_says_how_far_it_came() {
     let home = Home::new();
     let (listener, url) = silent();
     let child = start(&home, &["health", "--url", &url, "--token", "t", "--json"]);
-    let _open = listener.accept().unwrap();
+    let (mut open, _) = listener.accept().unwrap();
+    // The kernel accepts before the program knows: its first byte says that it does.
+    open.read_exact(&mut [0]).unwrap();
     send(Signal::SIGINT, &child);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
