@@ -9,6 +9,8 @@ mod config;
 mod devices;
 mod lists;
 mod logs;
+mod session_lookup;
+mod session_runs;
 mod sessions;
 mod system;
 mod table;
@@ -34,6 +36,8 @@ pub(crate) fn table() -> Table {
         system::rows,
         logs::rows,
         sessions::rows,
+        session_lookup::rows,
+        session_runs::rows,
         chat::rows,
         agent::rows,
         agents::rows,

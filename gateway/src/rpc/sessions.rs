@@ -2,32 +2,20 @@
 
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::sessions::{
-    ModelDefaults, SessionsAbort, SessionsCreate, SessionsDelete, SessionsDeleteReply,
-    SessionsDescribe, SessionsDescribeReply, SessionsList, SessionsListParams, SessionsListReply,
-    SessionsMessagesSubscribe, SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply,
-    SessionsPreview, SessionsReset, SessionsResetReply, SessionsResolve, SessionsSend,
-    SessionsSubscribe, SubscribedReply,
+    ModelDefaults, SessionsDelete, SessionsDeleteReply, SessionsDescribe, SessionsDescribeReply,
+    SessionsList, SessionsListParams, SessionsListReply, SessionsMessagesSubscribe,
+    SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply, SessionsReset,
+    SessionsResetReply, SessionsSubscribe, SubscribedReply,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
-use super::chat::{self, Outgoing};
 use super::{Call, Failure, Table};
-use crate::runs::RunId;
 use crate::sessions::{
-    AgentId, Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch, Span,
+    Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch,
 };
 use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
-
-/// Sessions in one `sessions.preview`.
-const MAX_PREVIEWS: usize = 100;
-/// Messages and characters of a preview when the caller does not say.
-const PREVIEW_MESSAGES: usize = 12;
-const PREVIEW_CHARS: usize = 240;
-/// Fewest characters of a preview that make sense, and most.
-const MIN_PREVIEW_CHARS: usize = 20;
-const MAX_PREVIEW_CHARS: usize = 2000;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -39,11 +27,6 @@ pub(crate) fn rows(table: Table) -> Table {
         .on_in_order::<SessionsDelete, _>(|app, p| app.lane(&p.key), delete)
         .on::<SessionsMessagesSubscribe, _>(messages_subscribe)
         .on::<SessionsMessagesUnsubscribe, _>(messages_unsubscribe)
-        .on::<SessionsPreview, _>(preview)
-        .on::<SessionsResolve, _>(resolve)
-        .on_in_order::<SessionsCreate, _>(|app, p| app.lane(p.key.as_deref()?), create)
-        .on_in_order::<SessionsSend, _>(|app, p| app.lane(&p.key), send)
-        .on::<SessionsAbort, _>(abort)
 }
 
 impl App {
@@ -197,7 +180,10 @@ async fn patch(app: App, call: Call<SessionsPatch>) -> Result<SessionsPatchReply
 }
 
 /// Members that are understood; unknown ones are ignored, as newer clients send some.
-fn read_patch(app: &App, settings: &Map<String, Value>) -> Result<SessionPatch, Failure> {
+pub(super) fn read_patch(
+    app: &App,
+    settings: &Map<String, Value>,
+) -> Result<SessionPatch, Failure> {
     let text = |name: &str| -> Result<Change<String>, Failure> {
         match settings.get(name) {
             None => Ok(Change::Keep),
@@ -277,177 +263,7 @@ async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteRe
     })
 }
 
-async fn preview(app: App, call: Call<SessionsPreview>) -> Result<Value, Failure> {
-    let _page = call.conn.page().await;
-    let limit = call.params.limit.and_then(|n| usize::try_from(n).ok());
-    let limit = limit
-        .unwrap_or(PREVIEW_MESSAGES)
-        .clamp(1, PREVIEW_MESSAGES * 4);
-    let chars = call.params.max_chars.and_then(|n| usize::try_from(n).ok());
-    let chars = chars
-        .unwrap_or(PREVIEW_CHARS)
-        .clamp(MIN_PREVIEW_CHARS, MAX_PREVIEW_CHARS);
-    let mut previews = Vec::new();
-    for text in call.params.keys.iter().take(MAX_PREVIEWS) {
-        let found = match app.sessions.resolve(text) {
-            Ok(key) => app.sessions.history(&key, Span::Last, limit).await,
-            Err(error) => Err(error),
-        };
-        let (status, items) = match found {
-            Err(_) => ("error", Vec::new()),
-            Ok(history) if history.session.is_none() => ("missing", Vec::new()),
-            Ok(history) if history.messages.is_empty() => ("empty", Vec::new()),
-            Ok(history) => {
-                let items = history.messages.iter().map(|message| {
-                    json!({"role": message.role.as_str(), "text": shortened(&message.text(), chars)})
-                });
-                ("ok", items.collect())
-            }
-        };
-        previews.push(json!({"key": text, "status": status, "items": items}));
-    }
-    Ok(json!({"ts": now_ms(), "previews": previews}))
-}
-
-fn shortened(text: &str, chars: usize) -> String {
-    if text.chars().count() <= chars {
-        return text.to_owned();
-    }
-    let cut: String = text.chars().take(chars - 3).collect();
-    format!("{cut}...")
-}
-
-async fn resolve(app: App, call: Call<SessionsResolve>) -> Result<Value, Failure> {
-    let params = &call.params;
-    let (found, asked) = match (&params.key, &params.session_id, &params.label) {
-        (Some(key), _, _) => {
-            let canonical = app.session_key(key)?;
-            (app.sessions.describe(&canonical).await, key)
-        }
-        (None, Some(id), _) => (app.sessions.by_session_id(id).await, id),
-        (None, None, Some(label)) => {
-            let agent = params.agent_id.as_deref();
-            (app.sessions.by_label(label, agent).await, label)
-        }
-        (None, None, None) => {
-            let error = "one of key, sessionId and label is needed";
-            return Err(RpcError::invalid_params("sessions.resolve", error).into());
-        }
-    };
-    let session = found.map_err(shape::session_error)?.ok_or_else(|| {
-        let asked = clawline::layer::printable(asked, 200);
-        RpcError::invalid(format!("No session found: {asked}"))
-    })?;
-    Ok(json!({"ok": true, "key": session.key.as_str(), "agentId": session.key.agent_id()}))
-}
-
-async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> {
-    let params = &call.params;
-    let agent = match &params.agent_id {
-        Some(id) => {
-            app.known_agent(id, "sessions.create")?;
-            AgentId::parse(id).map_err(|error| RpcError::invalid(error.to_string()))?
-        }
-        None => app.sessions.default_agent().clone(),
-    };
-    let name = params
-        .key
-        .clone()
-        .unwrap_or_else(|| format!("dashboard:{}", uuid::Uuid::new_v4()));
-    let key =
-        SessionKey::resolve(&name, &agent).map_err(|error| RpcError::invalid(error.to_string()))?;
-    app.known_agent(key.agent_id(), "sessions.create")?;
-    let settings: Map<String, Value> = [("label", &params.label), ("model", &params.model)]
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.to_owned(), json!(value.as_ref()?))))
-        .collect();
-    let session = if settings.is_empty() {
-        app.sessions.ensure(&key).await
-    } else {
-        let patch = read_patch(&app, &settings)?;
-        app.sessions.patch(&key, patch).await
-    };
-    let session = session.map_err(shape::session_error)?;
-    let mut reply = json!({
-        "ok": true,
-        "key": key.as_str(),
-        "sessionId": session.session_id,
-        "entry": entry(&app, &session),
-        "runStarted": false,
-        "resolved": resolved(&app, &session),
-    });
-    let message = params.message.as_deref().filter(|m| !m.trim().is_empty());
-    if let Some(message) = message {
-        let started = chat::submit(
-            &app,
-            &call.conn,
-            "sessions.create",
-            Outgoing {
-                key,
-                message: message.to_owned(),
-                run_id: run_id(params.idempotency_key.as_deref())?,
-                thinking: None,
-                timeout_ms: None,
-            },
-        )
-        .await?;
-        reply["runStarted"] = json!(true);
-        reply["runId"] = json!(started.run_id);
-    }
-    Ok(reply)
-}
-
-async fn send(app: App, call: Call<SessionsSend>) -> Result<Value, Failure> {
-    chat::refuse_attachments(call.params.attachments.as_deref())?;
-    let outgoing = Outgoing {
-        key: app.session_key(&call.params.key)?,
-        message: call.params.message.clone(),
-        run_id: run_id(call.params.idempotency_key.as_deref())?,
-        thinking: call.params.thinking.clone(),
-        timeout_ms: call.params.timeout_ms,
-    };
-    let reply = chat::submit(&app, &call.conn, "sessions.send", outgoing).await?;
-    serde_json::to_value(reply).map_err(|error| RpcError::unavailable(error.to_string()).into())
-}
-
-fn run_id(text: Option<&str>) -> Result<RunId, Failure> {
-    match text {
-        Some(text) => {
-            RunId::parse(text).map_err(|error| RpcError::invalid(error.to_string()).into())
-        }
-        None => Ok(RunId::random()),
-    }
-}
-
-async fn abort(app: App, call: Call<SessionsAbort>) -> Result<Value, Failure> {
-    let failed = |error| shape::run_error("sessions.abort", error);
-    let run_id = call
-        .params
-        .run_id
-        .as_deref()
-        .and_then(|text| RunId::parse(text).ok());
-    let key = match (&call.params.key, &run_id) {
-        (Some(key), _) => Some(app.session_key(key)?),
-        (None, Some(run_id)) => {
-            let run = app.runs.get(run_id).await.map_err(failed)?;
-            run.map(|run| run.session_key)
-        }
-        (None, None) => {
-            let error = "one of key and runId is needed";
-            return Err(RpcError::invalid_params("sessions.abort", error).into());
-        }
-    };
-    let stopped = match &key {
-        Some(key) => app.runs.abort(key, run_id.as_ref()).await.map_err(failed)?,
-        None => Vec::new(),
-    };
-    Ok(match stopped.first() {
-        Some(run_id) => json!({"ok": true, "abortedRunId": run_id.as_str(), "status": "aborted"}),
-        None => json!({"ok": true, "abortedRunId": null, "status": "no-active-run"}),
-    })
-}
-
-fn resolved(app: &App, session: &Session) -> ModelDefaults {
+pub(super) fn resolved(app: &App, session: &Session) -> ModelDefaults {
     let models = app.runs.models();
     let chosen = session.settings.model.as_deref();
     let (provider, model) = models.resolve(chosen, session.key.agent_id());
@@ -461,7 +277,7 @@ fn resolved(app: &App, session: &Session) -> ModelDefaults {
 }
 
 /// The row as `entry`, which has no key of its own.
-fn entry(app: &App, session: &Session) -> Map<String, Value> {
+pub(super) fn entry(app: &App, session: &Session) -> Map<String, Value> {
     let row = shape::session_row(session, app.runs.models(), RowParts::default());
     match serde_json::to_value(row) {
         Ok(Value::Object(mut entry)) => {
