@@ -30,6 +30,20 @@ pub struct ChatHistoryParams {
     /// Only what came after this `deltaCursor` (version 4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cursor: Option<String>,
+    /// Longest text of a message, 1..500000; OpenClaw cuts at 8,000 when nothing is said (version 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_chars: Option<u64>,
+}
+
+/// What OpenClaw puts behind a text that it cut for `chat.history`.
+const CUT_MARK: &str = "\n...(truncated)...";
+
+/// Whether `shown` is `whole`, or the beginning of it that a gateway cut for `chat.history`.
+pub fn is_cut_of(shown: &str, whole: &str) -> bool {
+    shown == whole
+        || shown
+            .strip_suffix(CUT_MARK)
+            .is_some_and(|kept| whole.starts_with(kept))
 }
 
 /// Reply of `chat.history`.
@@ -289,6 +303,14 @@ mod tests {
         .expect("message");
         assert_eq!(message.sent_key().as_deref(), Some("k1"));
         assert_eq!(message.seq(), Some(3));
+    }
+
+    #[test]
+    fn a_text_that_was_cut_for_history_is_told_from_another_one() {
+        assert!(is_cut_of("whole", "whole"));
+        assert!(is_cut_of("who\n...(truncated)...", "whole"));
+        assert!(!is_cut_of("whu\n...(truncated)...", "whole"));
+        assert!(!is_cut_of("who", "whole"));
     }
 
     #[test]

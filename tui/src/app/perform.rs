@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use clawline::client::{CallError, Client};
+use clawline::protocol::Protocol;
 use clawline::protocol::method::Method;
 use clawline::protocol::methods::agent::{AgentWait, AgentWaitParams};
 use clawline::protocol::methods::agents::{CommandsList, ModelsList, ModelsListParams};
@@ -28,6 +29,8 @@ use crate::widgets::text::one_line;
 const PAGE: u64 = 200;
 /// Messages of a page that is read only for the outbox.
 const OUTBOX_PAGE: u64 = 1000;
+/// Longest text of a message that is read whole, the most that version 4 allows.
+const MAX_CHARS: u64 = 500_000;
 /// Sessions that are listed.
 const SESSIONS: u64 = 200;
 /// How long one `agent.wait` may take at the gateway, and here.
@@ -92,6 +95,11 @@ impl Caller {
                 offset,
                 cursor,
             } => {
+                // Version 3 refuses the member.
+                let is_v4 = client
+                    .as_ref()
+                    .and_then(Client::hello)
+                    .is_some_and(|hello| hello.protocol == Protocol::V4);
                 let limit = if reading == Reading::Outbox {
                     OUTBOX_PAGE
                 } else {
@@ -102,6 +110,7 @@ impl Caller {
                     limit: Some(limit),
                     offset,
                     cursor,
+                    max_chars: is_v4.then_some(MAX_CHARS),
                 };
                 self.spawn(async move {
                     let result = call::<ChatHistory>(client, params).await.map(Box::new);

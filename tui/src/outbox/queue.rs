@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use clawline::protocol::methods::chat::ChatMessage;
+use clawline::protocol::methods::chat::{ChatMessage, is_cut_of};
 
 use super::{Delivery, Message};
 
@@ -282,7 +282,7 @@ pub(crate) fn is_same_message(
         (Some(at), Some(their_at)) if their_at > 0 => their_at >= at - CLOCK_SKEW_MS,
         _ => true,
     };
-    in_time && !ours.is_empty() && theirs.ends_with(ours)
+    in_time && !ours.is_empty() && (theirs.ends_with(ours) || is_cut_of(theirs, ours))
 }
 
 #[cfg(test)]

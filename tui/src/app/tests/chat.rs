@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::world::{SESSION, World, reads};
 use crate::app::effect::Effect;
-use crate::app::msg::{Done, Msg};
+use crate::app::msg::{Done, Msg, Reading};
 use crate::panes::chat::entry::{End, Kind};
 
 fn asked() -> World {
@@ -199,11 +199,11 @@ fn an_answer_that_ended_while_the_link_was_down_is_complete_and_no_longer_runs()
 fn more_missed_than_a_page_holds_replaces_what_is_shown() {
     let mut world = World::linked();
     world.page(
-        crate::app::msg::Reading::Newest,
+        Reading::Newest,
         json!([{"role":"user","content":"old","timestamp":1,"__openclaw":{"id":"m1","seq":1}}]),
     );
     world.page(
-        crate::app::msg::Reading::Newest,
+        Reading::Newest,
         json!([{"role":"user","content":"new","timestamp":9,"__openclaw":{"id":"m900","seq":900}}]),
     );
     assert_eq!(world.shown(), ["you: new"]);
@@ -241,12 +241,77 @@ fn a_gap_reads_history_and_one_reading_follows_another() {
 }
 
 #[test]
+fn a_long_answer_that_history_cuts_stays_whole() {
+    let mut world = asked();
+    let whole = "word ".repeat(3000);
+    let whole = whole.trim_end();
+    world.delta("key-1", 1, whole);
+    world.end("key-1", "final", Some(whole));
+    let cut = format!("{}\n...(truncated)...", &whole[..8000]);
+    world.history(json!([
+        {"role":"user","content":"why?","idempotencyKey":"key-1:user","__openclaw":{"id":"m1","seq":1}},
+        {"role":"assistant","content":cut,"timestamp":2,"__openclaw":{"id":"m2","seq":2,"runId":"key-1"}},
+    ]));
+    assert_eq!(
+        world.shown(),
+        ["you: why?".to_owned(), format!("agent: {whole}")]
+    );
+}
+
+#[test]
+fn older_messages_come_when_the_reader_reaches_the_first_one_and_nothing_jumps() {
+    let mut world = World::linked();
+    let page = |from: u64, to: u64| {
+        let message = |i| json!({"role":"user","content":format!("line {i}"),"timestamp":i+1,"__openclaw":{"id":format!("m{i}"),"seq":i}});
+        let messages: Vec<_> = (from..to).map(message).collect();
+        serde_json::from_value::<Vec<clawline::protocol::methods::chat::ChatMessage>>(json!(
+            messages
+        ))
+        .expect("messages")
+    };
+    let came = |world: &mut World, reading, messages, next_offset: Option<u64>| {
+        let reply = clawline::protocol::methods::chat::ChatHistoryReply {
+            messages,
+            has_more: Some(next_offset.is_some()),
+            next_offset,
+            ..Default::default()
+        };
+        world.done(Done::History {
+            session: SESSION.into(),
+            reading,
+            result: Ok(Box::new(reply)),
+        })
+    };
+    came(&mut world, Reading::Newest, page(20, 60), Some(40));
+    world.screen(80, 24);
+    let effects = world.press(KeyCode::Home, KeyModifiers::CONTROL);
+    let wanted = Effect::ReadHistory {
+        session: SESSION.into(),
+        reading: Reading::Older,
+        offset: Some(40),
+        cursor: None,
+    };
+    assert_eq!(effects, [wanted]);
+    assert!(
+        world.press(KeyCode::PageUp, KeyModifiers::NONE).is_empty(),
+        "asked once"
+    );
+    let before = world.screen(80, 24);
+    // One message more came in between, so the page repeats one.
+    came(&mut world, Reading::Older, page(0, 21), None);
+    assert_eq!(world.model.chat.transcript.entries().len(), 60);
+    assert_eq!(before.lines().nth(5), world.screen(80, 24).lines().nth(5));
+    world.press(KeyCode::Home, KeyModifiers::CONTROL);
+    assert!(world.screen(80, 24).contains("line 0"));
+}
+
+#[test]
 fn a_reader_further_up_is_not_moved_and_is_told_what_came() {
     let mut world = World::linked();
     let messages: Vec<_> = (0..60)
         .map(|i| json!({"role":"user","content":format!("line {i}"),"timestamp":i+1,"__openclaw":{"id":format!("m{i}"),"seq":i}}))
         .collect();
-    world.page(crate::app::msg::Reading::Newest, json!(messages));
+    world.page(Reading::Newest, json!(messages));
     world.screen(80, 24);
     world.press(KeyCode::PageUp, KeyModifiers::NONE);
     world.press(KeyCode::PageUp, KeyModifiers::NONE);
@@ -269,7 +334,7 @@ fn a_transcript_of_100_000_lines_is_scrolled_and_painted_quickly() {
     let messages: Vec<_> = (0..10_000)
         .map(|i| json!({"role":"assistant","content":text,"timestamp":i+1,"__openclaw":{"id":format!("m{i}"),"seq":i}}))
         .collect();
-    world.page(crate::app::msg::Reading::Newest, json!(messages));
+    world.page(Reading::Newest, json!(messages));
     world.screen(110, 30);
     let started = std::time::Instant::now();
     const STEPS: u32 = 40;

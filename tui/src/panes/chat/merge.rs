@@ -6,6 +6,8 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 
+use clawline::protocol::methods::chat::is_cut_of;
+
 use super::entry::{End, Entry, Kind, Source, Tool, ToolEnd};
 use super::transcript::Transcript;
 use crate::outbox::{Delivery, is_same_message};
@@ -436,6 +438,7 @@ fn is_its_source(shown: &Entry, incoming: &Entry) -> bool {
             let (text, theirs) = (text.trim(), theirs.trim());
             match (run, their_run) {
                 (Some(a), Some(b)) if a != b => false,
+                _ if !text.is_empty() && is_cut_of(theirs, text) => true,
                 (Some(_), Some(_)) if text.is_empty() && theirs.is_empty() => {
                     matches!((end, their_end), (End::Failed(_), End::Failed(_)))
                 }
@@ -493,9 +496,9 @@ fn settle(shown: &mut Entry, incoming: Entry) {
             },
         ) => {
             *run = run.take().or(their_run);
-            if *end == End::Running && text.len() > theirs.len() {
-                // The stream is ahead of the transcript.
-            } else {
+            let is_ahead = *end == End::Running && text.len() > theirs.len();
+            // What was heard live is more than a text that was cut for history.
+            if !is_ahead && !is_cut_of(&theirs, text) {
                 *text = theirs;
             }
             if matches!(end, End::Done | End::Silent) {
