@@ -83,6 +83,12 @@ fn help_lines(theme: Theme, columns: usize) -> Vec<Line<'static>> {
             entry.help,
         );
     }
+    headings.push((COMMANDS.len() + count, "Mouse"));
+    row("wheel", "scrolls; hold Shift to select text with the mouse");
+    row(
+        "",
+        "ui.mouse: false in the config leaves the mouse to the terminal",
+    );
     let mut out = Vec::new();
     for (at, line) in lines.into_iter().enumerate() {
         if let Some((_, title)) = headings.iter().find(|(start, _)| *start == at) {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use clawline::client::ClientEvent;
 use clawline::config::ColorChoice;
 use clawline::identity::IdentityError;
+use clawline::layer::printable;
 use clawline::tunnel::prompt::{Answer, PromptRequest, Prompter};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::JoinSet;
@@ -34,6 +35,8 @@ const FRAME: Duration = Duration::from_millis(30);
 const FLUSH_DEADLINE: Duration = Duration::from_secs(2);
 /// How long the goodbye to the gateway may take.
 const GOODBYE_DEADLINE: Duration = Duration::from_millis(500);
+/// Longest name in the title of the window.
+const MAX_TITLE: usize = 80;
 /// How often open questions are looked at, whether somebody still waits for their answers.
 const QUESTION_CHECK: Duration = Duration::from_secs(1);
 
@@ -66,7 +69,9 @@ pub(crate) async fn run(start: AppStart) -> Result<(), AppError> {
         ColorChoice::Never => false,
         ColorChoice::Auto => variable("NO_COLOR").is_empty(),
     };
-    let theme = Theme::new(colour, start.ui.plain || is_dumb);
+    // The variable that other programs for screen readers listen to.
+    let is_accessible = !variable("ACCESSIBLE").is_empty();
+    let theme = Theme::new(colour, start.ui.plain || is_dumb || is_accessible);
     let surface = TerminalSurface::take(Options {
         title: "clawline".to_owned(),
         mouse: start.ui.mouse && !theme.is_plain(),
@@ -295,8 +300,8 @@ impl<S: Surface> App<S> {
         let view = link.view();
         let place = place_of(&request, &view.borrow());
         self.disk.give(Job::Open(place.clone()));
-        self.surface
-            .set_title(&format!("clawline {}", first_state(&request).name))?;
+        let name = printable(&first_state(&request).name, MAX_TITLE);
+        self.surface.set_title(&format!("clawline {name}"))?;
         self.caller.client = Some(client);
         self.wired = Some(Wired {
             link,

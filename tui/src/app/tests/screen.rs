@@ -1,12 +1,15 @@
 //! What the screen shows, at a wide, a narrow and a tiny size.
 
+use clawline::layer::{Layer, LayerError, LayerRows, Retry, RowState};
 use clawline::tunnel::prompt::Prompt;
+use clawline::tunnel::status::TunnelStatus;
 use ratatui::crossterm::event::{KeyCode, KeyModifiers};
 use serde_json::json;
 
 use super::world::{SESSION, START_MS, World};
 use crate::app::msg::{Done, Msg};
 use crate::app::prompt::PromptId;
+use crate::panes::link::state::LinkState;
 use crate::theme::Theme;
 
 const WIDE: (u16, u16) = (110, 30);
@@ -118,6 +121,37 @@ fn pages() {
     let mut world = busy();
     world.press(KeyCode::F(2), KeyModifiers::NONE);
     insta::assert_snapshot!("health", world.screen(80, 24));
+}
+
+#[test]
+fn trouble_that_needs_a_person() {
+    let shown = |why: LayerError, request: Option<&str>| {
+        let mut world = World::offline();
+        let mut rows = LayerRows::default();
+        rows.set(Layer::Dns, RowState::Ok, None, "desktop → 203.0.113.7");
+        rows.fail(&why);
+        world.send(Msg::Link(Box::new(LinkState {
+            status: TunnelStatus::Attention { why },
+            rows,
+            pairing_request: request.map(str::to_owned),
+            ..LinkState::new("home".into(), "me@desktop".into())
+        })));
+        world.screen(80, 24)
+    };
+    let why = LayerError::new(Layer::Pairing, "the gateway does not know this laptop yet")
+        .peer("pairing required")
+        .retry(Retry::Attention);
+    insta::assert_snapshot!(
+        "pairing",
+        shown(why, Some("6c1f0b52-2b7e-4a53-9d2f-6f0f5a1e7c11"))
+    );
+    let why = LayerError::new(
+        Layer::HostKey,
+        "the host key of desktop changed: known_hosts line 12 has ed25519 SHA256:6ssET1Dm, it shows SHA256:9fQk2LxB",
+    )
+    .next("if you expected this, remove line 12 of /home/me/.ssh/known_hosts")
+    .retry(Retry::Never);
+    insta::assert_snapshot!("host_key_changed", shown(why, None));
 }
 
 #[test]

@@ -319,18 +319,7 @@ pub(crate) fn page_lines(
         }
     }
     let mut say = |label: &str, text: &str, meaning: Meaning| {
-        let margin = Margin {
-            first: vec![Piece::new(
-                format!("{label:NAME$}  "),
-                theme.style(Meaning::Dim),
-            )],
-            rest: vec![Piece::new(" ".repeat(NAME + 2), Style::new())],
-        };
-        let pieces = [Piece::new(
-            crate::widgets::text::clean(text),
-            theme.style(meaning),
-        )];
-        lines.extend(wrap(&pieces, columns, &margin, Break::Words));
+        lines.extend(said(label, text, meaning, columns, theme));
     };
     say("", "", Meaning::Text);
     if let Some(why) = link.why() {
@@ -345,13 +334,17 @@ pub(crate) fn page_lines(
     if let Some(request) = &link.pairing_request {
         say(
             "pairing",
-            &format!("request {request} waits for an approval; on the gateway's host:"),
+            &format!(
+                "request {request} waits for an approval; on the gateway's host, one of these:"
+            ),
             Meaning::Text,
         );
-        let ours = format!("clawline-gateway devices approve {request}");
-        let theirs = format!("openclaw devices approve {request}");
-        say("", &ours, Meaning::Code);
-        say("", &format!("(OpenClaw's: {theirs})"), Meaning::Dim);
+        lines.extend(commands(request, columns, theme));
+    }
+    let mut say = |label: &str, text: &str, meaning: Meaning| {
+        lines.extend(said(label, text, meaning, columns, theme));
+    };
+    if link.pairing_request.is_some() {
         say(
             "",
             "it is tried again by itself; Ctrl+R tries now",
@@ -364,7 +357,9 @@ pub(crate) fn page_lines(
             "it is tried again by itself; Ctrl+R tries now",
             Meaning::Dim,
         ),
-        TunnelStatus::Attention { .. } => say("", "Ctrl+R tries again", Meaning::Dim),
+        TunnelStatus::Attention { .. } if link.pairing_request.is_none() => {
+            say("", "Ctrl+R tries again", Meaning::Dim)
+        }
         _ => {}
     }
     if let Some(version) = &link.gateway {
@@ -381,6 +376,48 @@ pub(crate) fn page_lines(
         say(if number == 0 { "notes" } else { "" }, note, Meaning::Dim);
     }
     lines
+}
+
+/// A text behind its label.
+fn said(
+    label: &str,
+    text: &str,
+    meaning: Meaning,
+    columns: usize,
+    theme: Theme,
+) -> Vec<Line<'static>> {
+    const LABEL: usize = 13;
+    let margin = Margin {
+        first: vec![Piece::new(
+            format!("{label:LABEL$}"),
+            theme.style(Meaning::Dim),
+        )],
+        rest: vec![Piece::new(" ".repeat(LABEL), Style::new())],
+    };
+    let pieces = [Piece::new(
+        crate::widgets::text::clean(text),
+        theme.style(meaning),
+    )];
+    wrap(&pieces, columns, &margin, Break::Words)
+}
+
+/// The commands that approve a pairing request, each whole on its line where it fits, to be copied.
+fn commands(request: &str, columns: usize, theme: Theme) -> Vec<Line<'static>> {
+    let margin = Margin {
+        first: vec![Piece::new("  ", Style::new())],
+        rest: vec![Piece::new("    ", Style::new())],
+    };
+    let request = one_line(request);
+    [
+        format!("clawline-gateway devices approve {request}"),
+        format!("openclaw devices approve {request}"),
+    ]
+    .iter()
+    .flat_map(|command| {
+        let pieces = [Piece::new(command.as_str(), theme.style(Meaning::Code))];
+        wrap(&pieces, columns, &margin, Break::Words)
+    })
+    .collect()
 }
 
 /// Paints lines from `scroll` on; one column free on each side.
