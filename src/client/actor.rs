@@ -17,11 +17,12 @@ use uuid::Uuid;
 
 use super::attempt::{self, Failure};
 use super::call::{CallError, Command, Pending};
-use super::dial::{Credentials, Dialer};
+use super::dial::Dialer;
 use super::handshake::{Greeted, Socket, lost};
 use super::liveness::{Due, Liveness};
 use super::reconnect::{Next, Reconnect};
 use super::sniff::Movement;
+use super::typed::Typed;
 use super::{ClientEvent, ClientOptions, ClientView};
 use crate::layer::{Layer, LayerError, Retry};
 use crate::protocol::frame::{Event, Frame, Request};
@@ -74,8 +75,8 @@ pub(super) struct Actor {
     view: watch::Sender<ClientView>,
     events: broadcast::Sender<ClientEvent>,
     stop: CancellationToken,
-    /// Given by a person; they replace the dialer's.
-    credentials: Option<Credentials>,
+    /// Given by a person; they replace the dialer's where they were meant for.
+    typed: Typed,
     reconnect: Reconnect,
     pending: Pending,
     last_seq: Option<u64>,
@@ -99,7 +100,7 @@ impl Actor {
             view,
             events,
             stop,
-            credentials: None,
+            typed: Typed::default(),
             reconnect: Reconnect::default(),
             pending: Pending::default(),
             last_seq: None,
@@ -138,7 +139,7 @@ impl Actor {
         let mut attempt = std::pin::pin!(attempt::run(
             Arc::clone(&self.dialer),
             Arc::clone(&self.options),
-            self.credentials.clone(),
+            self.typed.clone(),
             self.view.clone(),
             attempt_number,
         ));
@@ -151,7 +152,7 @@ impl Actor {
                     match command {
                         None => return Err(End::Stopped),
                         Some(Command::UseCredentials(credentials)) => {
-                            self.credentials = Some(credentials);
+                            self.typed.set(credentials);
                         }
                         Some(command) => refuse(command, &why),
                     }
@@ -208,7 +209,7 @@ impl Actor {
                         return true;
                     }
                     Some(Command::UseCredentials(credentials)) => {
-                        self.credentials = Some(credentials);
+                        self.typed.set(credentials);
                         self.reconnect.hurry();
                         return true;
                     }
@@ -386,7 +387,7 @@ impl Actor {
             }
             Command::ReconnectNow => Ok(()),
             Command::UseCredentials(credentials) => {
-                self.credentials = Some(credentials);
+                self.typed.set(credentials);
                 Ok(())
             }
         }

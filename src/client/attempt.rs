@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::dial::{Credentials, Dialed, Dialer};
+use super::dial::{Dialed, Dialer};
 use super::handshake::{Greeted, HandshakeError, Shown, greet};
 use super::refusal::{Refusal, RefusalKind};
+use super::typed::Typed;
 use super::{ClientOptions, ClientView};
-use crate::layer::{Layer, LayerError, RowState};
+use crate::layer::{Layer, LayerError, Retry, RowState};
 use crate::protocol::hello::HelloOk;
 use crate::secret::Secret;
 use crate::tunnel::status::TunnelStatus;
@@ -48,23 +49,26 @@ impl From<Refusal> for Failure {
 pub(super) async fn run(
     dialer: Arc<dyn Dialer>,
     options: Arc<ClientOptions>,
-    given: Option<Credentials>,
+    typed: Typed,
     view: watch::Sender<ClientView>,
     attempt: u32,
 ) -> Result<Greeted, Failure> {
     let dialed = dialer.dial().await?;
     show_dialed(&view, &dialed, attempt);
-    let explicit = given.unwrap_or_else(|| dialed.credentials.clone());
+    let gateway = dialed.gateway.clone();
+    let typed = typed.at(&gateway);
+    let explicit = typed.unwrap_or_else(|| dialed.credentials.clone());
     let device_token = options.tokens.get(options.role.as_str());
-    let shown = Shown::choose(&explicit, device_token.clone());
+    let has_token = device_token.is_some();
+    let shown = Shown::choose(&explicit, device_token);
     let first = greet(dialed, &shown, &options).await;
-    let outcome = match (first, device_token) {
-        (Err(HandshakeError::Refused(refusal)), Some(token))
-            if !explicit.is_empty() && wants_second_chance(&refusal) =>
+    let outcome = match first {
+        Err(HandshakeError::Refused(refusal))
+            if has_token && !explicit.is_empty() && wants_second_chance(&refusal) =>
         {
-            second_chance(&*dialer, &options, token, refusal).await
+            second_chance(&*dialer, &options, &gateway, refusal).await
         }
-        (first, _) => first,
+        first => first,
     };
     match outcome {
         Ok(greeted) => {
@@ -92,19 +96,29 @@ fn wants_second_chance(refusal: &Refusal) -> bool {
     }
 }
 
-/// Once, to the same gateway, with the device token it gave us. The first refusal is what a person
-/// needs to read when this fails too.
+/// Once, to the same gateway, with the device token it gave us. The dialer may have found another one
+/// meanwhile, whose turn comes with the next try. The first refusal is what a person needs to read when
+/// this fails too.
 async fn second_chance(
     dialer: &dyn Dialer,
     options: &ClientOptions,
-    token: Secret,
+    gateway: &str,
     refusal: Box<Refusal>,
 ) -> Result<Greeted, HandshakeError> {
+    let dialed = dialer.dial().await?;
+    if dialed.gateway != gateway {
+        let moved = LayerError::new(Layer::Port, "the gateway moved").retry(Retry::Soon);
+        return Err(HandshakeError::Link(moved));
+    }
+    // The store points at the gateway that was dialled just now.
+    let token = options.tokens.get(options.role.as_str());
+    if token.is_none() {
+        return Err(HandshakeError::Refused(refusal));
+    }
     let shown = Shown {
-        token: Some(token),
+        token,
         password: None,
     };
-    let dialed = dialer.dial().await?;
     match greet(dialed, &shown, options).await {
         Ok(greeted) => Ok(greeted),
         Err(_) => Err(HandshakeError::Refused(refusal)),

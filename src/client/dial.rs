@@ -44,6 +44,8 @@ impl Credentials {
 
 /// A stream to a gateway.
 pub struct Dialed {
+    /// The id of the gateway that this leads to: secrets that were typed for another one stay away.
+    pub gateway: String,
     /// The stream; the WebSocket upgrade comes next.
     pub stream: BoxedStream,
     /// `Host` of the upgrade, e.g. `127.0.0.1:18789`.
@@ -57,6 +59,7 @@ pub struct Dialed {
 impl fmt::Debug for Dialed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Dialed")
+            .field("gateway", &self.gateway)
             .field("host", &self.host)
             .field("credentials", &self.credentials)
             .finish_non_exhaustive()
@@ -68,8 +71,8 @@ pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Dialed, LayerError>> +
 
 /// Opens streams to one gateway, again and again.
 ///
-/// One gateway only: what a dialer returns must always be the gateway whose device tokens the client
-/// was given, since the client shows them there.
+/// What a dialer returns must always be the gateway at which the client's token store points, since the
+/// client shows its tokens there.
 pub trait Dialer: Send + Sync {
     /// Opens one. May wait without a deadline of its own for a link that is coming up; the client drops
     /// the future when it is told to stop, so it must be cancel safe.

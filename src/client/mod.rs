@@ -17,6 +17,7 @@ pub mod tcp;
 mod tests;
 mod tls;
 pub mod tokens;
+mod typed;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -329,7 +330,8 @@ impl Client {
         let _ = self.commands.try_send(Command::ReconnectNow);
     }
 
-    /// Shows these credentials from now on, instead of the dialer's, and tries now.
+    /// Shows these credentials from now on, instead of the dialer's, to the gateway that was dialled last,
+    /// and tries now. A gateway that the dialer finds under another id does not see them.
     pub async fn use_credentials(&self, credentials: Credentials) {
         let _ = self
             .commands

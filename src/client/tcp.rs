@@ -11,6 +11,7 @@ use url::Url;
 
 use super::dial::{Credentials, Dialed, Dialer, Dialing};
 use super::tls::{self, Fingerprint};
+use crate::gateway_id::GatewayId;
 use crate::layer::{Layer, LayerError, Retry};
 use crate::protocol::limits::DEFAULT_PORT;
 
@@ -195,6 +196,7 @@ impl TcpDialer {
             }
         };
         Ok(Dialed {
+            gateway: GatewayId::direct(&endpoint.identity()).to_string(),
             stream,
             host: endpoint.authority(),
             credentials: self.credentials.clone(),

@@ -1,6 +1,6 @@
 //! The client against a scripted gateway on a loopback port.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -12,7 +12,7 @@ use tokio::time::timeout;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
-use super::dial::Credentials;
+use super::dial::{Credentials, Dialer, Dialing};
 use super::tcp::{Endpoint, TcpDialer};
 use super::tokens::TokenStore;
 use super::*;
@@ -234,6 +234,82 @@ async fn a_device_token_is_kept_used_and_forgotten_when_it_is_refused() {
         Layer::Token
     );
     assert_eq!(world.tokens.get("operator"), None);
+}
+
+/// Leads to another gateway with each dial: `first` once, then `then`.
+struct Moving {
+    first: Mutex<Option<TcpDialer>>,
+    then: TcpDialer,
+}
+
+impl Moving {
+    fn client(first: &World, then: &World, token: &str) -> Client {
+        let dialer = |world: &World| {
+            let credentials = Credentials::token(Secret::new(token));
+            TcpDialer::new(Endpoint::loopback(world.port), credentials)
+        };
+        let moving = Self {
+            first: Mutex::new(Some(dialer(first))),
+            then: dialer(then),
+        };
+        let identity = Arc::new(Identity::from_seed([1; 32]));
+        let options = ClientOptions::operator(identity, Arc::clone(&first.tokens));
+        Client::start(Arc::new(moving), options)
+    }
+}
+
+impl Dialer for Moving {
+    fn dial(&self) -> Dialing<'_> {
+        let first = self.first.lock().expect("not poisoned").take();
+        Box::pin(async move {
+            match first {
+                Some(first) => first.dial().await,
+                None => self.then.dial().await,
+            }
+        })
+    }
+}
+
+fn token_mismatch() -> Value {
+    let details = json!({"code":"AUTH_TOKEN_MISMATCH","canRetryWithDeviceToken":true});
+    json!({"code":"INVALID_REQUEST","message":"unauthorized: gateway token mismatch","details":details})
+}
+
+#[tokio::test]
+async fn what_was_typed_for_one_gateway_is_not_shown_to_the_next() {
+    let (first, then) = (World::new().await, World::new().await);
+    let client = Moving::client(&first, &then, "found");
+    let mut peer = Peer::accept(&first.listener).await;
+    let connect = peer.challenge().await;
+    peer.refuse(&connect, token_mismatch()).await;
+    client.wait_up(SOON).await.expect_err("refused");
+    client
+        .use_credentials(Credentials::token(Secret::new("typed")))
+        .await;
+    let mut peer = Peer::accept(&then.listener).await;
+    let connect = peer.greet().await;
+    assert_eq!(connect["params"]["auth"], json!({"token":"found"}));
+}
+
+#[tokio::test]
+async fn a_second_chance_with_a_device_token_is_for_the_same_gateway_only() {
+    let (first, then) = (World::new().await, World::new().await);
+    let device_token = Some(Secret::new("dt"));
+    let kept = first.tokens.set("device", "operator", device_token);
+    kept.expect("kept");
+    let client = Moving::client(&first, &then, "wrong");
+    let mut peer = Peer::accept(&first.listener).await;
+    let connect = peer.challenge().await;
+    peer.refuse(&connect, token_mismatch()).await;
+    // The stream to the other gateway was opened and closed, and nothing was said there.
+    let (mut stream, _) = then.listener.accept().await.expect("accepted");
+    let mut said = Vec::new();
+    let read = timeout(SOON, stream.read_to_end(&mut said)).await;
+    assert_eq!((read.expect("closed").ok(), said.len()), (Some(0), 0));
+    // Its turn comes with the next try.
+    let mut peer = Peer::accept(&then.listener).await;
+    peer.greet().await;
+    client.wait_up(SOON).await.expect("up");
 }
 
 /// What the client says about a port where something else answers.

@@ -125,7 +125,8 @@ impl SshDialer {
                 "the gateway there speaks TLS, which this release does not do over SSH".into(),
             );
         }
-        self.shared.found(self.far.way.gateway_id(&far_end), notes);
+        let gateway = self.far.way.gateway_id(&far_end);
+        self.shared.found(gateway.clone(), notes);
         let started = Instant::now();
         let stream = self.far.tunnel.open(&far_end).await?;
         let host = match &far_end {
@@ -134,6 +135,7 @@ impl SshDialer {
         };
         self.shared.remember(&self.far.way, &far_end);
         Ok(Dialed {
+            gateway: gateway.to_string(),
             stream: Box::new(stream),
             host,
             credentials,
