@@ -1,13 +1,17 @@
 //! One command on the far side, its output, and nothing left behind.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use russh::client::Msg;
+use russh::client::{Handle, Msg};
 use russh::{Channel, ChannelMsg};
+use tokio::sync::oneshot;
 
 use crate::layer::{Layer, LayerError, Retry};
+use crate::tunnel::transport::Lifeline;
 
-use super::Connection;
+use super::closings::Closings;
+use super::{Connection, Hook};
 
 /// How much of what a command says on its error output is kept for messages.
 const STDERR_BYTES: usize = 512;
@@ -43,12 +47,14 @@ impl Connection {
         let command = command.to_owned();
         let running = tokio::spawn(async move {
             let run = async {
-                let opening = tokio::time::timeout(deadline, handle.channel_open_session()).await;
-                let mut channel = match opening {
-                    Ok(Ok(channel)) => channel,
-                    Ok(Err(russh::Error::ChannelOpenFailure(_))) => return Err(Failed::Refused),
-                    Ok(Err(_)) => return Err(Failed::Session),
-                    Err(_) => return Err(Failed::Silent(String::new())),
+                let opening = open_session(handle, life.clone(), closings.clone(), deadline);
+                let mut channel = match opening.await {
+                    Some(Ok(channel)) => channel,
+                    Some(Err(russh::Error::ChannelOpenFailure(_))) => {
+                        return Err(Failed::Refused);
+                    }
+                    Some(Err(_)) => return Err(Failed::Session),
+                    None => return Err(Failed::Silent(String::new())),
                 };
                 closings.watch(channel.id());
                 let mut output = Collected::default();
@@ -86,6 +92,36 @@ impl Connection {
             ))
             .peer(&stderr)),
             Ok(Err(Failed::Session)) | Err(_) => Err(self.why_over()),
+        }
+    }
+}
+
+/// Opens a session channel; `None` when that takes too long. russh leaks a channel whose opening is given
+/// up, so the opening goes on, and what comes too late is closed.
+async fn open_session(
+    handle: Arc<Handle<Hook>>,
+    life: Lifeline,
+    closings: Closings,
+    deadline: Duration,
+) -> Option<Result<Channel<Msg>, russh::Error>> {
+    let (opened, mut opening) = oneshot::channel();
+    tokio::spawn(async move {
+        let outcome = tokio::select! {
+            () = life.over() => Err(russh::Error::Disconnect),
+            outcome = handle.channel_open_session() => outcome,
+        };
+        if let Err(Ok(late)) = opened.send(outcome) {
+            closings.watch(late.id());
+            let _ = late.close().await;
+            closings.forget(late.id());
+        }
+    });
+    match tokio::time::timeout(deadline, &mut opening).await {
+        Ok(outcome) => Some(outcome.unwrap_or(Err(russh::Error::Disconnect))),
+        Err(_) => {
+            opening.close();
+            // It may have come in this very moment.
+            opening.try_recv().ok()
         }
     }
 }
