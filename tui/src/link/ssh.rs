@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use clawline::client::dial::{Credentials, Dialed, Dialer, Dialing};
+use clawline::gateway_id::GatewayId;
 use clawline::layer::{Layer, LayerError, Retry, printable};
-use clawline::tunnel::Tunnel;
 use clawline::tunnel::spec::RemoteEnd;
+use clawline::tunnel::{ChannelStream, Tunnel};
 
 use super::Shared;
 use super::discovery::{self, Found};
@@ -15,6 +16,8 @@ use super::request::SshWay;
 
 /// How long the far side may take to say where its gateway is.
 const DISCOVERY_DEADLINE: Duration = Duration::from_secs(3);
+/// While nobody listens where the gateway was found, another look is taken this often.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 /// How much it may say.
 const DISCOVERY_BYTES: usize = 256 * 1024;
 
@@ -85,10 +88,40 @@ impl FarSide {
 pub(super) struct SshDialer {
     far: FarSide,
     shared: Arc<Shared>,
-    /// What was found, kept while it proves good.
-    kept: Mutex<Option<Found>>,
+    /// What was found last.
+    kept: Mutex<Option<Look>>,
     /// The gateway greeted us with what was found, and no try was made since.
     proved: AtomicBool,
+    /// The last try ended at a port where nobody listens.
+    refused: AtomicBool,
+}
+
+/// What was found, and when.
+#[derive(Debug, Clone)]
+struct Look {
+    found: Found,
+    origin: Origin,
+    at: Instant,
+    /// The tunnel's generation of that time.
+    tunnel: u64,
+}
+
+/// Why what was found is used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// It was looked up for this try.
+    Now,
+    /// It was good until the SSH connection was lost.
+    BeforeLoss,
+    /// Nobody listened there a moment ago, and it is not worth another look until somebody does.
+    BeforeRefusal,
+}
+
+/// Where a try leads.
+struct Pointed {
+    far_end: RemoteEnd,
+    gateway: GatewayId,
+    credentials: Credentials,
 }
 
 impl SshDialer {
@@ -98,11 +131,12 @@ impl SshDialer {
             shared,
             kept: Mutex::default(),
             proved: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
         }
     }
 
-    /// A gateway greeted us with what was found: the next try may use it without another look. Only the
-    /// next one: the gateway may have moved, or changed its token.
+    /// A gateway greeted us with what was found: the next try may use it without another look when only
+    /// the SSH connection was lost. Only the next one: the gateway may have moved, or changed its token.
     pub fn prove(&self) {
         self.proved.store(true, Ordering::Relaxed);
     }
@@ -112,12 +146,57 @@ impl SshDialer {
         if view.wait_for(|view| view.status.is_up()).await.is_err() {
             return Err(LayerError::new(Layer::Ssh, "the tunnel was stopped").retry(Retry::Never));
         }
-        let found = self.find().await?;
+        let mut look = self.find().await?;
+        let mut way = self.point_at(&look.found);
+        let started = Instant::now();
+        let mut stream = self.stream_to(&way.far_end).await?;
+        if look.origin == Origin::BeforeRefusal {
+            // It was enough to see that nobody listens there. Now somebody does: what may it be shown?
+            look = self.look().await?;
+            let known = std::mem::replace(&mut way, self.point_at(&look.found));
+            if way.far_end != known.far_end {
+                drop(stream);
+                stream = self.stream_to(&way.far_end).await?;
+            }
+        }
+        let is_found = self.far.way.explicit.is_empty();
+        if is_found && (look.origin == Origin::BeforeLoss || look.found.is_stale) {
+            self.shared.note_may_differ();
+        }
+        let far_end = way.far_end;
+        let host = match &far_end {
+            RemoteEnd::Tcp { .. } => far_end.to_string(),
+            RemoteEnd::Unix(_) => "localhost".to_owned(),
+        };
+        self.shared.remember(&self.far.way, &far_end);
+        Ok(Dialed {
+            gateway: way.gateway.to_string(),
+            stream: Box::new(stream),
+            host,
+            credentials: way.credentials,
+            layers: vec![(
+                Layer::Port,
+                started.elapsed(),
+                format!("{far_end} over one channel, no local port"),
+            )],
+        })
+    }
+
+    /// One channel; notes whether the port refused it.
+    async fn stream_to(&self, far_end: &RemoteEnd) -> Result<ChannelStream, LayerError> {
+        let opened = self.far.tunnel.open(far_end).await;
+        let is_refused = matches!(&opened, Err(error) if error.layer == Layer::Port);
+        self.refused.store(is_refused, Ordering::Relaxed);
+        opened
+    }
+
+    /// Turns view and device tokens to the gateway that was found.
+    fn point_at(&self, found: &Found) -> Pointed {
         let far_end = match &self.far.way.remote {
             Some(remote) => remote.clone(),
             None => RemoteEnd::loopback(found.port),
         };
-        let (credentials, note) = self.credentials(&found, &far_end);
+        let (credentials, note) = self.credentials(found, &far_end);
         let mut notes = found.notes.clone();
         notes.extend(note);
         if found.tls {
@@ -127,24 +206,11 @@ impl SshDialer {
         }
         let gateway = self.far.way.gateway_id(&far_end);
         self.shared.found(gateway.clone(), notes);
-        let started = Instant::now();
-        let stream = self.far.tunnel.open(&far_end).await?;
-        let host = match &far_end {
-            RemoteEnd::Tcp { .. } => far_end.to_string(),
-            RemoteEnd::Unix(_) => "localhost".to_owned(),
-        };
-        self.shared.remember(&self.far.way, &far_end);
-        Ok(Dialed {
-            gateway: gateway.to_string(),
-            stream: Box::new(stream),
-            host,
+        Pointed {
+            far_end,
+            gateway,
             credentials,
-            layers: vec![(
-                Layer::Port,
-                started.elapsed(),
-                format!("{far_end} over one channel, no local port"),
-            )],
-        })
+        }
     }
 
     /// What may be shown: what somebody said, else what was found for exactly this far end, else what
@@ -174,29 +240,64 @@ impl SshDialer {
         found.listeners.permit(credentials, host, port, &place)
     }
 
-    async fn find(&self) -> Result<Found, LayerError> {
+    async fn find(&self) -> Result<Look, LayerError> {
         let way = &self.far.way;
         if way.remote.is_some() && !way.explicit.is_empty() {
-            return Ok(Found {
+            let found = Found {
                 notes: Vec::new(),
                 ..Found::nothing("")
-            });
+            };
+            return Ok(self.looked(found));
         }
+        let is_proved = self.proved.swap(false, Ordering::Relaxed);
+        let is_refused = self.refused.swap(false, Ordering::Relaxed);
+        // The lock ends with this line.
         let kept = self.kept().clone();
-        let kept = kept.filter(|_| self.proved.swap(false, Ordering::Relaxed));
-        let is_kept = kept.is_some();
-        let found = match kept {
-            Some(found) => found,
-            None => self.far.look().await?,
-        };
-        if way.explicit.is_empty() && (is_kept || found.is_stale) {
-            self.shared.note_may_differ();
+        if let Some(kept) = kept {
+            // While the SSH connection stands, a stream that ended says something about the gateway.
+            if is_proved && kept.tunnel != self.tunnel_generation() {
+                let tunnel = self.tunnel_generation();
+                let origin = Origin::BeforeLoss;
+                return Ok(self.keep(Look {
+                    origin,
+                    tunnel,
+                    ..kept
+                }));
+            }
+            if is_refused && kept.at.elapsed() < LOOK_AGAIN {
+                return Ok(Look {
+                    origin: Origin::BeforeRefusal,
+                    ..kept
+                });
+            }
         }
-        *self.kept() = Some(found.clone());
-        Ok(found)
+        self.look().await
     }
 
-    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Found>> {
+    async fn look(&self) -> Result<Look, LayerError> {
+        let found = self.far.look().await?;
+        Ok(self.keep(self.looked(found)))
+    }
+
+    fn looked(&self, found: Found) -> Look {
+        Look {
+            found,
+            origin: Origin::Now,
+            at: Instant::now(),
+            tunnel: self.tunnel_generation(),
+        }
+    }
+
+    fn keep(&self, look: Look) -> Look {
+        *self.kept() = Some(look.clone());
+        look
+    }
+
+    fn tunnel_generation(&self) -> u64 {
+        self.far.tunnel.view().borrow().generation
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Option<Look>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -235,6 +235,16 @@ async fn a_gateway_that_changed_its_token_or_its_port_is_found_again() {
     let second = OwnGateway::start(&at("2"), "new-token-of-the-gateway", port).await;
     view_where(&link, |view| view.generation == 2 && view.hello.is_some()).await;
 
+    // A port where nobody listens is not asked about with each try.
+    let before = said.lock().unwrap().2;
+    second.stop().await;
+    let is_tried_often = |view: &LinkView| matches!(view.status, TunnelStatus::Waiting { attempt, .. } if attempt > 6);
+    view_where(&link, is_tried_often).await;
+    let looks = said.lock().unwrap().2 - before;
+    assert!(looks <= 2, "{looks} looks");
+    let second = OwnGateway::start(&at("2"), "new-token-of-the-gateway", port).await;
+    view_where(&link, |view| view.generation == 3 && view.hello.is_some()).await;
+
     // Another port, while a web server took the old one.
     let third = OwnGateway::start(&at("3"), "new-token-of-the-gateway", 0).await;
     said.lock().unwrap().0 = third.port;
@@ -248,7 +258,7 @@ async fn a_gateway_that_changed_its_token_or_its_port_is_found_again() {
             let _ = stream.write_all(answer).await;
         }
     }));
-    view_where(&link, |view| view.generation == 3 && view.hello.is_some()).await;
+    view_where(&link, |view| view.generation == 4 && view.hello.is_some()).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
