@@ -13,8 +13,8 @@ mod ssh;
 mod tests;
 
 use std::fs;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use clawline::client::dial::{Credentials, Dialer};
@@ -158,6 +158,8 @@ pub(crate) struct Link {
     client: Client,
     tunnel: Option<Tunnel>,
     view: watch::Receiver<LinkView>,
+    /// A question to the SSH server that is under way.
+    probing: Mutex<Option<AbortOnDropHandle<()>>>,
     _merging: AbortOnDropHandle<()>,
 }
 
@@ -241,6 +243,7 @@ impl Link {
             client,
             tunnel,
             view,
+            probing: Mutex::default(),
             _merging: AbortOnDropHandle::new(tokio::spawn(merger.run(publish))),
         })
     }
@@ -267,9 +270,21 @@ impl Link {
         }
     }
 
-    /// Somebody waits: finds out within seconds whether the link is alive.
+    /// Somebody waits: finds out within seconds whether the link is alive, the SSH connection below it too.
+    /// Must be called inside a tokio runtime.
     pub fn probe_now(&self) {
         self.client.probe_now();
+        let Some(tunnel) = self.tunnel.clone() else {
+            return;
+        };
+        // One at a time: a new one would only begin to wait anew.
+        let mut probing = self.probing.lock().unwrap_or_else(PoisonError::into_inner);
+        if probing.as_ref().is_none_or(AbortOnDropHandle::is_finished) {
+            let probe = tokio::spawn(async move {
+                tunnel.probe_now().await;
+            });
+            *probing = Some(AbortOnDropHandle::new(probe));
+        }
     }
 
     /// Waits for the greeting; the first failure is the answer. While a question is open, or a sign-in

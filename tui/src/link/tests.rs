@@ -15,7 +15,8 @@ use clawline::protocol::methods::system::{Health, HealthParams};
 use clawline::tunnel::spec::RemoteEnd;
 use clawline_gateway::Gateway;
 use clawline_gateway::settings::GatewaySettings;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio_util::sync::CancellationToken;
 
 use super::*;
@@ -259,6 +260,65 @@ async fn a_gateway_that_changed_its_token_or_its_port_is_found_again() {
         }
     }));
     view_where(&link, |view| view.generation == 4 && view.hello.is_some()).await;
+}
+
+/// Passes bytes on to the SSH server until `stalled` is set; connections of a later time work again.
+async fn stalling_proxy(to: std::net::SocketAddr) -> (u16, Arc<AtomicBool>, AbortOnDropHandle<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let stalled = Arc::new(AtomicBool::new(false));
+    let first_only = Arc::clone(&stalled);
+    let serving = tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        let mut is_first = true;
+        while let Ok((near, _)) = listener.accept().await {
+            let stalled = std::mem::take(&mut is_first).then(|| Arc::clone(&first_only));
+            connections.spawn(async move {
+                let far = tokio::net::TcpStream::connect(to).await.unwrap();
+                let (near_read, near_write) = near.into_split();
+                let (far_read, far_write) = far.into_split();
+                let up = pass(near_read, far_write, stalled.clone());
+                let down = pass(far_read, near_write, stalled);
+                tokio::join!(up, down);
+            });
+        }
+    });
+    (port, stalled, AbortOnDropHandle::new(serving))
+}
+
+async fn pass(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, stalled: Option<Arc<AtomicBool>>) {
+    let mut bytes = vec![0; 16 * 1024];
+    while let Ok(count @ 1..) = from.read(&mut bytes).await {
+        if stalled
+            .as_ref()
+            .is_some_and(|stalled| stalled.load(Ordering::SeqCst))
+        {
+            std::future::pending::<()>().await;
+        }
+        if to.write_all(&bytes[..count]).await.is_err() {
+            return;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_probe_finds_an_ssh_connection_that_is_dead_without_a_word() {
+    let world = World::start().await.unwrap();
+    let (port, stalled, _proxy) = stalling_proxy(world.ssh.addr).await;
+    let known_hosts = world.home.path().join("laptop/.ssh/known_hosts");
+    let key = world.ssh.host_key.to_openssh().unwrap();
+    std::fs::write(known_hosts, format!("[127.0.0.1]:{port} {key}\n")).unwrap();
+    let mut connector = world.connector().unwrap();
+    connector.options.ssh.port = Some(port);
+    let request = connector.request(Some(&world.target())).unwrap();
+    let link = Link::open(request, Prompter::nobody()).unwrap();
+    link.first_answer(SOON).await.unwrap();
+    stalled.store(true, Ordering::SeqCst);
+    link.probe_now();
+    let back = view_where(&link, |view| view.generation == 2 && view.hello.is_some());
+    // A channel that is asked for over the dead connection would wait for 20 s.
+    let back = tokio::time::timeout(Duration::from_secs(10), back).await;
+    assert!(back.is_ok(), "{:?}", link.view().borrow().status);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
