@@ -168,6 +168,27 @@ fn a_link_lost_in_mid_answer_repeats_and_loses_nothing() {
 }
 
 #[test]
+fn a_line_about_the_link_stays_where_it_was_while_history_is_still_empty() {
+    // Version 3 writes its transcript when the run has ended.
+    let mut world = World::linked_to_other();
+    world.say("why?");
+    world.sent("key-1");
+    world.delta("key-1", 1, "Because");
+    world.disconnect();
+    world.link_up();
+    world.connect(false);
+    world.history(json!([]));
+    let missed = "- link back, less than a second missed";
+    assert_eq!(world.shown(), ["you: why?", "agent: Because", missed]);
+    world.end("key-1", "final", Some("Because so."));
+    world.history(json!([
+        {"role":"user","content":"why?","timestamp":super::world::START_MS},
+        {"role":"assistant","content":"Because so.","timestamp":super::world::START_MS + 1},
+    ]));
+    assert_eq!(world.shown(), ["you: why?", "agent: Because so.", missed]);
+}
+
+#[test]
 fn an_answer_that_ended_while_the_link_was_down_is_complete_and_no_longer_runs() {
     let mut world = asked();
     world.delta("key-1", 1, "Because");

@@ -235,7 +235,14 @@ fn lay(
         behind: Vec::new(),
     };
     let mut last: Option<usize> = None;
+    // A line of ours stays behind what it followed, also when that waits.
+    let mut follows_behind = false;
     for (at, entry) in shown.into_iter().enumerate() {
+        if matches!(entry.kind, Kind::Note { .. }) && follows_behind {
+            order.behind.push(entry);
+            continue;
+        }
+        follows_behind = false;
         if let Some(place) = pairs.get(&at) {
             last = Some(*place);
             if let Some(slot) = order.slots.get_mut(*place) {
@@ -272,6 +279,7 @@ fn lay(
             (Some(anchor), _) => Some(*anchor),
             (None, _) if is_waiting || goes_on => {
                 order.behind.push(entry);
+                follows_behind = true;
                 continue;
             }
             (None, last) if at >= start => last,
