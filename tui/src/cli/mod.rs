@@ -23,6 +23,8 @@ mod signals;
 mod status;
 mod tunnel_only;
 
+use std::time::Duration;
+
 use args::{Cli, Command};
 use clawline::layer::{LayerRows, printable};
 use context::Context;
@@ -45,13 +47,25 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         biased;
         // First, since a command that has connected can say how far it came.
         code = choose(cli) => code,
-        _ = tokio::signal::ctrl_c(), if !has_own_way_out => {
+        () = interrupted_for(LAST_WORDS), if !has_own_way_out => {
             refuse(&Output::new(json), &target, &Failure::Interrupted)
         }
         () = signals::terminated(), if !has_own_way_out => TERMINATED,
     };
     ask::give_terminal_back();
     code
+}
+
+/// How long a command that has connected may take to say how far it came, once Ctrl-C was pressed.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Ends this long after Ctrl-C.
+async fn interrupted_for(grace: Duration) {
+    // Where the signal cannot be had, the system's own way of ending remains.
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
+    }
+    tokio::time::sleep(grace).await;
 }
 
 /// Says what is wrong with what was typed, in JSON where that was asked for, and returns the exit code.

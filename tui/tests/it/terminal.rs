@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use nix::pty::{Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, Termios, tcgetattr};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 
 use crate::support::Home;
@@ -96,6 +97,17 @@ impl Seat {
         kill(pid, signal).unwrap();
     }
 
+    /// Waits until the process is stopped: woken before it sleeps, it would sleep for ever.
+    fn is_asleep(&self) {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap());
+        let flags = WaitPidFlag::WUNTRACED | WaitPidFlag::WNOHANG;
+        let end = Instant::now() + DEADLINE;
+        while !matches!(waitpid(pid, Some(flags)), Ok(WaitStatus::Stopped(..))) {
+            assert!(Instant::now() < end, "it never slept");
+            std::thread::yield_now();
+        }
+    }
+
     /// Waits for the exit, and checks that the terminal is as it was.
     fn ends_and_gives_back(mut self, way: &str) {
         self.until("\u{1b}[?1049l");
@@ -165,6 +177,7 @@ fn asleep_and_awake_again_the_app_is_on_the_screen() {
     let mut seat = started();
     seat.signal(Signal::SIGTSTP);
     seat.until("\u{1b}[?1049l");
+    seat.is_asleep();
     seat.seen.clear();
     seat.signal(Signal::SIGCONT);
     seat.until("What happens then");
