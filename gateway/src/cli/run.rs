@@ -23,7 +23,7 @@ pub(super) struct RunArgs {
     /// Port to listen on; 0 takes a free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Addresses to listen on; only "loopback" for now.
+    /// Addresses to listen on; this release knows only "loopback".
     #[arg(long, value_name = "WHERE")]
     bind: Option<String>,
     /// What clients have to show: token, password or none.
