@@ -1,0 +1,144 @@
+//! Holding the tunnel: serves the local ends, and follows how the connection stands until a person is
+//! needed.
+
+use std::collections::BTreeSet;
+use std::time::Instant;
+
+use clawline::layer::{Layer, LayerError, Retry};
+use clawline::tunnel::spec::RemoteEnd;
+use clawline::tunnel::status::TunnelStatus;
+use futures_util::future::join_all;
+use tokio::sync::watch;
+
+use super::ends::End;
+use super::lines::{millis, say, trouble};
+use super::look::look_around;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::link::{FarSide, LinkRequest};
+
+/// Serves the ends for as long as the tunnel helps itself; returns why a person is needed.
+///
+/// The ends are served all the time: while the tunnel is down, a program waits as long as a forward
+/// lets it and then sees its connection closed, instead of hanging in the kernel's queue.
+pub(super) async fn hold(
+    context: &Context,
+    request: &LinkRequest,
+    far: &FarSide,
+    ends: &[End],
+) -> Failure {
+    let (found, far_end) = watch::channel(None);
+    let forwards = ends.iter().map(|end| {
+        let remote = match &end.remote {
+            Some(typed) => watch::channel(Some(typed.clone())).1,
+            None => far_end.clone(),
+        };
+        end.forward.serve_found(far.tunnel(), remote)
+    });
+    tokio::select! {
+        failure = follow(context, request, far, ends, &found) => failure,
+        _ = join_all(forwards) => stopped(),
+    }
+}
+
+fn stopped() -> Failure {
+    let why = LayerError::new(Layer::Ssh, "the tunnel was stopped");
+    Failure::Layer(why.retry(Retry::Never))
+}
+
+/// Tells how the tunnel stands, and where the far end is, until a person is needed.
+async fn follow(
+    context: &Context,
+    request: &LinkRequest,
+    far: &FarSide,
+    ends: &[End],
+    found: &watch::Sender<Option<RemoteEnd>>,
+) -> Failure {
+    let label = &request.label;
+    // In text they were told before the tunnel was up.
+    let mut noted = BTreeSet::new();
+    if !context.out.json {
+        noted.extend(request.notes.iter().cloned());
+    }
+    let mut view = far.tunnel().view();
+    let mut told = Told::default();
+    loop {
+        let now = view.borrow_and_update().clone();
+        match &now.status {
+            TunnelStatus::Up { .. } => {
+                let looking = look_around(context, request, far, ends, found, &mut noted);
+                let gone =
+                    view.wait_for(|view| !view.status.is_up() || view.generation != now.generation);
+                tokio::select! {
+                    failure = looking => return failure,
+                    _ = gone => told = Told::default(),
+                }
+                continue;
+            }
+            TunnelStatus::Attention { why } | TunnelStatus::Failed { why } => {
+                return Failure::Layer(why.clone());
+            }
+            TunnelStatus::Stopped | TunnelStatus::Paused => return stopped(),
+            TunnelStatus::Connecting { layer, attempt } => {
+                if told.is_news("connecting", "") {
+                    say(
+                        context,
+                        label,
+                        "connecting",
+                        &[("layer", layer.id().into()), ("attempt", (*attempt).into())],
+                    );
+                }
+            }
+            TunnelStatus::Waiting {
+                until,
+                why,
+                attempt,
+            } => {
+                if told.is_news("waiting", &why.what) {
+                    let retry = until.saturating_duration_since(Instant::now());
+                    let mut members = trouble(why);
+                    members.push(("retry_ms", millis(retry)));
+                    members.push(("attempt", (*attempt).into()));
+                    say(context, label, "waiting", &members);
+                }
+            }
+        }
+        if view.changed().await.is_err() {
+            return stopped();
+        }
+    }
+}
+
+/// What was told since the tunnel was last up. Trying again for the same reason is no news, so that an
+/// outage of a night is a line and not a thousand.
+#[derive(Default)]
+struct Told(Option<(&'static str, String)>);
+
+impl Told {
+    fn is_news(&mut self, state: &'static str, why: &str) -> bool {
+        let is_news = match &self.0 {
+            None => true,
+            Some((_, told)) => state == "waiting" && told != why,
+        };
+        if is_news {
+            self.0 = Some((state, why.to_owned()));
+        }
+        is_news
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn trying_again_for_the_same_reason_is_no_news() {
+        let mut told = Told::default();
+        let mut news = |state, why| told.is_news(state, why);
+        assert!(news("connecting", ""));
+        assert!(news("waiting", "refused"));
+        assert!(!news("connecting", ""));
+        assert!(!news("waiting", "refused"));
+        assert!(news("waiting", "no route"));
+    }
+}

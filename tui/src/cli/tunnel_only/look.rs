@@ -1,0 +1,132 @@
+//! A look at the far end each time the connection is up: where it is, and whether something listens
+//! there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use clawline::layer::{Layer, LayerError, Retry};
+use clawline::tunnel::spec::RemoteEnd;
+use futures_util::future::try_join_all;
+use tokio::sync::watch;
+
+use super::ends::End;
+use super::lines::{say, trouble};
+use crate::cli::connect::print_note;
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
+use crate::link::{FarSide, LinkRequest};
+
+/// How long a look at the far end may take before the tunnel counts as up without it.
+const LOOK_DEADLINE: Duration = Duration::from_secs(10);
+
+/// Pause before the far end is looked at again while nothing listens there.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
+
+/// Finds the far end over the connection that is up now, and looks whether something listens there.
+/// Returns only when a person is needed.
+pub(super) async fn look_around(
+    context: &Context,
+    request: &LinkRequest,
+    far: &FarSide,
+    ends: &[End],
+    found: &watch::Sender<Option<RemoteEnd>>,
+    noted: &mut BTreeSet<String>,
+) -> Failure {
+    let label = &request.label;
+    let (default, notes) = loop {
+        match tokio::time::timeout(LOOK_DEADLINE, far.end()).await {
+            Ok(Ok(end)) => break end,
+            // The connection goes down; whoever watches it drops this call.
+            Ok(Err(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+        }
+    };
+    found.send_replace(Some(default.clone()));
+    let notes = request.notes.iter().cloned().chain(notes);
+    let news: Vec<String> = notes.filter(|note| noted.insert(note.clone())).collect();
+    for note in &news {
+        print_note(context, note);
+    }
+    let served: Vec<(&End, RemoteEnd)> = ends
+        .iter()
+        .map(|end| (end, end.remote.clone().unwrap_or_else(|| default.clone())))
+        .collect();
+    for (end, remote) in &served {
+        let mut members = vec![
+            ("listen", end.forward.local().to_string().into()),
+            ("remote", remote.to_string().into()),
+        ];
+        if context.out.json {
+            members.push(("notes", news.clone().into()));
+        }
+        say(context, label, "up", &members);
+    }
+    let remotes: BTreeMap<String, &RemoteEnd> = served
+        .iter()
+        .map(|(_, remote)| (remote.to_string(), remote))
+        .collect();
+    let looks = remotes
+        .into_values()
+        .map(|remote| look(context, label, far, remote));
+    match try_join_all(looks).await {
+        Err(failure) => failure,
+        Ok(_) => std::future::pending().await,
+    }
+}
+
+/// Looks whether something listens at a far end, until something does. An error needs a person: the
+/// server forbids forwarding.
+async fn look(
+    context: &Context,
+    label: &str,
+    far: &FarSide,
+    remote: &RemoteEnd,
+) -> Result<(), Failure> {
+    let mut is_told = false;
+    loop {
+        let error = match far.tunnel().open(remote).await {
+            Ok(_) => {
+                if is_told {
+                    say(
+                        context,
+                        label,
+                        "up",
+                        &[("remote", remote.to_string().into())],
+                    );
+                }
+                return Ok(());
+            }
+            Err(error) => error,
+        };
+        match error.layer {
+            Layer::Forward if needs_a_person(&error) => return Err(Failure::Layer(error)),
+            Layer::Forward | Layer::Port if !is_told => {
+                let mut members = vec![("remote", remote.to_string().into())];
+                members.extend(trouble(&error));
+                say(context, label, "up", &members);
+                is_told = true;
+            }
+            _ => {}
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// A server that has no room for another channel has some later.
+fn needs_a_person(error: &LayerError) -> bool {
+    match error.retry {
+        Retry::Attention | Retry::Never => true,
+        Retry::Soon | Retry::Backoff | Retry::Later => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_server_is_waited_for_and_one_that_forbids_forwarding_is_not() {
+        let full = LayerError::new(Layer::Forward, "no room");
+        assert!(!needs_a_person(&full));
+        assert!(needs_a_person(&full.retry(Retry::Attention)));
+    }
+}
