@@ -3,6 +3,7 @@
 //! `ssh_config` and flags become a [`spec::TunnelSpec`]; `connection` opens one SSH connection from it;
 //! `supervisor` keeps one open and publishes a [`status::TunnelView`]; `forward` holds local listeners.
 
+pub mod algorithms;
 mod asker;
 mod auth;
 pub mod connection;

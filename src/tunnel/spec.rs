@@ -14,6 +14,8 @@ pub struct TunnelSpec {
     pub target: String,
     /// The servers on the way, first to be dialled first; the last one is where the gateway lives.
     pub hops: Vec<HopSpec>,
+    /// What `LocalForward` lines propose for the destination. Nothing of it is bound by itself.
+    pub local_forwards: Vec<SuggestedForward>,
 }
 
 impl TunnelSpec {
@@ -58,18 +60,54 @@ pub struct HopSpec {
     pub strict_host_key: StrictHostKey,
     /// `HashKnownHosts`.
     pub hash_known_hosts: bool,
+    /// `CheckHostIP`: the key is looked up under the address, too.
+    pub check_host_ip: bool,
+    /// `UpdateHostKeys`: learn the other keys of a server that is known.
+    pub update_host_keys: UpdateHostKeys,
     /// `HostKeyAlgorithms` as an explicit list; `None` leaves the order to known_hosts.
     pub host_key_algorithms: Option<Vec<String>>,
+    /// `CASignatureAlgorithms` as an explicit list; `None` means [`algorithms::CA_SIGNATURES`].
+    ///
+    /// [`algorithms::CA_SIGNATURES`]: super::algorithms::CA_SIGNATURES
+    pub ca_signature_algorithms: Option<Vec<String>>,
+    /// `RequiredRSASize`: the smallest RSA key that is accepted, in bits, of servers and of users.
+    pub required_rsa_size: u32,
+    /// `KexAlgorithms` as an explicit list of names that we speak; `None` means our own order.
+    pub kex: Option<Vec<String>>,
+    /// `Ciphers`, likewise.
+    pub ciphers: Option<Vec<String>>,
+    /// `MACs`, likewise.
+    pub macs: Option<Vec<String>>,
+    /// `RekeyLimit`.
+    pub rekey_limit: RekeyLimit,
+    /// `Compression`.
+    pub compression: bool,
+    /// `ConnectionAttempts`: how often one attempt dials before it counts as failed.
+    pub connection_attempts: u32,
+    /// `ProxyCommand` with its tokens unexpanded; only the first hop can have one.
+    pub proxy_command: Option<String>,
     /// `ServerAliveInterval`; `None` means our own 5 s, zero means off as in ssh.
     pub alive_interval: Option<Duration>,
     /// `ServerAliveCountMax`; `None` means 3.
     pub alive_count_max: Option<u32>,
     /// Which ways of signing in may be used, in order of preference.
     pub auth_methods: Vec<AuthMethod>,
+    /// `PubkeyAcceptedAlgorithms` as an explicit list; `None` means [`algorithms::PUBLIC_KEYS`].
+    ///
+    /// [`algorithms::PUBLIC_KEYS`]: super::algorithms::PUBLIC_KEYS
+    pub pubkey_algorithms: Option<Vec<String>>,
+    /// `AddKeysToAgent`.
+    pub add_keys_to_agent: AddKeysToAgent,
     /// `NumberOfPasswordPrompts`; 3 when not said.
     pub password_prompts: u32,
     /// `BatchMode`: never ask.
     pub batch_mode: bool,
+    /// `ExitOnForwardFailure`; `None` leaves it to the command.
+    pub exit_on_forward_failure: Option<bool>,
+    /// `StreamLocalBindUnlink`: take away a socket file that is in the way of ours.
+    pub stream_local_bind_unlink: bool,
+    /// `StreamLocalBindMask`: permissions that our socket files do not get.
+    pub stream_local_bind_mask: u32,
 }
 
 impl HopSpec {
@@ -93,7 +131,18 @@ impl HopSpec {
             host_key_alias: None,
             strict_host_key: StrictHostKey::Ask,
             hash_known_hosts: false,
+            check_host_ip: false,
+            update_host_keys: UpdateHostKeys::No,
             host_key_algorithms: None,
+            ca_signature_algorithms: None,
+            required_rsa_size: REQUIRED_RSA_SIZE,
+            kex: None,
+            ciphers: None,
+            macs: None,
+            rekey_limit: RekeyLimit::default(),
+            compression: false,
+            connection_attempts: 1,
+            proxy_command: None,
             alive_interval: None,
             alive_count_max: None,
             auth_methods: vec![
@@ -101,10 +150,70 @@ impl HopSpec {
                 AuthMethod::KeyboardInteractive,
                 AuthMethod::Password,
             ],
+            pubkey_algorithms: None,
+            add_keys_to_agent: AddKeysToAgent::No,
             password_prompts: 3,
             batch_mode: false,
+            exit_on_forward_failure: None,
+            stream_local_bind_unlink: false,
+            stream_local_bind_mask: STREAM_LOCAL_BIND_MASK,
         }
     }
+}
+
+/// `RequiredRSASize` when nothing was said; ssh's.
+pub const REQUIRED_RSA_SIZE: u32 = 1024;
+
+/// `StreamLocalBindMask` when nothing was said: a socket is for its owner alone.
+pub const STREAM_LOCAL_BIND_MASK: u32 = 0o177;
+
+/// `UpdateHostKeys`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UpdateHostKeys {
+    /// Learn them without a question.
+    Yes,
+    /// Ask first.
+    Ask,
+    /// Leave known_hosts as it is.
+    No,
+}
+
+/// `AddKeysToAgent`: what happens to a key that was unlocked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AddKeysToAgent {
+    /// Nothing.
+    #[default]
+    No,
+    /// The agent gets it, for a while or for good.
+    Yes {
+        /// How long the agent keeps it.
+        lifetime: Option<Duration>,
+    },
+    /// The user is asked first.
+    Ask,
+    /// The agent gets it and has each use confirmed.
+    Confirm {
+        /// How long the agent keeps it.
+        lifetime: Option<Duration>,
+    },
+}
+
+/// `RekeyLimit`: when session keys are renewed; `None` leaves it to us.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct RekeyLimit {
+    /// After this many bytes.
+    pub bytes: Option<u64>,
+    /// After this long.
+    pub time: Option<Duration>,
+}
+
+/// A `LocalForward` line: something the user may take over, never bound by itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SuggestedForward {
+    /// The local end as `--listen` takes it, with the far end behind it.
+    pub listen: String,
+    /// Where the line stands.
+    pub at: String,
 }
 
 /// `AddressFamily`.

@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
+use russh::SshId;
 use russh::client::{Config, Handle};
-use russh::{Preferred, SshId, cipher, compression, kex};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::layer::{Layer, LayerError, Retry, printable};
@@ -15,36 +15,13 @@ use crate::tunnel::spec::HopSpec;
 use crate::tunnel::transport::{Head, Transport};
 
 use super::handler::{Hook, HookError, in_words};
+use super::offer;
 use super::peer_address::PeerAddress;
 
 /// How long a server may take to say what it is.
 const BANNER: Duration = Duration::from_secs(10);
 /// How long the key exchange may take after that.
 const KEY_EXCHANGE: Duration = Duration::from_secs(10);
-
-/// Post-quantum first; nothing with SHA-1.
-const KEX: &[kex::Name] = &[
-    kex::MLKEM768X25519_SHA256,
-    kex::CURVE25519,
-    kex::CURVE25519_PRE_RFC_8731,
-    kex::DH_GEX_SHA256,
-    kex::DH_G18_SHA512,
-    kex::DH_G16_SHA512,
-    kex::DH_G14_SHA256,
-    kex::EXTENSION_SUPPORT_AS_CLIENT,
-    kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT,
-];
-
-/// AES-GCM is several times faster than ChaCha20 where the processor knows AES, and stands without
-/// strict key exchange too.
-const CIPHERS: &[cipher::Name] = &[
-    cipher::AES_256_GCM,
-    cipher::AES_128_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
 
 /// What we offer to this server.
 pub(super) fn config(
@@ -67,13 +44,8 @@ pub(super) fn config(
             env!("CARGO_PKG_VERSION")
         ))),
         window_size: window,
-        preferred: Preferred {
-            kex: Cow::Borrowed(KEX),
-            key: Cow::Owned(host_keys),
-            cipher: Cow::Borrowed(CIPHERS),
-            compression: Cow::Borrowed(&[compression::NONE]),
-            ..Preferred::DEFAULT
-        },
+        limits: offer::limits(hop.rekey_limit),
+        preferred: offer::preferred(hop, host_keys),
         // Liveness is watched from outside the session, which cannot watch its own writes.
         keepalive_interval: None,
         inactivity_timeout: None,

@@ -8,6 +8,7 @@ mod handler;
 mod handshake;
 mod host_key_check;
 pub(crate) mod liveness;
+mod offer;
 mod peer_address;
 mod report;
 

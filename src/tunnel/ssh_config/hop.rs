@@ -2,14 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::algorithm_list;
 use super::error::SshConfigError;
 use super::expand::Tokens;
-use super::host_key_algorithms;
 use super::options::{Options, Proxy, Said};
 use super::resolve::line_error;
 use super::source::{Notice, Setting, Source, Sourced};
+use crate::tunnel::algorithms::{
+    self, Algorithms, CA_SIGNATURES, HOST_KEYS, KEX, MACS, PUBLIC_KEYS,
+};
 use crate::tunnel::spec::{
-    AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, KnownHostsFiles, StrictHostKey,
+    AddKeysToAgent, AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, KnownHostsFiles,
+    REQUIRED_RSA_SIZE, RekeyLimit, STREAM_LOCAL_BIND_MASK, StrictHostKey, UpdateHostKeys,
 };
 
 /// The key files that ssh tries when none is named, in its order.
@@ -81,7 +85,32 @@ impl Hop<'_> {
             host_key_alias: told.optional("HostKeyAlias", &options.host_key_alias, String::clone),
             strict_host_key: self.strict(&mut told),
             hash_known_hosts: told.switch("HashKnownHosts", &options.hash_known_hosts, false),
-            host_key_algorithms: self.host_key_algorithms(&mut told, notices)?,
+            check_host_ip: told.switch("CheckHostIP", &options.check_host_ip, false),
+            update_host_keys: self.update_host_keys(&mut told),
+            host_key_algorithms: list(
+                &mut told,
+                notices,
+                &HOST_KEYS,
+                &options.host_key_algorithms,
+            )?,
+            ca_signature_algorithms: list(
+                &mut told,
+                notices,
+                &CA_SIGNATURES,
+                &options.ca_signature_algorithms,
+            )?,
+            required_rsa_size: told.number(
+                "RequiredRSASize",
+                &options.required_rsa_size,
+                REQUIRED_RSA_SIZE,
+            ),
+            kex: list(&mut told, notices, &KEX, &options.kex)?,
+            ciphers: list(&mut told, notices, &algorithms::ciphers(), &options.ciphers)?,
+            macs: list(&mut told, notices, &MACS, &options.macs)?,
+            rekey_limit: told.value("RekeyLimit", &options.rekey_limit, show_rekey),
+            compression: told.switch("Compression", &options.compression, false),
+            connection_attempts: told.number("ConnectionAttempts", &options.connection_attempts, 1),
+            proxy_command: self.proxy_command(),
             alive_interval: told.optional("ServerAliveInterval", &options.alive_interval, seconds),
             alive_count_max: told.optional(
                 "ServerAliveCountMax",
@@ -89,6 +118,12 @@ impl Hop<'_> {
                 u32::to_string,
             ),
             auth_methods: self.auth_methods(&mut told),
+            pubkey_algorithms: list(&mut told, notices, &PUBLIC_KEYS, &options.pubkey_algorithms)?,
+            add_keys_to_agent: told.value(
+                "AddKeysToAgent",
+                &options.add_keys_to_agent,
+                show_add_keys,
+            ),
             password_prompts: told
                 .optional(
                     "NumberOfPasswordPrompts",
@@ -97,6 +132,23 @@ impl Hop<'_> {
                 )
                 .unwrap_or(DEFAULT_PASSWORD_PROMPTS),
             batch_mode: told.switch("BatchMode", &options.batch_mode, false),
+            exit_on_forward_failure: told.optional(
+                "ExitOnForwardFailure",
+                &options.exit_on_forward_failure,
+                yes_no,
+            ),
+            stream_local_bind_unlink: told.switch(
+                "StreamLocalBindUnlink",
+                &options.stream_local_bind_unlink,
+                false,
+            ),
+            stream_local_bind_mask: told
+                .optional(
+                    "StreamLocalBindMask",
+                    &options.stream_local_bind_mask,
+                    |mask| format!("{mask:04o}"),
+                )
+                .unwrap_or(STREAM_LOCAL_BIND_MASK),
         };
         Ok(spec)
     }
@@ -233,29 +285,32 @@ impl Hop<'_> {
         value
     }
 
-    fn host_key_algorithms(
-        &self,
-        told: &mut Told<'_>,
-        notices: &mut Vec<Notice>,
-    ) -> Result<Option<Vec<String>>, SshConfigError> {
-        let Some(said) = &self.options.host_key_algorithms else {
-            return Ok(None);
+    /// As in ssh: only the default file is kept up to date without being asked.
+    fn update_host_keys(&self, told: &mut Told<'_>) -> UpdateHostKeys {
+        let is_default = self
+            .options
+            .user_known_hosts
+            .as_ref()
+            .is_none_or(|said| said.value == ["~/.ssh/known_hosts"]);
+        let (value, source) = match &self.options.update_host_keys {
+            Some(said) => (said.value, said.source.clone()),
+            None if is_default => (UpdateHostKeys::Yes, Source::Default),
+            None => (UpdateHostKeys::No, Source::Default),
         };
-        let chosen = host_key_algorithms::choose(&said.value)
-            .map_err(|what| line_error(&said.source, what))?;
-        if !chosen.left_out.is_empty() {
-            notices.push(Notice {
-                keyword: "HostKeyAlgorithms".to_owned(),
-                text: format!("is applied without {}", chosen.left_out.join(", ")),
-                source: said.source.clone(),
-            });
+        let shown = match value {
+            UpdateHostKeys::Yes => "yes",
+            UpdateHostKeys::Ask => "ask",
+            UpdateHostKeys::No => "no",
+        };
+        told.tell("UpdateHostKeys", shown, source);
+        value
+    }
+
+    fn proxy_command(&self) -> Option<String> {
+        match self.proxy.as_ref().map(|said| &said.value) {
+            Some(Proxy::Command(command)) => Some(command.clone()),
+            _ => None,
         }
-        told.tell(
-            "HostKeyAlgorithms",
-            chosen.names.join(","),
-            said.source.clone(),
-        );
-        Ok(Some(chosen.names))
     }
 
     fn auth_methods(&self, told: &mut Told<'_>) -> Vec<AuthMethod> {
@@ -300,6 +355,59 @@ impl Hop<'_> {
             .map(|(_, method)| *method)
             .filter(|method| allowed(*method))
             .collect()
+    }
+}
+
+/// An explicit list of algorithms, over what we speak. What we do not speak is told once.
+fn list(
+    told: &mut Told<'_>,
+    notices: &mut Vec<Notice>,
+    kind: &Algorithms,
+    said: &Said<String>,
+) -> Result<Option<Vec<String>>, SshConfigError> {
+    let Some(said) = said else {
+        return Ok(None);
+    };
+    let chosen =
+        algorithm_list::choose(kind, &said.value).map_err(|what| line_error(&said.source, what))?;
+    if !chosen.left_out.is_empty() {
+        let left_out = crate::layer::printable(&chosen.left_out.join(", "), 400);
+        notices.push(Notice {
+            keyword: kind.keyword.to_owned(),
+            text: format!("is applied without {left_out}"),
+            source: said.source.clone(),
+        });
+    }
+    told.tell(kind.keyword, chosen.names.join(","), said.source.clone());
+    Ok(Some(chosen.names))
+}
+
+fn yes_no(value: &bool) -> String {
+    if *value { "yes" } else { "no" }.to_owned()
+}
+
+fn show_rekey(limit: &RekeyLimit) -> String {
+    let bytes = limit
+        .bytes
+        .map_or_else(|| "default".to_owned(), |bytes| bytes.to_string());
+    let time = limit
+        .time
+        .map_or_else(|| "none".to_owned(), |time| seconds(&time));
+    format!("{bytes} {time}")
+}
+
+fn show_add_keys(choice: &AddKeysToAgent) -> String {
+    match choice {
+        AddKeysToAgent::No => "no".to_owned(),
+        AddKeysToAgent::Ask => "ask".to_owned(),
+        AddKeysToAgent::Yes { lifetime: None } => "yes".to_owned(),
+        AddKeysToAgent::Yes {
+            lifetime: Some(time),
+        } => seconds(time),
+        AddKeysToAgent::Confirm { lifetime: None } => "confirm".to_owned(),
+        AddKeysToAgent::Confirm {
+            lifetime: Some(time),
+        } => format!("confirm {}", seconds(time)),
     }
 }
 
@@ -355,10 +463,15 @@ impl Told<'_> {
         value
     }
 
+    fn number(&mut self, keyword: &'static str, said: &Said<u32>, default: u32) -> u32 {
+        let value = said.as_ref().map_or(default, |said| said.value);
+        self.tell(keyword, value, source_of(said));
+        value
+    }
+
     fn switch(&mut self, keyword: &'static str, said: &Said<bool>, default: bool) -> bool {
         let value = said.as_ref().map_or(default, |said| said.value);
-        let shown = if value { "yes" } else { "no" };
-        self.tell(keyword, shown, source_of(said));
+        self.tell(keyword, yes_no(&value), source_of(said));
         value
     }
 }

@@ -5,13 +5,13 @@
 //! is never skipped in silence: it is an error with file and line where it could change who is
 //! reached or how they are trusted, and a [`Notice`] where it could not.
 
+mod algorithm_list;
 mod env;
 mod error;
 mod expand;
 mod flags;
 mod glob;
 mod hop;
-mod host_key_algorithms;
 mod match_block;
 mod options;
 mod read;
@@ -37,8 +37,6 @@ pub struct Resolved {
     pub explain: Vec<Setting>,
     /// Options that were seen and are not applied, each once.
     pub notices: Vec<Notice>,
-    /// `LocalForward` values of the destination: suggestions, never bound by themselves.
-    pub local_forwards: Vec<String>,
 }
 
 /// Folds flags, ssh_config and defaults for `target` and every jump host on the way.

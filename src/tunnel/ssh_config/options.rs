@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use super::source::{Notice, Source, Sourced};
-use crate::tunnel::spec::{AddressFamily, StrictHostKey};
+use crate::tunnel::spec::{
+    AddKeysToAgent, AddressFamily, RekeyLimit, StrictHostKey, UpdateHostKeys,
+};
 
 /// A setting that may not have been said.
 pub(super) type Said<T> = Option<Sourced<T>>;
@@ -36,8 +38,19 @@ pub(super) struct Options {
     pub(super) host_key_alias: Said<String>,
     pub(super) strict_host_key: Said<StrictHostKey>,
     pub(super) hash_known_hosts: Said<bool>,
+    pub(super) check_host_ip: Said<bool>,
+    pub(super) update_host_keys: Said<UpdateHostKeys>,
     pub(super) host_key_algorithms: Said<String>,
+    pub(super) ca_signature_algorithms: Said<String>,
+    pub(super) required_rsa_size: Said<u32>,
+    pub(super) kex: Said<String>,
+    pub(super) ciphers: Said<String>,
+    pub(super) macs: Said<String>,
+    pub(super) rekey_limit: Said<RekeyLimit>,
+    pub(super) compression: Said<bool>,
+    pub(super) connection_attempts: Said<u32>,
     pub(super) proxy: Said<Proxy>,
+    pub(super) proxy_use_fdpass: Said<bool>,
     pub(super) alive_interval: Said<Duration>,
     pub(super) alive_count_max: Said<u32>,
     pub(super) connect_timeout: Said<Duration>,
@@ -48,8 +61,13 @@ pub(super) struct Options {
     pub(super) public_key: Said<bool>,
     pub(super) keyboard_interactive: Said<bool>,
     pub(super) password: Said<bool>,
+    pub(super) pubkey_algorithms: Said<String>,
+    pub(super) add_keys_to_agent: Said<AddKeysToAgent>,
     pub(super) password_prompts: Said<u32>,
     pub(super) batch_mode: Said<bool>,
+    pub(super) exit_on_forward_failure: Said<bool>,
+    pub(super) stream_local_bind_unlink: Said<bool>,
+    pub(super) stream_local_bind_mask: Said<u32>,
     pub(super) local_forwards: Vec<Sourced<String>>,
     pub(super) ignore_unknown: Said<Vec<String>>,
     pub(super) notices: Vec<Notice>,

@@ -9,7 +9,7 @@ use super::hop::{Hop, source_of};
 use super::options::{Options, Proxy, first};
 use super::read::Pass;
 use super::source::{Notice, Setting, Source, Sourced};
-use crate::tunnel::spec::{HopSpec, TunnelSpec};
+use crate::tunnel::spec::{HopSpec, SuggestedForward, TunnelSpec};
 use crate::tunnel::target::SshTarget;
 
 /// Most servers on the way, destination included.
@@ -35,10 +35,10 @@ pub(super) fn resolve(
         spec: TunnelSpec {
             target: way.target,
             hops: way.hops,
+            local_forwards: way.local_forwards,
         },
         explain: way.explain,
         notices: way.notices,
-        local_forwards: way.local_forwards,
     })
 }
 
@@ -60,7 +60,7 @@ struct Way<'a> {
     notices: Vec<Notice>,
     /// Host, port and user of the hops that are being resolved, destination first.
     above: Vec<(String, u16, String)>,
-    local_forwards: Vec<String>,
+    local_forwards: Vec<SuggestedForward>,
 }
 
 impl Way<'_> {
@@ -166,7 +166,10 @@ impl Way<'_> {
             self.local_forwards = options
                 .local_forwards
                 .into_iter()
-                .map(|said| said.value)
+                .map(|said| SuggestedForward {
+                    listen: said.value.replace(' ', ":"),
+                    at: said.source.to_string(),
+                })
                 .collect();
         }
         Ok(())

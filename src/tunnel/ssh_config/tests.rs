@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::tunnel::spec::{
-    AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, StrictHostKey,
+    AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, StrictHostKey, UpdateHostKeys,
 };
 
 mod against_ssh;
@@ -116,6 +116,7 @@ fn without_any_file_the_defaults_of_ssh_hold() {
     assert_eq!((hop.password_prompts, hop.batch_mode), (3, false));
     assert_eq!(hop.agent, AgentChoice::Environment);
     assert_eq!(hop.host_key_algorithms, None);
+    assert_eq!(hop.update_host_keys, UpdateHostKeys::Yes);
 }
 
 #[test]
@@ -286,8 +287,8 @@ fn a_criterion_that_cannot_be_judged_stops_with_its_line() {
 #[test]
 fn unknown_keywords_are_told_once_and_never_stop() {
     let world = World::new(
-        "IgnoreUnknown Use*,Other\nUseFancy yes\nNonsense 1\nHost a\n  nonsense 2\n  Ciphers aes128-ctr\n  Macs\n\
-         \x20 AddKeysToAgent no\n  ForwardAgent yes\n  KnownHostsCommand /x\nHost b\n  Silly \"\n",
+        "IgnoreUnknown Use*,Other\nUseFancy yes\nNonsense 1\nHost a\n  nonsense 2\n  Ciphers aes128-ctr,foo\n  GSSAPIAuthentication no\n\
+         \x20 VerifyHostKeyDNS ask\n  ForwardAgent yes\n  KnownHostsCommand /x\nHost b\n  Silly \"\n",
     );
     let resolved = world.resolve("a").unwrap();
     let told: Vec<_> = resolved
@@ -299,9 +300,9 @@ fn unknown_keywords_are_told_once_and_never_stop() {
     assert_eq!(
         told,
         [
-            ("Nonsense", line(3)),
             ("Ciphers", line(6)),
-            ("Macs", line(7)),
+            ("Nonsense", line(3)),
+            ("VerifyHostKeyDNS", line(8)),
             ("KnownHostsCommand", line(10))
         ]
     );
@@ -487,8 +488,19 @@ fn values_arrive_in_the_description_as_they_were_meant() {
     assert_eq!(hop.strict_host_key, StrictHostKey::No);
     assert_eq!(
         hop.host_key_algorithms.as_deref(),
-        Some(&["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"].map(String::from)[..])
+        Some(
+            &[
+                "ssh-ed25519-cert-v01@openssh.com",
+                "rsa-sha2-512-cert-v01@openssh.com",
+                "rsa-sha2-256-cert-v01@openssh.com",
+                "ssh-ed25519",
+                "rsa-sha2-512",
+                "rsa-sha2-256"
+            ]
+            .map(String::from)[..]
+        )
     );
+    assert_eq!(hop.update_host_keys, UpdateHostKeys::No, "another file");
     assert_eq!(hop.alive_interval, Some(Duration::from_secs(90)));
     assert_eq!(hop.alive_count_max, Some(5));
     assert_eq!(hop.connect_timeout, Some(Duration::from_secs(7)));
@@ -500,7 +512,8 @@ fn values_arrive_in_the_description_as_they_were_meant() {
         [AuthMethod::Password, AuthMethod::PublicKey]
     );
     assert_eq!(hop.password_prompts, 1);
-    assert_eq!(resolved.local_forwards, ["8080 127.0.0.1:80"]);
+    let suggested = &resolved.spec.local_forwards[0];
+    assert_eq!(suggested.listen, "8080:127.0.0.1:80");
     assert_eq!(world.hop("büro").host, "xn--bro-hoa");
 }
 

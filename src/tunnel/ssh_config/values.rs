@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::options::{Options, Proxy, add, first};
 use super::source::Source;
 use super::tokens::split_words;
-use crate::tunnel::spec::{AddressFamily, StrictHostKey};
+use crate::tunnel::spec::{
+    AddKeysToAgent, AddressFamily, RekeyLimit, StrictHostKey, UpdateHostKeys,
+};
 use crate::tunnel::target::SshTarget;
 use crate::tunnel::wildcard;
 
@@ -14,25 +16,10 @@ const MAX_FILES: usize = 100;
 
 /// Keywords that users would notice and that are not applied, unless they say `no` or `none`.
 const NOT_APPLIED: &[(&str, &str)] = &[
-    (
-        "addkeystoagent",
-        "is not applied: keys are not added to an agent",
-    ),
     ("bindinterface", "is not applied; use BindAddress"),
     (
         "canonicalizehostname",
         "is not applied: the name is used as it is",
-    ),
-    ("casignaturealgorithms", "is not applied"),
-    (
-        "checkhostip",
-        "is not applied: the key is looked up by name",
-    ),
-    ("ciphers", "is not applied: our own list is offered"),
-    ("compression", "is not applied: data is sent as it is"),
-    (
-        "connectionattempts",
-        "is not applied: the tunnel tries again by itself",
     ),
     (
         "gssapiauthentication",
@@ -42,9 +29,7 @@ const NOT_APPLIED: &[(&str, &str)] = &[
         "hostbasedauthentication",
         "is not applied: there is no host-based sign-in",
     ),
-    ("kexalgorithms", "is not applied: our own list is offered"),
     ("knownhostscommand", "is not applied: only files are read"),
-    ("macs", "is not applied: our own list is offered"),
     (
         "nohostauthenticationforlocalhost",
         "is not applied: host keys are always compared",
@@ -53,19 +38,6 @@ const NOT_APPLIED: &[(&str, &str)] = &[
         "pkcs11provider",
         "is not applied: put the card into an agent",
     ),
-    (
-        "pubkeyacceptedalgorithms",
-        "is not applied: our own list is offered",
-    ),
-    (
-        "pubkeyacceptedkeytypes",
-        "is not applied: our own list is offered",
-    ),
-    (
-        "rekeylimit",
-        "is not applied: keys change every GiB or hour",
-    ),
-    ("requiredrsasize", "is not applied"),
     (
         "securitykeyprovider",
         "is not applied: security keys work through an agent",
@@ -96,7 +68,6 @@ const NO_EFFECT: &[&str] = &[
     "enableescapecommandline",
     "enablesshkeysign",
     "escapechar",
-    "exitonforwardfailure",
     "fingerprinthash",
     "forkafterauthentication",
     "forwardagent",
@@ -121,7 +92,6 @@ const NO_EFFECT: &[&str] = &[
     "obscurekeystroketiming",
     "permitlocalcommand",
     "permitremoteopen",
-    "proxyusefdpass",
     "refuseconnection",
     "remotecommand",
     "remoteforward",
@@ -130,13 +100,10 @@ const NO_EFFECT: &[&str] = &[
     "sessiontype",
     "setenv",
     "stdinnull",
-    "streamlocalbindmask",
-    "streamlocalbindunlink",
     "syslogfacility",
     "tag",
     "tunnel",
     "tunneldevice",
-    "updatehostkeys",
     "useprivilegedport",
     "versionaddendum",
     "visualhostkey",
@@ -178,7 +145,22 @@ pub(super) fn apply(
             first(&mut options.strict_host_key, value.strict()?, source);
         }
         "hashknownhosts" => first(&mut options.hash_known_hosts, value.yes_no()?, source),
+        "checkhostip" => first(&mut options.check_host_ip, value.yes_no()?, source),
+        "updatehostkeys" => first(&mut options.update_host_keys, value.update()?, source),
         "hostkeyalgorithms" => first(&mut options.host_key_algorithms, value.one()?, source),
+        "casignaturealgorithms" => {
+            first(&mut options.ca_signature_algorithms, value.one()?, source);
+        }
+        "requiredrsasize" => first(&mut options.required_rsa_size, value.number()?, source),
+        "kexalgorithms" => first(&mut options.kex, value.one()?, source),
+        "ciphers" => first(&mut options.ciphers, value.one()?, source),
+        "macs" => first(&mut options.macs, value.one()?, source),
+        "rekeylimit" => first(&mut options.rekey_limit, value.rekey_limit()?, source),
+        "compression" => first(&mut options.compression, value.yes_no()?, source),
+        "connectionattempts" => {
+            first(&mut options.connection_attempts, value.attempts()?, source);
+        }
+        "proxyusefdpass" => first(&mut options.proxy_use_fdpass, value.yes_no()?, source),
         "proxyjump" => first(&mut options.proxy, value.jump()?, source),
         "proxycommand" => first(&mut options.proxy, value.command()?, source),
         "serveraliveinterval" => first(&mut options.alive_interval, value.time()?, source),
@@ -200,8 +182,29 @@ pub(super) fn apply(
             first(&mut options.keyboard_interactive, value.yes_no()?, source);
         }
         "passwordauthentication" => first(&mut options.password, value.yes_no()?, source),
+        "pubkeyacceptedalgorithms" | "pubkeyacceptedkeytypes" => {
+            first(&mut options.pubkey_algorithms, value.one()?, source);
+        }
+        "addkeystoagent" => first(&mut options.add_keys_to_agent, value.add_keys()?, source),
         "numberofpasswordprompts" => first(&mut options.password_prompts, value.number()?, source),
         "batchmode" => first(&mut options.batch_mode, value.yes_no()?, source),
+        "exitonforwardfailure" => {
+            first(
+                &mut options.exit_on_forward_failure,
+                value.yes_no()?,
+                source,
+            );
+        }
+        "streamlocalbindunlink" => {
+            first(
+                &mut options.stream_local_bind_unlink,
+                value.yes_no()?,
+                source,
+            );
+        }
+        "streamlocalbindmask" => {
+            first(&mut options.stream_local_bind_mask, value.mask()?, source);
+        }
         "localforward" => add(
             &mut options.local_forwards,
             value.words()?.join(" "),
@@ -339,6 +342,91 @@ impl Value<'_> {
         time(&word).ok_or_else(|| self.bad(&word, "a time such as 30, 90s or 1m30s"))
     }
 
+    /// `ConnectionAttempts`: at least one.
+    fn attempts(&self) -> Result<u32, String> {
+        let word = self.one()?;
+        match word.parse() {
+            Ok(number) if number > 0 => Ok(number),
+            _ => Err(self.bad(&word, "a number from 1")),
+        }
+    }
+
+    /// Permissions in octal digits.
+    fn mask(&self) -> Result<u32, String> {
+        let word = self.one()?;
+        match u32::from_str_radix(&word, 8) {
+            Ok(mask) if mask <= 0o777 => Ok(mask),
+            _ => Err(self.bad(&word, "an octal number up to 0777")),
+        }
+    }
+
+    /// A number of bytes and, behind it, a time.
+    fn rekey_limit(&self) -> Result<RekeyLimit, String> {
+        let words = self.words()?;
+        let (bytes, after) = match words.as_slice() {
+            [bytes] => (bytes, None),
+            [bytes, after] => (bytes, Some(after)),
+            _ => return Err(format!("{} takes one or two values", self.keyword)),
+        };
+        let time = match after {
+            None => None,
+            Some(word) if word == "none" => None,
+            Some(word) => {
+                let wanted = "followed by a time such as 90s or 1h";
+                Some(time(word).ok_or_else(|| self.bad(word, wanted))?)
+            }
+        };
+        Ok(RekeyLimit {
+            bytes: match bytes.as_str() {
+                "default" | "none" => None,
+                word => Some(
+                    size(word)
+                        .filter(|bytes| *bytes >= SMALLEST_REKEY_LIMIT)
+                        .ok_or_else(|| self.bad(word, "a number of bytes such as 512M, from 16"))?,
+                ),
+            },
+            time: time.filter(|time| !time.is_zero()),
+        })
+    }
+
+    fn update(&self) -> Result<UpdateHostKeys, String> {
+        let word = self.one()?;
+        match word.to_ascii_lowercase().as_str() {
+            "yes" | "true" => Ok(UpdateHostKeys::Yes),
+            "ask" => Ok(UpdateHostKeys::Ask),
+            "no" | "false" => Ok(UpdateHostKeys::No),
+            _ => Err(self.bad(&word, "yes, ask or no")),
+        }
+    }
+
+    /// `yes`, `no`, `ask`, `confirm [TIME]` or a time.
+    fn add_keys(&self) -> Result<AddKeysToAgent, String> {
+        let words = self.words()?;
+        let (word, after) = match words.as_slice() {
+            [word] => (word, None),
+            [word, after] => (word, Some(after)),
+            _ => return Err(format!("{} takes one or two values", self.keyword)),
+        };
+        let wanted = "yes, no, ask, confirm or a time such as 1h";
+        // A time of nothing is no limit, as in ssh.
+        let lifetime = |word: &str| match time(word) {
+            Some(time) => Ok(Some(time).filter(|time| !time.is_zero())),
+            None => Err(self.bad(word, wanted)),
+        };
+        match (word.to_ascii_lowercase().as_str(), after) {
+            ("yes" | "true", None) => Ok(AddKeysToAgent::Yes { lifetime: None }),
+            ("no" | "false", None) => Ok(AddKeysToAgent::No),
+            ("ask", None) => Ok(AddKeysToAgent::Ask),
+            ("confirm", after) => Ok(AddKeysToAgent::Confirm {
+                lifetime: after.map_or(Ok(None), |word| lifetime(word))?,
+            }),
+            (_, None) => Ok(AddKeysToAgent::Yes {
+                lifetime: lifetime(word)?,
+            }),
+            (_, Some(_)) => Err(self.bad(&words.join(" "), wanted)),
+        }
+    }
+
     fn strict(&self) -> Result<StrictHostKey, String> {
         let word = self.one()?;
         match word.to_ascii_lowercase().as_str() {
@@ -389,6 +477,23 @@ impl Value<'_> {
             _ => Ok(Proxy::Command(command.to_owned())),
         }
     }
+}
+
+/// The smallest `RekeyLimit`; ssh's.
+const SMALLEST_REKEY_LIMIT: u64 = 16;
+
+/// A number of bytes, with K, M or G behind it.
+fn size(text: &str) -> Option<u64> {
+    let (digits, unit) = match text.char_indices().last()? {
+        (at, 'k' | 'K') => (text.get(..at)?, 1 << 10),
+        (at, 'm' | 'M') => (text.get(..at)?, 1 << 20),
+        (at, 'g' | 'G') => (text.get(..at)?, 1 << 30),
+        _ => (text, 1),
+    };
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    digits.parse::<u64>().ok()?.checked_mul(unit)
 }
 
 /// ssh's times: seconds, or numbers with s, m, h, d or w, added up.
@@ -444,6 +549,36 @@ mod tests {
     }
 
     #[test]
+    fn values_with_two_parts_are_those_of_ssh() {
+        let minute = Some(Duration::from_secs(60));
+        for (rest, bytes, time) in [
+            ("default none", None, None),
+            ("1G 1m", Some(1 << 30), minute),
+            ("512k", Some(512 << 10), None),
+            ("none 60", None, minute),
+            ("16 0", Some(16), None),
+        ] {
+            let mut options = Options::default();
+            apply(&mut options, "RekeyLimit", rest, &Source::Flag).unwrap();
+            let limit = options.rekey_limit.unwrap().value;
+            assert_eq!(limit, RekeyLimit { bytes, time }, "{rest}");
+        }
+        for (rest, expected) in [
+            ("yes", AddKeysToAgent::Yes { lifetime: None }),
+            ("no", AddKeysToAgent::No),
+            ("ask", AddKeysToAgent::Ask),
+            ("1m", AddKeysToAgent::Yes { lifetime: minute }),
+            ("0", AddKeysToAgent::Yes { lifetime: None }),
+            ("confirm", AddKeysToAgent::Confirm { lifetime: None }),
+            ("confirm 60s", AddKeysToAgent::Confirm { lifetime: minute }),
+        ] {
+            let mut options = Options::default();
+            apply(&mut options, "AddKeysToAgent", rest, &Source::Flag).unwrap();
+            assert_eq!(options.add_keys_to_agent.unwrap().value, expected, "{rest}");
+        }
+    }
+
+    #[test]
     fn bad_values_say_what_is_wanted() {
         for (keyword, rest, why) in [
             ("Port", "0", "must be a port from 1 to 65535, not \"0\""),
@@ -460,6 +595,16 @@ mod tests {
             ("UserKnownHostsFile", "none /a", "must stand alone"),
             ("ProxyJump", "a,-oX", "must not start with '-'"),
             ("ProxyCommand", "", "needs a value"),
+            ("RekeyLimit", "15", "from 16"),
+            ("RekeyLimit", "1T", "a number of bytes"),
+            ("RekeyLimit", "1G soon", "followed by a time"),
+            ("RekeyLimit", "1G 1h 1h", "one or two values"),
+            ("AddKeysToAgent", "yes 5m", "yes, no, ask, confirm"),
+            ("AddKeysToAgent", "confirm soon", "yes, no, ask, confirm"),
+            ("UpdateHostKeys", "always", "yes, ask or no"),
+            ("ConnectionAttempts", "0", "a number from 1"),
+            ("StreamLocalBindMask", "0999", "an octal number"),
+            ("StreamLocalBindMask", "1000", "an octal number"),
         ] {
             let error = apply(&mut Options::default(), keyword, rest, &Source::Flag).unwrap_err();
             assert!(error.contains(why), "{keyword} {rest}: {error}");

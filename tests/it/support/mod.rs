@@ -79,6 +79,7 @@ pub fn spec_of(hop: HopSpec) -> TunnelSpec {
     TunnelSpec {
         target: hop.alias.clone(),
         hops: vec![hop],
+        local_forwards: Vec::new(),
     }
 }
 
