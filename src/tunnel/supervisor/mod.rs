@@ -88,6 +88,8 @@ impl Tunnel {
             handled: AtomicU64::new(0),
             attempt: AtomicU64::new(0),
             rtt: Mutex::new(None),
+            asked: watch::Sender::new(0),
+            answered: watch::Sender::new(0),
             stop: stop.clone(),
         });
         let pace = Pace::new(prompter.is_interactive(), options.once);
@@ -103,6 +105,7 @@ impl Tunnel {
             attempt: 1,
             quiet: false,
             wanted: shared.wanted.subscribe(),
+            asked: shared.asked.subscribe(),
             sleep: SleepDetector::new(),
         };
         tokio::spawn(owner.run());
@@ -227,6 +230,19 @@ impl Tunnel {
             .rtt
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether the task that owns the connection answers within `deadline`: it is alive and not stuck,
+    /// however the connection stands. For watchdogs. Cancel safe.
+    pub async fn owner_answers(&self, deadline: Duration) -> bool {
+        let mut answered = self.shared.answered.subscribe();
+        let mut number = 0;
+        self.shared.asked.send_modify(|asked| {
+            *asked += 1;
+            number = *asked;
+        });
+        let answer = answered.wait_for(|answered| *answered >= number);
+        matches!(tokio::time::timeout(deadline, answer).await, Ok(Ok(_)))
     }
 
     /// The live connection and its generation.

@@ -38,6 +38,8 @@ pub(super) struct Owner {
     /// Whether the next attempt is one of many quick ones.
     pub(super) quiet: bool,
     pub(super) wanted: watch::Receiver<Wanted>,
+    /// The roll call.
+    pub(super) asked: watch::Receiver<u64>,
     pub(super) sleep: SleepDetector,
 }
 
@@ -97,13 +99,20 @@ impl Owner {
 
     /// Runs `work` until something else is wanted.
     async fn until_wanted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
-        tokio::select! {
-            () = self.shared.stop.cancelled() => Err(Interrupt::Stop),
-            changed = self.wanted.changed() => match changed {
-                Ok(()) => Err(Interrupt::Wanted),
-                Err(_) => Err(Interrupt::Stop),
-            },
-            result = work => Ok(result),
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return Err(Interrupt::Stop),
+                changed = self.wanted.changed() => return match changed {
+                    Ok(()) => Err(Interrupt::Wanted),
+                    Err(_) => Err(Interrupt::Stop),
+                },
+                Ok(()) = self.asked.changed() => {
+                    let number = *self.asked.borrow_and_update();
+                    self.shared.answered.send_replace(number);
+                }
+                result = &mut work => return Ok(result),
+            }
         }
     }
 

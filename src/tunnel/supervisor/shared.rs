@@ -31,6 +31,9 @@ pub(super) struct Shared {
     /// The number of the attempt under way; news of earlier ones is dropped.
     pub(super) attempt: AtomicU64,
     pub(super) rtt: Mutex<Option<Duration>>,
+    /// The roll call: the number asked last, and the number the owner has answered.
+    pub(super) asked: watch::Sender<u64>,
+    pub(super) answered: watch::Sender<u64>,
     pub(super) stop: CancellationToken,
 }
 

@@ -66,6 +66,19 @@ async fn stop_says_goodbye_and_publishes_it() {
 }
 
 #[tokio::test]
+async fn the_owner_answers_while_up_and_while_waiting_and_not_once_it_is_stopped() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let tunnel = start(&world);
+    tunnel.wait_up(PATIENCE).await.unwrap();
+    assert!(tunnel.owner_answers(PATIENCE).await);
+    assert_eq!(tunnel.view().borrow().generation, 1);
+    tunnel.pause();
+    assert!(tunnel.owner_answers(PATIENCE).await);
+    tunnel.stop().await;
+    assert!(!tunnel.owner_answers(Duration::from_millis(20)).await);
+}
+
+#[tokio::test]
 async fn a_command_gives_its_output_and_status() {
     let exec = |command: &str| match command {
         "discover" => ExecReply::Done {
