@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 
-use super::dial::{Dialed, Dialer};
+use super::dial::{CameUp, Dialed, Dialer};
 use super::handshake::{Greeted, HandshakeError, Shown, greet};
 use super::refusal::{Refusal, RefusalKind};
 use super::typed::Typed;
@@ -53,7 +53,10 @@ pub(super) async fn run(
     view: watch::Sender<ClientView>,
     attempt: u32,
 ) -> Result<Greeted, Failure> {
-    let dialed = dialer.dial().await?;
+    let dialed = dialer.dial().await.map_err(|failed| {
+        show_layers(&view, &failed.layers);
+        failed.error
+    })?;
     show_dialed(&view, &dialed, attempt);
     let gateway = dialed.gateway.clone();
     let typed = typed.at(&gateway);
@@ -105,7 +108,7 @@ async fn second_chance(
     gateway: &str,
     refusal: Box<Refusal>,
 ) -> Result<Greeted, HandshakeError> {
-    let dialed = dialer.dial().await?;
+    let dialed = dialer.dial().await.map_err(|failed| failed.error)?;
     if dialed.gateway != gateway {
         let moved = LayerError::new(Layer::Port, "the gateway moved").retry(Retry::Soon);
         return Err(HandshakeError::Link(moved));
@@ -146,11 +149,17 @@ fn store_device_token(options: &ClientOptions, token: Option<Secret>) {
     }
 }
 
-fn show_dialed(view: &watch::Sender<ClientView>, dialed: &Dialed, attempt: u32) {
+fn show_layers(view: &watch::Sender<ClientView>, layers: &[CameUp]) {
     view.send_modify(|view| {
-        for (layer, took, detail) in &dialed.layers {
+        for (layer, took, detail) in layers {
             view.rows.set(*layer, RowState::Ok, Some(*took), detail);
         }
+    });
+}
+
+fn show_dialed(view: &watch::Sender<ClientView>, dialed: &Dialed, attempt: u32) {
+    show_layers(view, &dialed.layers);
+    view.send_modify(|view| {
         view.rows.set(Layer::Websocket, RowState::Busy, None, "");
         view.status = TunnelStatus::Connecting {
             layer: Layer::Websocket,

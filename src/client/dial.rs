@@ -52,8 +52,29 @@ pub struct Dialed {
     pub host: String,
     /// What may be shown there.
     pub credentials: Credentials,
-    /// The layers that came up on the way: which, how long, what it is.
-    pub layers: Vec<(Layer, Duration, String)>,
+    /// The layers that came up on the way.
+    pub layers: Vec<CameUp>,
+}
+
+/// A layer that came up: which, how long it took, what it is.
+pub type CameUp = (Layer, Duration, String);
+
+/// Why no stream was opened, and how far it came.
+#[derive(Debug)]
+pub struct DialError {
+    /// Where it stopped.
+    pub error: LayerError,
+    /// The layers that came up before that.
+    pub layers: Vec<CameUp>,
+}
+
+impl From<LayerError> for DialError {
+    fn from(error: LayerError) -> Self {
+        Self {
+            error,
+            layers: Vec::new(),
+        }
+    }
 }
 
 impl fmt::Debug for Dialed {
@@ -67,7 +88,7 @@ impl fmt::Debug for Dialed {
 }
 
 /// The future of [`Dialer::dial`].
-pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Dialed, LayerError>> + Send + 'a>>;
+pub type Dialing<'a> = Pin<Box<dyn Future<Output = Result<Dialed, DialError>> + Send + 'a>>;
 
 /// Opens streams to one gateway, again and again.
 ///

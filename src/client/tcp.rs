@@ -2,14 +2,14 @@
 //! that a public authority signed.
 
 use std::io;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, lookup_host};
 use tokio::time::timeout;
 use url::Url;
 
-use super::dial::{Credentials, Dialed, Dialer, Dialing};
+use super::dial::{BoxedStream, CameUp, Credentials, DialError, Dialed, Dialer, Dialing};
 use super::tls::{self, Fingerprint};
 use crate::gateway_id::GatewayId;
 use crate::layer::{Layer, LayerError, Retry};
@@ -171,36 +171,49 @@ impl TcpDialer {
         }
     }
 
-    async fn open(&self) -> Result<Dialed, LayerError> {
+    async fn open(&self) -> Result<Dialed, DialError> {
+        let mut layers = Vec::new();
+        match self.open_layers(&mut layers).await {
+            Ok(stream) => Ok(Dialed {
+                gateway: GatewayId::direct(&self.endpoint.identity()).to_string(),
+                stream,
+                host: self.endpoint.authority(),
+                credentials: self.credentials.clone(),
+                layers,
+            }),
+            Err(error) => Err(DialError { error, layers }),
+        }
+    }
+
+    /// Notes each layer that came up, also when a later one does not.
+    async fn open_layers(&self, layers: &mut Vec<CameUp>) -> Result<BoxedStream, LayerError> {
         let endpoint = &self.endpoint;
         let started = Instant::now();
         let addresses = resolve(endpoint).await?;
         let resolved = Instant::now();
-        let (stream, address) = connect(endpoint, &addresses).await?;
-        let mut layers = vec![
-            (
-                Layer::Dns,
-                resolved - started,
-                format!("{} → {}", endpoint.host, address.ip()),
-            ),
-            (Layer::Tcp, resolved.elapsed(), address.to_string()),
-            (Layer::Port, resolved.elapsed(), address.to_string()),
-        ];
-        let stream = match &endpoint.tls {
-            None => Box::new(stream) as super::dial::BoxedStream,
+        let name = |address: &SocketAddr| format!("{} → {}", endpoint.host, address.ip());
+        let (stream, address) = match connect(endpoint, &addresses).await {
+            Ok(connected) => connected,
+            Err((address, error)) => {
+                layers.push((Layer::Dns, resolved - started, name(&address)));
+                if error.layer == Layer::Port {
+                    let answered = format!("{} answers", address.ip());
+                    layers.push((Layer::Tcp, resolved.elapsed(), answered));
+                }
+                return Err(error);
+            }
+        };
+        layers.push((Layer::Dns, resolved - started, name(&address)));
+        layers.push((Layer::Tcp, resolved.elapsed(), address.to_string()));
+        layers.push((Layer::Port, resolved.elapsed(), address.to_string()));
+        Ok(match &endpoint.tls {
+            None => Box::new(stream),
             Some(pin) => {
                 let handshake = Instant::now();
                 let stream = tls::connect(stream, &endpoint.host, pin.as_ref()).await?;
                 layers.push((Layer::Port, handshake.elapsed(), format!("{address}, TLS")));
                 stream
             }
-        };
-        Ok(Dialed {
-            gateway: GatewayId::direct(&endpoint.identity()).to_string(),
-            stream,
-            host: endpoint.authority(),
-            credentials: self.credentials.clone(),
-            layers,
         })
     }
 }
@@ -239,30 +252,34 @@ async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, LayerError> {
     Ok(addresses)
 }
 
+/// The first address that takes a connection, else the last one and why it did not.
 async fn connect(
     endpoint: &Endpoint,
     addresses: &[SocketAddr],
-) -> Result<(TcpStream, SocketAddr), LayerError> {
-    let mut last = LayerError::new(Layer::Tcp, format!("{} has no address", endpoint.host));
+) -> Result<(TcpStream, SocketAddr), (SocketAddr, LayerError)> {
+    let mut last = None;
     for address in addresses {
-        match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
+        let error = match timeout(CONNECT_DEADLINE, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
                 let _ = stream.set_nodelay(true);
                 return Ok((stream, *address));
             }
-            Ok(Err(error)) => last = refused(*address, &error),
-            Err(_) => {
-                last = LayerError::new(
-                    Layer::Tcp,
-                    format!(
-                        "{address} did not answer within {} s",
-                        CONNECT_DEADLINE.as_secs()
-                    ),
-                );
-            }
-        }
+            Ok(Err(error)) => refused(*address, &error),
+            Err(_) => LayerError::new(
+                Layer::Tcp,
+                format!(
+                    "{address} did not answer within {} s",
+                    CONNECT_DEADLINE.as_secs()
+                ),
+            ),
+        };
+        last = Some((*address, error));
     }
-    Err(last)
+    Err(last.unwrap_or_else(|| {
+        let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.port);
+        let why = format!("{} has no address", endpoint.host);
+        (none, LayerError::new(Layer::Tcp, why))
+    }))
 }
 
 fn refused(address: SocketAddr, error: &io::Error) -> LayerError {

@@ -4,13 +4,12 @@ use std::fs;
 use std::path::Path;
 use std::sync::Arc;
 
-use clawline::client::dial::{Credentials, Dialed, Dialer, Dialing};
+use clawline::client::dial::{Credentials, DialError, Dialed, Dialer, Dialing};
 use clawline::client::tcp::{Endpoint, TcpDialer};
 use clawline::config::gateway::AuthMode;
 use clawline::config::paths::Paths;
 use clawline::config::{Dialect, GatewayKind, Source};
 use clawline::gateway_id::GatewayId;
-use clawline::layer::LayerError;
 use clawline::notice::GatewayNotice;
 use clawline::peer;
 use clawline::secret::Secret;
@@ -172,7 +171,7 @@ pub(super) struct LocalDialer {
 }
 
 impl LocalDialer {
-    async fn open(&self) -> Result<Dialed, LayerError> {
+    async fn open(&self) -> Result<Dialed, DialError> {
         let found = find(&self.way, &self.shared.paths);
         let endpoint = endpoint(&found);
         if found.is_stale && self.way.explicit.is_empty() {

@@ -304,6 +304,6 @@ impl SshDialer {
 
 impl Dialer for SshDialer {
     fn dial(&self) -> Dialing<'_> {
-        Box::pin(self.open())
+        Box::pin(async { Ok(self.open().await?) })
     }
 }

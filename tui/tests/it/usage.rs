@@ -85,7 +85,13 @@ fn a_gateway_that_is_not_there_is_exit_6_and_the_json_says_the_layer() {
     let json = ran.json();
     assert_eq!((&json["v"], &json["layer"]), (&1.into(), &"port".into()));
     assert_eq!((&json["ok"], &json["exit"]), (&false.into(), &6.into()));
-    assert_eq!(json["rows"].as_array().map(Vec::len), Some(11));
+    let rows = json["rows"].as_array().unwrap();
+    assert_eq!(rows.len(), 11);
+    let state = |layer| rows.iter().find(|row| row["layer"] == layer).unwrap()["state"].clone();
+    assert_eq!(
+        [state("dns"), state("tcp"), state("port")],
+        ["ok", "ok", "failed"]
+    );
     assert!(
         json["next"]
             .as_str()
