@@ -15,6 +15,9 @@ const LATER: Duration = Duration::from_secs(5);
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A connection that lasted this long was good: its loss is tried again at once.
 const PROVEN: Duration = Duration::from_secs(10);
+/// Growing pauses after the loss of a younger one that had served somebody: a server that lets us in and
+/// opens channels is there, and is asked about twice a second at most.
+const SERVED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// The first unattended try after somebody should have looked, and the longest pause between them.
 /// Servers count refused sign-ins and lock out who comes too often.
 const UNATTENDED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
@@ -38,6 +41,7 @@ pub(crate) struct Pace {
     /// Whether the first failure is the last.
     once: bool,
     backoff: Backoff,
+    served: Backoff,
     unattended: Duration,
     refused_since: Option<Instant>,
 }
@@ -48,6 +52,7 @@ impl Pace {
             attended,
             once,
             backoff: Backoff::new(BACKOFF.0, BACKOFF.1),
+            served: Backoff::new(SERVED.0, SERVED.1),
             unattended: UNATTENDED.0,
             refused_since: None,
         }
@@ -58,14 +63,18 @@ impl Pace {
         *self = Self::new(self.attended, self.once);
     }
 
-    /// A connection that was up for `uptime` was lost.
-    pub(crate) fn lost(&mut self, uptime: Duration) -> Next {
+    /// A connection that was up for `uptime` was lost; `served` when it had opened a channel.
+    pub(crate) fn lost(&mut self, uptime: Duration, served: bool) -> Next {
         if self.once {
             return Next::Fail;
         }
         if uptime >= PROVEN {
             self.reset();
             return Next::Wait(Duration::ZERO);
+        }
+        if served {
+            self.backoff.reset();
+            return Next::Wait(self.served.next_delay());
         }
         Next::Wait(self.backoff.next_delay())
     }
@@ -241,13 +250,24 @@ mod tests {
     fn a_good_connection_comes_back_at_once_and_a_flapping_one_waits() {
         let mut pace = Pace::new(true, false);
         assert_eq!(
-            pace.lost(Duration::from_secs(600)),
+            pace.lost(Duration::from_secs(600), true),
             Next::Wait(Duration::ZERO)
         );
-        let Next::Wait(pause) = pace.lost(Duration::from_millis(10)) else {
+        let Next::Wait(pause) = pace.lost(Duration::from_millis(10), false) else {
             panic!("a lost connection is tried again");
         };
         assert!(pause >= BACKOFF.0 / 2);
+    }
+
+    #[test]
+    fn a_server_that_lets_us_in_and_serves_is_never_waited_for_longer_than_a_second() {
+        let mut pace = Pace::new(true, false);
+        for _ in 0..50 {
+            let Next::Wait(pause) = pace.lost(Duration::from_millis(300), true) else {
+                panic!("a lost connection is tried again");
+            };
+            assert!(pause >= SERVED.0 / 2 && pause <= SERVED.1, "{pause:?}");
+        }
     }
 
     #[test]

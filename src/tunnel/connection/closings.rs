@@ -2,7 +2,7 @@
 //! and lets writes vanish. Also keeps the books of what russh leaks, so that a session can be renewed.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::ChannelId;
@@ -24,6 +24,7 @@ struct Books {
     closed: Mutex<HashMap<ChannelId, CancellationToken>>,
     leaked: AtomicUsize,
     in_use: AtomicUsize,
+    any_opened: AtomicBool,
 }
 
 impl Closings {
@@ -33,7 +34,13 @@ impl Closings {
 
     /// The server opened a channel; called before it can close it.
     pub(crate) fn opened(&self, id: ChannelId) {
+        self.0.any_opened.store(true, Ordering::Relaxed);
         self.map().entry(id).or_default();
+    }
+
+    /// True once the server has opened a channel.
+    pub(crate) fn any_opened(&self) -> bool {
+        self.0.any_opened.load(Ordering::Relaxed)
     }
 
     /// The server closed a channel.

@@ -123,6 +123,11 @@ impl Connection {
         &self.life
     }
 
+    /// True once the server has opened a channel of it.
+    pub(crate) fn has_served(&self) -> bool {
+        self.closings.any_opened()
+    }
+
     /// russh's handle of the last server.
     pub(crate) fn handle(&self) -> Arc<Handle<Hook>> {
         self.handle.clone()

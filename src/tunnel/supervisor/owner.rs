@@ -66,10 +66,7 @@ impl Owner {
             }
             let next = match self.connect().await {
                 Ok(Ok(connection)) => match self.hold(connection).await {
-                    Ok((why, uptime)) => {
-                        let next = self.pace.lost(uptime);
-                        (why, next)
-                    }
+                    Ok(lost) => lost,
                     Err(Interrupt::Stop) => return,
                     Err(Interrupt::Wanted) => continue,
                 },
@@ -140,8 +137,8 @@ impl Owner {
         }
     }
 
-    /// Keeps a connection until it is lost, with the reason and how long it was up.
-    async fn hold(&mut self, connection: Connection) -> Result<(LayerError, Duration), Interrupt> {
+    /// Keeps a connection until it is lost, with the reason and what follows.
+    async fn hold(&mut self, connection: Connection) -> Result<(LayerError, Next), Interrupt> {
         let connection = Arc::new(connection);
         let since = Instant::now();
         self.attempt = 1;
@@ -154,7 +151,10 @@ impl Owner {
         let result = self.until_lost(&connection).await;
         self.shared.link.send_replace(None);
         match result {
-            Ok(()) => Ok((connection.why_over(), since.elapsed())),
+            Ok(()) => {
+                let next = self.pace.lost(since.elapsed(), connection.has_served());
+                Ok((connection.why_over(), next))
+            }
             Err(interrupt) => {
                 connection.close().await;
                 Err(interrupt)
