@@ -2,10 +2,12 @@
 //!
 //! Binding and serving are two steps, so that a taken port is reported before anything connects.
 
+mod counts;
 mod holder;
 mod listener;
 mod pump;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
@@ -18,9 +20,11 @@ use super::spec::{LocalEnd, RemoteEnd};
 use super::status::{TunnelStatus, TunnelView};
 use super::supervisor::Tunnel;
 
+pub use counts::Counts;
 pub use holder::Holder;
 pub use listener::BindError;
 
+use counts::{Counters, OpenMark};
 use listener::{Listener, Local, Visitor};
 use pump::{Limits, pump};
 
@@ -37,6 +41,7 @@ pub struct Forward {
     listener: Listener,
     local: LocalEnd,
     anybody: bool,
+    counters: Arc<Counters>,
 }
 
 impl Forward {
@@ -62,12 +67,18 @@ impl Forward {
             listener,
             local,
             anybody,
+            counters: Arc::default(),
         })
     }
 
     /// Where it listens, with the port that the system chose.
     pub fn local(&self) -> &LocalEnd {
         &self.local
+    }
+
+    /// What went through since it was bound.
+    pub fn counts(&self) -> Counts {
+        self.counters.now()
     }
 
     /// Serves connections through `tunnel` to `remote` until the tunnel is stopped.
@@ -96,11 +107,13 @@ impl Forward {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok(_) if connections.len() >= MAX_CONNECTIONS => {
+                        self.counters.came().refused();
                         tracing::warn!(local = %self.local, "too many connections");
                     }
                     Ok(local) => {
-                        let one = serve_one(local, self.anybody, tunnel.clone(), remote.clone());
-                        connections.spawn(one);
+                        let mark = self.counters.came();
+                        let (tunnel, remote) = (tunnel.clone(), remote.clone());
+                        connections.spawn(serve_one(local, self.anybody, tunnel, remote, mark));
                     }
                     Err(error) => {
                         tracing::warn!(local = %self.local, %error, "accept failed");
@@ -117,12 +130,15 @@ async fn serve_one(
     anybody: bool,
     tunnel: Tunnel,
     remote: watch::Receiver<Option<RemoteEnd>>,
+    mark: OpenMark,
 ) {
     if !anybody && let Visitor::Other(uid) = local.visitor() {
         tracing::warn!(?uid, "a connection of another user was refused");
+        mark.refused();
         return;
     }
     let Some(channel) = way_through(&tunnel, remote).await else {
+        mark.refused();
         return;
     };
     let limits = Limits::default();
@@ -133,6 +149,7 @@ async fn serve_one(
             // like the whole answer to the program.
             reset_on_close(&stream, true);
             let (read, write) = stream.split();
+            let (read, write) = (mark.up(read), mark.down(write));
             match pump(read, write, channel, limits).await {
                 Ok(()) => reset_on_close(&stream, false),
                 Err(error) => tracing::debug!(%error, "local connection ended early"),
@@ -141,6 +158,7 @@ async fn serve_one(
         #[cfg(unix)]
         Local::Unix(mut stream) => {
             let (read, write) = stream.split();
+            let (read, write) = (mark.up(read), mark.down(write));
             if let Err(error) = pump(read, write, channel, limits).await {
                 tracing::debug!(%error, "local connection ended early");
             }
