@@ -300,13 +300,19 @@ impl World {
         format!("{LOGIN}@{}", self.ssh.addr.ip())
     }
 
-    /// Ends the gateway and the SSH server.
-    pub async fn stop(mut self) {
+    /// Ends the gateway and the SSH server, and removes everything.
+    pub async fn stop(self) {
+        drop(self.stop_desktop().await);
+    }
+
+    /// Ends the gateway and the SSH server; the directory is there until it is dropped.
+    pub async fn stop_desktop(mut self) -> TempDir {
         self.stop.cancel();
         if let Some(gateway) = self.gateway.take() {
             let _ = gateway.await;
         }
         self.ssh.stop().await;
+        self.home
     }
 }
 
