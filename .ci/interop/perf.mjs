@@ -163,37 +163,6 @@ const measurements = {
     socket.destroy();
   },
 
-  /** echo PORT TIMES: round trip of 64 bytes in microseconds, p50 and p99. */
-  async echo(port, times) {
-    const socket = await connect(port);
-    socket.write("e");
-    const all = [];
-    const ping = Buffer.alloc(64, 112);
-    for (let n = 0; n < Number(times) + 200; n++) {
-      const began = now();
-      let left = 64;
-      socket.write(ping);
-      while (left > 0) left -= (await once(socket, "data"))[0].length;
-      if (n >= 200) all.push((now() - began) * 1000);
-    }
-    console.log(`${at(all, 0.5).toFixed(0)} ${at(all, 0.99).toFixed(0)}`);
-    socket.destroy();
-  },
-
-  /** delay LISTEN TARGET MS: a TCP proxy that holds every byte for MS each way: a long line, without its losses. */
-  async delay(listen, target, ms) {
-    const carry = (from, to) => {
-      from.on("data", (piece) => setTimeout(() => to.write(piece), Number(ms)));
-      from.on("end", () => setTimeout(() => to.end(), Number(ms)));
-      from.on("error", () => to.destroy());
-    };
-    net.createServer({ noDelay: true }, (near) => {
-      const far = net.connect({ port: Number(target), host: "127.0.0.1", noDelay: true });
-      carry(near, far);
-      carry(far, near);
-    }).listen(Number(listen), "127.0.0.1");
-  },
-
   /** back PORT SSH_PORT: milliseconds from sshd listening again until a byte comes back through the tunnel. */
   async back(port, sshPort) {
     const until = now() + 60_000;
