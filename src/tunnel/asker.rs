@@ -2,12 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::prompt::{Answer, Prompt, Prompter};
+
+/// An agent that takes longer than this to sign has asked somebody: a touch, or a question of its own.
+const BY_HAND: Duration = Duration::from_millis(700);
 
 /// The deadline passed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +23,8 @@ pub struct Overdue;
 pub struct Asker {
     prompter: Prompter,
     open: Arc<watch::Sender<usize>>,
+    /// How often a person was needed for something that is not remembered.
+    needed: Arc<AtomicUsize>,
 }
 
 impl Asker {
@@ -27,6 +33,7 @@ impl Asker {
         Self {
             prompter,
             open: Arc::new(watch::Sender::new(0)),
+            needed: Arc::default(),
         }
     }
 
@@ -36,6 +43,7 @@ impl Asker {
         Self {
             prompter: Prompter::nobody(),
             open: self.open.clone(),
+            needed: self.needed.clone(),
         }
     }
 
@@ -46,15 +54,34 @@ impl Asker {
 
     /// Asks, with the clock stopped. Cancel safe like [`Prompter::ask`].
     pub async fn ask(&self, prompt: Prompt) -> Answer {
-        let _stopped = self.stop_clock();
+        if !matches!(prompt, Prompt::Passphrase { .. }) {
+            self.needed.fetch_add(1, Ordering::Relaxed);
+        }
+        let _stopped = self.open_question(None);
         self.prompter.ask(prompt).await
     }
 
     /// Stops the clock while the guard lives, for waits on a person that are no question of ours
     /// (a key that wants to be touched).
     pub fn stop_clock(&self) -> ClockStopped {
+        self.open_question(Some((Instant::now(), self.needed.clone())))
+    }
+
+    /// Watches from now on whether a person is needed. A passphrase does not count, since a decrypted
+    /// key is remembered.
+    pub(crate) fn questions(&self) -> Questions {
+        Questions {
+            needed: self.needed.clone(),
+            before: self.needed.load(Ordering::Relaxed),
+        }
+    }
+
+    fn open_question(&self, perhaps_needed: Option<(Instant, Arc<AtomicUsize>)>) -> ClockStopped {
         self.open.send_modify(|open| *open += 1);
-        ClockStopped(self.open.clone())
+        ClockStopped {
+            open: self.open.clone(),
+            perhaps_needed,
+        }
     }
 
     /// Runs `work` for at most `limit`, not counting the time while a question is open; the limit
@@ -87,19 +114,64 @@ impl Asker {
     }
 }
 
+/// Whether a person was needed since it was made.
+pub(crate) struct Questions {
+    needed: Arc<AtomicUsize>,
+    before: usize,
+}
+
+impl Questions {
+    pub(crate) fn were_asked(&self) -> bool {
+        self.needed.load(Ordering::Relaxed) != self.before
+    }
+}
+
 /// The clock stands still while this lives.
 #[derive(Debug)]
-pub struct ClockStopped(Arc<watch::Sender<usize>>);
+pub struct ClockStopped {
+    open: Arc<watch::Sender<usize>>,
+    /// Since when, and where to count it when it takes as long as a person does.
+    perhaps_needed: Option<(Instant, Arc<AtomicUsize>)>,
+}
 
 impl Drop for ClockStopped {
     fn drop(&mut self) {
-        self.0.send_modify(|open| *open = open.saturating_sub(1));
+        if let Some((since, needed)) = &self.perhaps_needed
+            && since.elapsed() > BY_HAND
+        {
+            needed.fetch_add(1, Ordering::Relaxed);
+        }
+        self.open.send_modify(|open| *open = open.saturating_sub(1));
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_touch_and_a_password_take_a_person_and_a_quick_agent_does_not() {
+        let asker = Asker::new(Prompter::nobody());
+        let questions = asker.questions();
+        drop(asker.stop_clock());
+        let passphrase = Prompt::Passphrase {
+            path: "id".into(),
+            attempt: 1,
+        };
+        let _ = asker.ask(passphrase).await;
+        assert!(!questions.were_asked());
+        let touch = asker.stop_clock();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        drop(touch);
+        assert!(questions.were_asked());
+        let questions = asker.questions();
+        let password = Prompt::Password {
+            login: "me@desktop".into(),
+            attempt: 1,
+        };
+        let _ = asker.ask(password).await;
+        assert!(questions.were_asked());
+    }
 
     const LIMIT: Duration = Duration::from_secs(10);
 

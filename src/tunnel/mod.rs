@@ -6,6 +6,7 @@
 pub mod algorithms;
 mod asker;
 mod auth;
+mod bulk;
 pub mod connection;
 mod dial;
 pub mod ends;
@@ -23,6 +24,7 @@ pub mod transport;
 mod user_file;
 mod wildcard;
 
+pub use bulk::BULK_CONNECTIONS;
 pub use connection::{ChannelStream, ExecOutput};
 pub use memory::Memory;
 pub use supervisor::{BULK_WINDOW, CONTROL_WINDOW, Tunnel, TunnelOptions};

@@ -1,8 +1,9 @@
 //! Which channels the server has closed: a stream of russh shows that as an ordinary end of its data,
-//! and lets writes vanish. Also keeps the books of what russh leaks, so that a session can be renewed.
+//! and lets writes vanish. Also keeps the books of what russh leaks, so that a session can be renewed, and
+//! of what goes through it.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::ChannelId;
@@ -14,6 +15,10 @@ const LEAK_OF_EARLY_CLOSE: usize = 3500;
 const LEAK_OF_REFUSAL: usize = 545;
 /// A session that leaked this much is renewed when no channel is open.
 const LEAK_BUDGET: usize = 4 * 1024 * 1024;
+/// The same where signing in takes a person.
+const LEAK_LIMIT: usize = 64 * 1024 * 1024;
+/// So is one that opened this many channels, whatever it leaked.
+const OPENS: usize = 50_000;
 
 /// The books of one session.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +30,9 @@ struct Books {
     leaked: AtomicUsize,
     in_use: AtomicUsize,
     any_opened: AtomicBool,
+    opens: AtomicUsize,
+    moved: AtomicU64,
+    forwards_only: AtomicBool,
 }
 
 impl Closings {
@@ -53,6 +61,7 @@ impl Closings {
     /// A token that is cancelled when the server closes the channel.
     pub(crate) fn watch(&self, id: ChannelId) -> CancellationToken {
         self.0.in_use.fetch_add(1, Ordering::Relaxed);
+        self.0.opens.fetch_add(1, Ordering::Relaxed);
         self.map().entry(id).or_default().clone()
     }
 
@@ -74,9 +83,44 @@ impl Closings {
         self.0.leaked.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// True when the session should be renewed now: it leaked enough, and nobody would notice.
+    /// Bytes of a channel went by, either way.
+    pub(crate) fn moved(&self, bytes: usize) {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        self.0.moved.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// How many bytes went through its channels so far.
+    pub(crate) fn traffic(&self) -> u64 {
+        self.0.moved.load(Ordering::Relaxed)
+    }
+
+    /// How many channels are open.
+    pub(crate) fn in_use(&self) -> usize {
+        self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Nothing but forwarded connections uses this session.
+    pub(crate) fn set_forwards_only(&self) {
+        self.0.forwards_only.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_for_forwards(&self) -> bool {
+        self.0.forwards_only.load(Ordering::Relaxed)
+    }
+
+    /// Whether a channel that is not read would keep others waiting.
+    pub(crate) fn has_company(&self) -> bool {
+        !self.is_for_forwards() || self.in_use() > 1
+    }
+
+    /// True when the session should be renewed as soon as nobody would notice.
     pub(crate) fn is_worn(&self) -> bool {
         self.0.leaked.load(Ordering::Relaxed) > LEAK_BUDGET
-            && self.0.in_use.load(Ordering::Relaxed) == 0
+            || self.0.opens.load(Ordering::Relaxed) > OPENS
+    }
+
+    /// True when it leaked so much that it is worth asking a person to sign in again.
+    pub(crate) fn is_worn_out(&self) -> bool {
+        self.0.leaked.load(Ordering::Relaxed) > LEAK_LIMIT
     }
 }

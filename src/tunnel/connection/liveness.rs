@@ -9,6 +9,7 @@ use russh::client::Handle;
 use tokio::time::Instant;
 
 use crate::layer::{Layer, LayerError};
+use crate::tunnel::spec::HopSpec;
 use crate::tunnel::transport::Lifeline;
 
 use super::Hook;
@@ -33,6 +34,16 @@ pub(crate) struct Pulse {
     pub(crate) interval: Duration,
     /// This many intervals without an answer end the connection.
     pub(crate) count_max: u32,
+}
+
+impl Pulse {
+    /// As `ServerAliveInterval` and `ServerAliveCountMax` of the last server say.
+    pub(crate) fn of(hop: Option<&HopSpec>) -> Self {
+        Self {
+            interval: hop.and_then(|hop| hop.alive_interval).unwrap_or(INTERVAL),
+            count_max: hop.and_then(|hop| hop.alive_count_max).unwrap_or(COUNT_MAX),
+        }
+    }
 }
 
 /// Watches until the connection is over; ends it when the other end is silent for

@@ -10,7 +10,9 @@ mod host_key_check;
 pub(crate) mod liveness;
 mod offer;
 mod peer_address;
+mod refusal;
 mod report;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,12 +30,13 @@ use super::memory::Memory;
 use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
 
-pub use channel::ChannelStream;
 pub use exec::ExecOutput;
 pub use report::{Report, RowNews};
+pub use stream::ChannelStream;
 
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
+pub(crate) use stream::{FarReader, FarWriter};
 
 use closings::Closings;
 use host_key_check::HostKeyCheck;
@@ -61,6 +64,8 @@ pub(crate) struct Connection {
     life: Lifeline,
     diagnostics: Diagnostics,
     closings: Closings,
+    /// Whether somebody had to answer or to touch something for it, and so would have to again.
+    attended: bool,
 }
 
 impl Drop for Connection {
@@ -109,6 +114,7 @@ impl Connection {
             let what = format!("{} names no server", spec.target);
             return Err(LayerError::new(Layer::Dns, what).retry(Retry::Never));
         };
+        connection.attended |= done.iter().any(|jump| jump.attended);
         connection._jumps = done.iter().map(|jump| jump.handle.clone()).collect();
         // The life goes on with the connection; its jump hosts share it.
         for jump in &mut done {
@@ -131,6 +137,16 @@ impl Connection {
     /// russh's handle of the last server.
     pub(crate) fn handle(&self) -> Arc<Handle<Hook>> {
         self.handle.clone()
+    }
+
+    /// What goes through it, and what it has leaked.
+    pub(crate) fn closings(&self) -> &Closings {
+        &self.closings
+    }
+
+    /// Whether signing in took a person.
+    pub(crate) fn is_attended(&self) -> bool {
+        self.attended
     }
 
     /// Why it ended, best known reason first.
@@ -286,6 +302,7 @@ where
     );
 
     let started = Instant::now();
+    let questions = asker.questions();
     report.busy(Layer::SignIn, &format!("as {}", hop.user));
     let how = auth::sign_in(
         &mut handle,
@@ -305,5 +322,6 @@ where
         life: life.clone(),
         diagnostics,
         closings,
+        attended: questions.were_asked(),
     })
 }

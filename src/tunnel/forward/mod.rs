@@ -6,6 +6,7 @@ mod counts;
 mod holder;
 mod listener;
 mod pump;
+mod ring;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -94,6 +95,7 @@ impl Forward {
     /// As [`Forward::serve`], to a far end that is not known yet or changes: a connection goes to the one
     /// that is known when it comes, and waits for it as for the tunnel.
     pub async fn serve_found(&self, tunnel: &Tunnel, remote: watch::Receiver<Option<RemoteEnd>>) {
+        let _serving = tunnel.serving();
         let mut connections = JoinSet::new();
         let mut view = tunnel.view();
         let stopped = async {
@@ -141,7 +143,7 @@ async fn serve_one(
         mark.refused();
         return;
     };
-    let limits = Limits::default();
+    let limits = Limits::within(tunnel.room());
     match local {
         Local::Tcp(mut stream) => {
             let _ = stream.set_nodelay(true);
@@ -180,7 +182,7 @@ async fn way_through(
         }
     };
     let left = until.saturating_duration_since(Instant::now());
-    match tunnel.open_within(&remote, left).await {
+    match tunnel.open_forwarded(&remote, left).await {
         Ok(channel) => Some(channel),
         Err(error) => {
             tracing::debug!(layer = %error.layer, %error, "no way through for a local connection");

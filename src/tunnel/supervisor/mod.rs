@@ -8,7 +8,7 @@ mod owner;
 mod shared;
 
 use std::sync::atomic::AtomicU64;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
@@ -17,6 +17,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::layer::{Layer, LayerError, LayerRows};
 
 use super::asker::Asker;
+use super::bulk::{Bulk, Opener, Room, Served};
 use super::connection::liveness::{self, SleepDetector};
 use super::connection::{ChannelStream, Connection, ExecOutput, Surroundings};
 use super::memory::Memory;
@@ -46,6 +47,9 @@ pub struct TunnelOptions {
     pub memory: Memory,
     /// The first failure is final, for commands that answer once and exit.
     pub once: bool,
+    /// How many SSH connections forwards may have beside the tunnel's own, at most; see
+    /// [`BULK_CONNECTIONS`]. Without any, all goes through one.
+    pub bulk_connections: usize,
 }
 
 impl Default for TunnelOptions {
@@ -54,6 +58,7 @@ impl Default for TunnelOptions {
             window: CONTROL_WINDOW,
             memory: Memory::default(),
             once: false,
+            bulk_connections: 0,
         }
     }
 }
@@ -70,6 +75,9 @@ impl Tunnel {
     /// called in a tokio runtime.
     pub fn start(spec: TunnelSpec, prompter: Prompter, options: TunnelOptions) -> Self {
         let stop = CancellationToken::new();
+        let room = Room::default();
+        let bulk = (options.bulk_connections > 0)
+            .then(|| Bulk::new(options.bulk_connections, room.clone()));
         let shared = Arc::new(Shared {
             target: spec.target.clone(),
             server: spec
@@ -91,16 +99,35 @@ impl Tunnel {
             asked: watch::Sender::new(0),
             answered: watch::Sender::new(0),
             stop: stop.clone(),
+            room,
+            bulk,
         });
         let pace = Pace::new(prompter.is_interactive(), options.once);
+        let around = Surroundings {
+            asker: Asker::new(prompter),
+            memory: options.memory,
+            window: options.window,
+        };
+        if let Some(bulk) = &shared.bulk {
+            let rtt_of = shared.clone();
+            let opener = Opener {
+                bulk: bulk.clone(),
+                spec: spec.clone(),
+                around: Surroundings {
+                    asker: around.asker.silent(),
+                    ..around.clone()
+                },
+                link: shared.link.subscribe(),
+                view: shared.view.subscribe(),
+                round_trip: Box::new(move || rtt_of.rtt()),
+                stop: stop.clone(),
+            };
+            tokio::spawn(opener.run());
+        }
         let owner = Owner {
             shared: shared.clone(),
             spec,
-            around: Surroundings {
-                asker: Asker::new(prompter),
-                memory: options.memory,
-                window: options.window,
-            },
+            around,
             pace,
             attempt: 1,
             quiet: false,
@@ -157,6 +184,48 @@ impl Tunnel {
                 .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
             return opened;
         }
+    }
+
+    /// Opens a stream for a forwarded local connection: as [`Tunnel::open_within`], through one of the
+    /// connections that forwards have of their own when there is a good one.
+    pub(crate) async fn open_forwarded(
+        &self,
+        remote: &RemoteEnd,
+        deadline: Duration,
+    ) -> Result<ChannelStream, LayerError> {
+        let Some(bulk) = &self.shared.bulk else {
+            return self.open_within(remote, deadline).await;
+        };
+        let until = Instant::now() + deadline;
+        loop {
+            let link = match bulk.pick() {
+                Some(link) => link,
+                None => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    let (control, _) = self.link_within(left).await?;
+                    bulk.pick_soon(&control).await.unwrap_or(control)
+                }
+            };
+            let started = Instant::now();
+            let opened = link.open_channel(remote).await;
+            if opened.is_err() && link.life().is_over() && Instant::now() < until {
+                continue;
+            }
+            let generation = self.shared.view.borrow().generation;
+            self.shared
+                .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
+            return opened;
+        }
+    }
+
+    /// Says that a forward is served for as long as the result lives.
+    pub(crate) fn serving(&self) -> Option<Served> {
+        self.shared.bulk.as_ref().map(Bulk::serve)
+    }
+
+    /// How many SSH connections are open for forwards, beside the tunnel's own.
+    pub fn bulk_connections(&self) -> usize {
+        self.shared.bulk.as_ref().map_or(0, Bulk::count)
     }
 
     /// Runs a command on the far side, within `deadline` in all, and collects at most `max_bytes` of
@@ -225,11 +294,12 @@ impl Tunnel {
 
     /// The last measured round-trip time of this connection.
     pub fn round_trip(&self) -> Option<Duration> {
-        *self
-            .shared
-            .rtt
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.shared.rtt()
+    }
+
+    /// What the forwards of this tunnel may keep together.
+    pub(crate) fn room(&self) -> Room {
+        self.shared.room.clone()
     }
 
     /// Whether the task that owns the connection answers within `deadline`: it is alive and not stuck,

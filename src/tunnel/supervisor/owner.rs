@@ -163,7 +163,7 @@ impl Owner {
     }
 
     async fn until_lost(&mut self, connection: &Connection) -> Result<(), Interrupt> {
-        let pulse = self.pulse();
+        let pulse = Pulse::of(self.spec.destination());
         let (handle, life) = (connection.handle(), connection.life().clone());
         let shared = self.shared.clone();
         let watching = liveness::watch(handle.clone(), life.clone(), pulse, shared.server.clone());
@@ -189,18 +189,6 @@ impl Owner {
             }
         };
         self.until_wanted(lost).await
-    }
-
-    fn pulse(&self) -> Pulse {
-        let hop = self.spec.destination();
-        Pulse {
-            interval: hop
-                .and_then(|hop| hop.alive_interval)
-                .unwrap_or(liveness::INTERVAL),
-            count_max: hop
-                .and_then(|hop| hop.alive_count_max)
-                .unwrap_or(liveness::COUNT_MAX),
-        }
     }
 
     /// Shows a failure and waits for whatever ends the wait.

@@ -9,6 +9,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::layer::{Layer, LayerError, Retry, RowState};
+use crate::tunnel::bulk::{Bulk, Room};
 use crate::tunnel::connection::Connection;
 use crate::tunnel::spec::RemoteEnd;
 use crate::tunnel::status::{TunnelStatus, TunnelView};
@@ -35,6 +36,10 @@ pub(super) struct Shared {
     pub(super) asked: watch::Sender<u64>,
     pub(super) answered: watch::Sender<u64>,
     pub(super) stop: CancellationToken,
+    /// What the forwards may keep for programs that do not read.
+    pub(super) room: Room,
+    /// Connections of their own for forwards, when they may have some.
+    pub(super) bulk: Option<Bulk>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -77,6 +82,10 @@ impl Shared {
             }
             _ => self.not_running("did not come up in time"),
         }
+    }
+
+    pub(super) fn rtt(&self) -> Option<Duration> {
+        *self.rtt.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn set_rtt(&self, rtt: Option<Duration>) {

@@ -2,5 +2,6 @@
 
 mod connect;
 mod forward;
+mod forward_bulk;
 mod half_open;
 mod sign_in;

@@ -6,7 +6,7 @@ mod hold;
 mod lines;
 mod look;
 
-use clawline::tunnel::{BULK_WINDOW, TunnelOptions};
+use clawline::tunnel::{BULK_CONNECTIONS, BULK_WINDOW, TunnelOptions};
 
 use super::args::AppArgs;
 use super::ask::Asking;
@@ -28,6 +28,7 @@ pub(crate) async fn run(context: &Context, app: &AppArgs) -> u8 {
     let asking = Asking::start();
     let options = TunnelOptions {
         window: BULK_WINDOW,
+        bulk_connections: BULK_CONNECTIONS,
         ..TunnelOptions::default()
     };
     let Some(far) = request.tunnel_alone(asking.prompter(), options) else {
