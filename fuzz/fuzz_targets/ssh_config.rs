@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use clawline::tunnel::ssh_config::{ConfigFile, Env, Flags, resolve};
+use clawline::tunnel::ssh_config::{ConfigFile, Env, Flags, differences, resolve};
 use clawline::tunnel::target::SshTarget;
 use libfuzzer_sys::fuzz_target;
 
@@ -53,6 +53,8 @@ fuzz_target!(|bytes: &[u8]| {
             let hop = resolved.spec.destination().expect("a destination");
             assert!(!hop.host.is_empty() && !hop.host.starts_with('-'));
             assert!(!resolved.explain.is_empty());
+            // What `ssh -G` prints has the same shape as the file.
+            let _ = differences(&resolved, &hop.alias, &String::from_utf8_lossy(bytes), &world.env);
         }
         Err(error) => assert!(!error.to_string().is_empty()),
     }

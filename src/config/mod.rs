@@ -113,6 +113,8 @@ section! {
         keepalive_max: Option<u32> = "keepaliveMax";
         /// Let programs of other users through the local ends.
         allow_other_users: bool = "allowOtherUsers";
+        /// Run the commands of `Match exec` in ssh_config.
+        allow_match_exec: bool = "allowMatchExec";
     }
 }
 

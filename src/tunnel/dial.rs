@@ -16,7 +16,7 @@ use super::spec::{AddressFamily, HopSpec};
 /// How long a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(10);
 /// How long one address may take, unless `ConnectTimeout` says otherwise.
-const CONNECT: Duration = Duration::from_secs(10);
+pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 /// The head start of an address over the next one (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried; more is a mistake or an attack.

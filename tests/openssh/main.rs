@@ -6,4 +6,5 @@
 
 mod support;
 
+mod ssh_config;
 mod tunnel;

@@ -68,6 +68,12 @@ impl Env {
         })
     }
 
+    /// The user's shell; `/bin/sh` when the environment names none.
+    pub fn shell(&self) -> &str {
+        let named = self.vars.get("SHELL").map(String::as_str);
+        named.filter(|shell| !shell.is_empty()).unwrap_or("/bin/sh")
+    }
+
     /// `/etc/ssh`.
     pub(super) fn system_directory(&self) -> &Path {
         self.system_config
@@ -81,6 +87,18 @@ fn account() -> (u32, Option<(String, PathBuf)>) {
     let uid = nix::unistd::getuid();
     let account = nix::unistd::User::from_uid(uid).ok().flatten();
     (uid.as_raw(), account.map(|user| (user.name, user.dir)))
+}
+
+/// Another user's home directory.
+#[cfg(unix)]
+pub(super) fn home_of(user: &str) -> Option<PathBuf> {
+    let account = nix::unistd::User::from_name(user).ok().flatten();
+    account.map(|account| account.dir)
+}
+
+#[cfg(not(unix))]
+pub(super) fn home_of(_: &str) -> Option<PathBuf> {
+    None
 }
 
 #[cfg(not(unix))]

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use sha1::{Digest, Sha1};
 
-use super::env::Env;
+use super::env::{self, Env};
 
 /// The values that tokens stand for.
 #[derive(Debug, Clone, Copy)]
@@ -27,8 +27,14 @@ pub(super) struct Tokens<'a> {
 /// Tokens that `ProxyJump` knows.
 pub(super) const IN_JUMPS: &str = "hnpr";
 
-/// Tokens that file names know.
-const IN_PATHS: &str = "CdhijkLlnpru";
+/// Tokens that file names, `Match exec` and `Include` know.
+pub(super) const IN_PATHS: &str = "CdhijkLlnpru";
+
+/// Tokens that `ProxyCommand` knows.
+pub(crate) const IN_COMMANDS: &str = "hnpr";
+
+/// Tokens that `User` knows: all that do not depend on it.
+pub(super) const IN_USER: &str = "dhijkLlnpu";
 
 impl Tokens<'_> {
     /// Replaces those tokens that `allowed` names; `%%` is a percent sign.
@@ -60,17 +66,26 @@ impl Tokens<'_> {
     /// looked at again.
     pub(super) fn path(&self, text: &str) -> Result<PathBuf, String> {
         let text = tilde(text, self.env)?;
+        Ok(self.expand_with_environment(&text, IN_PATHS)?.into())
+    }
+
+    /// Environment and tokens in one go; what they bring is not looked at again.
+    pub(super) fn expand_with_environment(
+        &self,
+        text: &str,
+        allowed: &str,
+    ) -> Result<String, String> {
         let mut out = String::new();
-        let mut rest = text.as_str();
+        let mut rest = text;
         while let Some(at) = rest.find("${") {
             let (before, from) = rest.split_at(at);
             let (value, after) = variable(from, self.env)?;
-            out.push_str(&self.expand(before, IN_PATHS)?);
+            out.push_str(&self.expand(before, allowed)?);
             out.push_str(value);
             rest = after;
         }
-        out.push_str(&self.expand(rest, IN_PATHS)?);
-        Ok(out.into())
+        out.push_str(&self.expand(rest, allowed)?);
+        Ok(out)
     }
 
     /// `%C`: SHA-1 of `%l%h%p%r%j`.
@@ -97,22 +112,7 @@ pub(super) fn host_name(text: &str, typed: &str) -> Result<String, String> {
     replace(text, |token| (token == 'h').then(|| typed.to_owned()))
 }
 
-/// Replaces `${NAME}` alone, for `Include` and `IdentityAgent`.
-pub(super) fn environment(text: &str, env: &Env) -> Result<String, String> {
-    let mut out = String::new();
-    let mut rest = text;
-    while let Some(at) = rest.find("${") {
-        let (before, from) = rest.split_at(at);
-        let (value, after) = variable(from, env)?;
-        out.push_str(before);
-        out.push_str(value);
-        rest = after;
-    }
-    out.push_str(rest);
-    Ok(out)
-}
-
-/// `~` and `~/…` with the home directory. Another user's home is not looked up.
+/// `~` and `~/…` with the home directory, `~user/…` with that user's.
 pub(super) fn tilde(text: &str, env: &Env) -> Result<String, String> {
     match text.strip_prefix('~') {
         None => Ok(text.to_owned()),
@@ -124,9 +124,13 @@ pub(super) fn tilde(text: &str, env: &Env) -> Result<String, String> {
             if user == env.local_user {
                 return Ok(env.home.join(path).display().to_string());
             }
-            Err(format!(
-                "another user's home (~{user}) is not looked up; write the whole path"
-            ))
+            match env::home_of(user) {
+                Some(home) => Ok(home.join(path).display().to_string()),
+                None => Err(format!(
+                    "there is no user \"{}\" whose home ~ could mean",
+                    crate::layer::printable(user, 64)
+                )),
+            }
         }
     }
 }
@@ -216,7 +220,7 @@ mod tests {
             ("${NOPE}", "NOPE is not set"),
             ("${KEYS", "without"),
             ("${}", "not a variable name"),
-            ("~other/x", "is not looked up"),
+            ("~no.such.user/x", "there is no user"),
         ] {
             let error = tokens.path(text).unwrap_err();
             assert!(error.contains(why), "{text}: {error}");

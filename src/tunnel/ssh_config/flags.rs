@@ -25,6 +25,17 @@ impl ConfigFile {
     }
 }
 
+/// An option of ssh_config that our own configuration sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnSetting {
+    /// The keyword.
+    pub keyword: &'static str,
+    /// The value, without ssh_config's quotes.
+    pub value: String,
+    /// Where it stands, for messages: the key of our configuration.
+    pub at: String,
+}
+
 /// The connection options of the command line. As in ssh they apply to the destination alone; jump
 /// hosts follow their own blocks of ssh_config.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -39,6 +50,12 @@ pub struct Flags {
     pub jump: Option<String>,
     /// `-o KEY=VALUE` or `-o "KEY VALUE"`, in order; the first of a key wins.
     pub options: Vec<String>,
+    /// What our own configuration says of this host; the command line wins, ssh_config does not.
+    pub own: Vec<OwnSetting>,
+    /// What our own configuration says where ssh_config is silent.
+    pub fallback: Vec<OwnSetting>,
+    /// Run the commands of `Match exec`, as our own configuration allows.
+    pub allow_match_exec: bool,
     /// `--accept-new-host-key`; holds for jump hosts, too.
     pub accept_new_host_key: bool,
 }

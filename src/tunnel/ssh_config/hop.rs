@@ -1,29 +1,22 @@
 //! From what was said of one server to its description: defaults, tokens, and where each came from.
 
-use std::path::{Path, PathBuf};
-
 use super::algorithm_list;
 use super::error::SshConfigError;
 use super::expand::Tokens;
+use super::forwards;
 use super::options::{Options, Proxy, Said};
 use super::resolve::line_error;
-use super::source::{Notice, Setting, Source, Sourced};
+use super::source::{Notice, Setting, Source};
+use super::told::{self, Told, mask, seconds, source_of, yes_no};
 use crate::tunnel::algorithms::{
     self, Algorithms, CA_SIGNATURES, HOST_KEYS, KEX, MACS, PUBLIC_KEYS,
 };
+use crate::tunnel::connection::liveness;
+use crate::tunnel::dial;
 use crate::tunnel::spec::{
-    AddKeysToAgent, AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, KnownHostsFiles,
-    REQUIRED_RSA_SIZE, RekeyLimit, STREAM_LOCAL_BIND_MASK, StrictHostKey, UpdateHostKeys,
+    AddKeysToAgent, AddressFamily, AuthMethod, HopSpec, REQUIRED_RSA_SIZE, RekeyLimit,
+    STREAM_LOCAL_BIND_MASK, StrictHostKey, SuggestedForward, UpdateHostKeys,
 };
-
-/// The key files that ssh tries when none is named, in its order.
-const DEFAULT_IDENTITIES: [&str; 5] = [
-    "id_rsa",
-    "id_ecdsa",
-    "id_ecdsa_sk",
-    "id_ed25519",
-    "id_ed25519_sk",
-];
 
 /// What ssh asks for when nothing was said.
 const DEFAULT_PASSWORD_PROMPTS: u32 = 3;
@@ -52,29 +45,26 @@ impl Hop<'_> {
         told.tell("HostName", self.tokens.host, source_of(&options.host_name));
         told.tell("Port", self.tokens.port, source_of(&options.port));
         told.tell("User", self.tokens.user, source_of(&options.user));
-        if let Some(Sourced { value, source }) = self.proxy {
-            let text = match value {
-                Proxy::Jump(jumps) => jumps.join(","),
-                Proxy::Command(_) | Proxy::None => "none".to_owned(),
-            };
-            told.tell("ProxyJump", text, source.clone());
-        }
+        self.tell_proxy(&mut told);
         let spec = HopSpec {
             alias: self.alias.to_owned(),
             host: self.tokens.host.to_owned(),
             port: self.tokens.port,
             user: self.tokens.user.to_owned(),
-            address_family: told.value("AddressFamily", &options.address_family, |family| {
-                match family {
-                    AddressFamily::Any => "any",
-                    AddressFamily::Inet => "inet",
-                    AddressFamily::Inet6 => "inet6",
-                }
-                .to_owned()
-            }),
-            bind_address: told.optional("BindAddress", &options.bind_address, String::clone),
+            address_family: told.value(
+                "AddressFamily",
+                &options.address_family,
+                AddressFamily::Any,
+                told::family,
+            ),
+            bind_address: told.optional("BindAddress", &options.bind_address, "any", String::clone),
             connect_timeout: told
-                .optional("ConnectTimeout", &options.connect_timeout, seconds)
+                .optional(
+                    "ConnectTimeout",
+                    &options.connect_timeout,
+                    dial::CONNECT.as_secs(),
+                    seconds,
+                )
                 .filter(|timeout| !timeout.is_zero()),
             tcp_keepalive: told.switch("TCPKeepAlive", &options.tcp_keepalive, true),
             identity_files: self.identities(&mut told)?,
@@ -82,7 +72,12 @@ impl Hop<'_> {
             identities_only: told.switch("IdentitiesOnly", &options.identities_only, false),
             agent: self.agent(&mut told)?,
             known_hosts: self.known_hosts(&mut told)?,
-            host_key_alias: told.optional("HostKeyAlias", &options.host_key_alias, String::clone),
+            host_key_alias: told.optional(
+                "HostKeyAlias",
+                &options.host_key_alias,
+                "none",
+                String::clone,
+            ),
             strict_host_key: self.strict(&mut told),
             hash_known_hosts: told.switch("HashKnownHosts", &options.hash_known_hosts, false),
             check_host_ip: told.switch("CheckHostIP", &options.check_host_ip, false),
@@ -107,14 +102,25 @@ impl Hop<'_> {
             kex: list(&mut told, notices, &KEX, &options.kex)?,
             ciphers: list(&mut told, notices, &algorithms::ciphers(), &options.ciphers)?,
             macs: list(&mut told, notices, &MACS, &options.macs)?,
-            rekey_limit: told.value("RekeyLimit", &options.rekey_limit, show_rekey),
+            rekey_limit: told.value(
+                "RekeyLimit",
+                &options.rekey_limit,
+                RekeyLimit::default(),
+                told::rekey_limit,
+            ),
             compression: told.switch("Compression", &options.compression, false),
             connection_attempts: told.number("ConnectionAttempts", &options.connection_attempts, 1),
             proxy_command: self.proxy_command(),
-            alive_interval: told.optional("ServerAliveInterval", &options.alive_interval, seconds),
+            alive_interval: told.optional(
+                "ServerAliveInterval",
+                &options.alive_interval,
+                liveness::INTERVAL.as_secs(),
+                seconds,
+            ),
             alive_count_max: told.optional(
                 "ServerAliveCountMax",
                 &options.alive_count_max,
+                liveness::COUNT_MAX,
                 u32::to_string,
             ),
             auth_methods: self.auth_methods(&mut told),
@@ -122,19 +128,19 @@ impl Hop<'_> {
             add_keys_to_agent: told.value(
                 "AddKeysToAgent",
                 &options.add_keys_to_agent,
-                show_add_keys,
+                AddKeysToAgent::No,
+                told::add_keys,
             ),
-            password_prompts: told
-                .optional(
-                    "NumberOfPasswordPrompts",
-                    &options.password_prompts,
-                    u32::to_string,
-                )
-                .unwrap_or(DEFAULT_PASSWORD_PROMPTS),
+            password_prompts: told.number(
+                "NumberOfPasswordPrompts",
+                &options.password_prompts,
+                DEFAULT_PASSWORD_PROMPTS,
+            ),
             batch_mode: told.switch("BatchMode", &options.batch_mode, false),
             exit_on_forward_failure: told.optional(
                 "ExitOnForwardFailure",
                 &options.exit_on_forward_failure,
+                "yes with --tunnel-only",
                 yes_no,
             ),
             stream_local_bind_unlink: told.switch(
@@ -142,131 +148,42 @@ impl Hop<'_> {
                 &options.stream_local_bind_unlink,
                 false,
             ),
-            stream_local_bind_mask: told
-                .optional(
-                    "StreamLocalBindMask",
-                    &options.stream_local_bind_mask,
-                    |mask| format!("{mask:04o}"),
-                )
-                .unwrap_or(STREAM_LOCAL_BIND_MASK),
+            stream_local_bind_mask: told.value(
+                "StreamLocalBindMask",
+                &options.stream_local_bind_mask,
+                STREAM_LOCAL_BIND_MASK,
+                mask,
+            ),
         };
         Ok(spec)
     }
 
-    fn path(&self, text: &str, source: &Source) -> Result<PathBuf, SshConfigError> {
-        self.tokens
-            .path(text)
-            .map_err(|what| line_error(source, what))
-    }
-
-    fn identities(&self, told: &mut Told<'_>) -> Result<Vec<IdentityFile>, SshConfigError> {
-        if self.options.identity_files.is_empty() {
-            return Ok(DEFAULT_IDENTITIES
-                .iter()
-                .map(|name| {
-                    let path = self.tokens.env.home.join(".ssh").join(name);
-                    told.tell("IdentityFile", path.display(), Source::Default);
-                    IdentityFile { path, named: false }
-                })
-                .collect());
-        }
-        let mut files = Vec::new();
-        for said in &self.options.identity_files {
-            if said.value.eq_ignore_ascii_case("none") {
-                told.tell("IdentityFile", "none", said.source.clone());
-                continue;
-            }
-            let path = self.path(&said.value, &said.source)?;
-            told.tell("IdentityFile", path.display(), said.source.clone());
-            files.push(IdentityFile { path, named: true });
-        }
-        Ok(files)
-    }
-
-    fn certificates(&self, told: &mut Told<'_>) -> Result<Vec<PathBuf>, SshConfigError> {
-        let mut files = Vec::new();
-        for said in &self.options.certificate_files {
-            let path = self.path(&said.value, &said.source)?;
-            told.tell("CertificateFile", path.display(), said.source.clone());
-            files.push(path);
-        }
-        Ok(files)
-    }
-
-    fn agent(&self, told: &mut Told<'_>) -> Result<AgentChoice, SshConfigError> {
-        let Some(said) = &self.options.identity_agent else {
-            return Ok(AgentChoice::Environment);
-        };
-        let choice = match said.value.as_str() {
-            "SSH_AUTH_SOCK" => AgentChoice::Environment,
-            none if none.eq_ignore_ascii_case("none") => AgentChoice::Off,
-            // The older form, a variable without braces. Unset means no agent, as in ssh.
-            variable if variable.starts_with('$') && !variable.starts_with("${") => {
-                let name = variable.trim_start_matches('$');
-                self.tokens
-                    .env
-                    .vars
-                    .get(name)
-                    .map_or(AgentChoice::Off, |path| AgentChoice::Socket(path.into()))
-            }
-            path => AgentChoice::Socket(self.path(path, &said.source)?),
-        };
-        let shown = match &choice {
-            AgentChoice::Environment => "SSH_AUTH_SOCK".to_owned(),
-            AgentChoice::Off => "none".to_owned(),
-            AgentChoice::Socket(path) => path.display().to_string(),
-        };
-        told.tell("IdentityAgent", shown, said.source.clone());
-        Ok(choice)
-    }
-
-    fn known_hosts(&self, told: &mut Told<'_>) -> Result<KnownHostsFiles, SshConfigError> {
-        let env = self.tokens.env;
-        let both = |directory: &Path, names: [&str; 2]| names.map(|n| directory.join(n)).to_vec();
-        let users = both(&env.home.join(".ssh"), ["known_hosts", "known_hosts2"]);
-        let global = both(
-            env.system_directory(),
-            ["ssh_known_hosts", "ssh_known_hosts2"],
-        );
-        let options = self.options;
-        Ok(KnownHostsFiles {
-            user: self.files(told, "UserKnownHostsFile", &options.user_known_hosts, users)?,
-            global: self.files(
-                told,
-                "GlobalKnownHostsFile",
-                &options.global_known_hosts,
-                global,
-            )?,
-            revoked: match options.revoked_host_keys {
-                None => Vec::new(),
-                Some(_) => {
-                    self.files(told, "RevokedHostKeys", &options.revoked_host_keys, vec![])?
-                }
-            },
-        })
-    }
-
-    fn files(
+    /// The `LocalForward` lines, as suggestions.
+    pub(super) fn forwards(
         &self,
-        told: &mut Told<'_>,
-        keyword: &'static str,
-        said: &Said<Vec<String>>,
-        default: Vec<PathBuf>,
-    ) -> Result<Vec<PathBuf>, SshConfigError> {
-        let files = match said {
-            None => default,
-            Some(said) => said
-                .value
-                .iter()
-                .map(|file| self.path(file, &said.source))
-                .collect::<Result<_, _>>()?,
-        };
-        let mut shown: Vec<String> = files.iter().map(|f| f.display().to_string()).collect();
-        if shown.is_empty() {
-            shown.push("none".to_owned());
+        explain: &mut Vec<Setting>,
+    ) -> Result<Vec<SuggestedForward>, SshConfigError> {
+        let options = self.options;
+        let cleared = options.clear_all_forwardings.as_ref();
+        if cleared.is_some_and(|said| said.value) {
+            return Ok(Vec::new());
         }
-        told.tell(keyword, shown.join(" "), source_of(said));
-        Ok(files)
+        let mut told = Told {
+            hop: self.alias,
+            explain,
+        };
+        let mut suggestions = Vec::new();
+        for said in &options.local_forwards {
+            let forward = forwards::read(&said.value, &self.tokens)
+                .map_err(|what| line_error(&said.source, what))?;
+            told.tell(
+                "LocalForward",
+                forward.as_ssh_shows_it(),
+                said.source.clone(),
+            );
+            suggestions.push(forward.suggestion(said.source.to_string()));
+        }
+        Ok(suggestions)
     }
 
     fn strict(&self, told: &mut Told<'_>) -> StrictHostKey {
@@ -292,6 +209,8 @@ impl Hop<'_> {
             .user_known_hosts
             .as_ref()
             .is_none_or(|said| said.value == ["~/.ssh/known_hosts"]);
+        let asks_dns = self.options.verify_host_key_dns.as_ref();
+        let is_default = is_default && !asks_dns.is_some_and(|said| said.value);
         let (value, source) = match &self.options.update_host_keys {
             Some(said) => (said.value, said.source.clone()),
             None if is_default => (UpdateHostKeys::Yes, Source::Default),
@@ -304,6 +223,17 @@ impl Hop<'_> {
         };
         told.tell("UpdateHostKeys", shown, source);
         value
+    }
+
+    /// Both ways round, since the first of both counts.
+    fn tell_proxy(&self, told: &mut Told<'_>) {
+        let (jump, command) = match self.proxy.as_ref().map(|said| &said.value) {
+            Some(Proxy::Jump(jumps)) => (jumps.join(","), "none".to_owned()),
+            Some(Proxy::Command(command)) => ("none".to_owned(), command.clone()),
+            Some(Proxy::NoJump | Proxy::NoCommand) | None => ("none".to_owned(), "none".to_owned()),
+        };
+        told.tell("ProxyJump", jump, source_of(self.proxy));
+        told.tell("ProxyCommand", command, source_of(self.proxy));
     }
 
     fn proxy_command(&self) -> Option<String> {
@@ -336,13 +266,12 @@ impl Hop<'_> {
             ),
             ("PasswordAuthentication", &options.password),
         ] {
-            if said.is_some() {
-                told.switch(keyword, said, true);
-            }
+            told.switch(keyword, said, true);
         }
         let preferred = told.optional(
             "PreferredAuthentications",
             &options.preferred_authentications,
+            ALL.map(|(name, _)| name).join(","),
             String::clone,
         );
         let names: Vec<&str> = match &preferred {
@@ -366,6 +295,7 @@ fn list(
     said: &Said<String>,
 ) -> Result<Option<Vec<String>>, SshConfigError> {
     let Some(said) = said else {
+        told.tell(kind.keyword, kind.default.join(","), Source::Default);
         return Ok(None);
     };
     let chosen =
@@ -380,98 +310,4 @@ fn list(
     }
     told.tell(kind.keyword, chosen.names.join(","), said.source.clone());
     Ok(Some(chosen.names))
-}
-
-fn yes_no(value: &bool) -> String {
-    if *value { "yes" } else { "no" }.to_owned()
-}
-
-fn show_rekey(limit: &RekeyLimit) -> String {
-    let bytes = limit
-        .bytes
-        .map_or_else(|| "default".to_owned(), |bytes| bytes.to_string());
-    let time = limit
-        .time
-        .map_or_else(|| "none".to_owned(), |time| seconds(&time));
-    format!("{bytes} {time}")
-}
-
-fn show_add_keys(choice: &AddKeysToAgent) -> String {
-    match choice {
-        AddKeysToAgent::No => "no".to_owned(),
-        AddKeysToAgent::Ask => "ask".to_owned(),
-        AddKeysToAgent::Yes { lifetime: None } => "yes".to_owned(),
-        AddKeysToAgent::Yes {
-            lifetime: Some(time),
-        } => seconds(time),
-        AddKeysToAgent::Confirm { lifetime: None } => "confirm".to_owned(),
-        AddKeysToAgent::Confirm {
-            lifetime: Some(time),
-        } => format!("confirm {}", seconds(time)),
-    }
-}
-
-pub(super) fn source_of<T>(said: &Said<T>) -> Source {
-    said.as_ref()
-        .map_or(Source::Default, |said| said.source.clone())
-}
-
-fn seconds(time: &std::time::Duration) -> String {
-    time.as_secs().to_string()
-}
-
-/// Collects what is in effect.
-struct Told<'a> {
-    hop: &'a str,
-    explain: &'a mut Vec<Setting>,
-}
-
-impl Told<'_> {
-    fn tell(&mut self, keyword: &'static str, value: impl std::fmt::Display, source: Source) {
-        self.explain.push(Setting {
-            hop: self.hop.to_owned(),
-            keyword,
-            value: value.to_string(),
-            source,
-        });
-    }
-
-    /// A value that shows only when it was said.
-    fn optional<T: Clone>(
-        &mut self,
-        keyword: &'static str,
-        said: &Said<T>,
-        show: impl Fn(&T) -> String,
-    ) -> Option<T> {
-        let said = said.as_ref()?;
-        self.tell(keyword, show(&said.value), said.source.clone());
-        Some(said.value.clone())
-    }
-
-    /// A value with the default of its type.
-    fn value<T: Clone + Default>(
-        &mut self,
-        keyword: &'static str,
-        said: &Said<T>,
-        show: impl Fn(&T) -> String,
-    ) -> T {
-        let value = said
-            .as_ref()
-            .map(|said| said.value.clone())
-            .unwrap_or_default();
-        self.tell(keyword, show(&value), source_of(said));
-        value
-    }
-
-    fn number(&mut self, keyword: &'static str, said: &Said<u32>, default: u32) -> u32 {
-        let value = said.as_ref().map_or(default, |said| said.value);
-        self.tell(keyword, value, source_of(said));
-        value
-    }
-
-    fn switch(&mut self, keyword: &'static str, said: &Said<bool>, default: bool) -> bool {
-        let value = said.as_ref().map_or(default, |said| said.value);
-        self.tell(keyword, yes_no(&value), source_of(said));
-        value
-    }
 }

@@ -34,11 +34,19 @@ pub(super) enum MatchError {
     /// ssh knows the criterion and we do not. Skipping it could reach another host or user, in
     /// either direction.
     Unsupported(String),
+    /// `exec`, and our own configuration does not allow it.
+    ExecForbidden,
 }
 
 /// Judges the words after `Match`, left to right as ssh does; what stands behind a criterion that
 /// failed is not looked at, but for `final`.
-pub(super) fn judge(words: &[String], facts: Facts<'_>) -> Result<Outcome, MatchError> {
+///
+/// `exec` answers whether a command succeeds; it is called only where every criterion before it fits.
+pub(super) fn judge(
+    words: &[String],
+    facts: Facts<'_>,
+    mut exec: impl FnMut(&str) -> Result<bool, MatchError>,
+) -> Result<Outcome, MatchError> {
     let mut applies = true;
     let mut wants_final = false;
     let mut seen = 0;
@@ -62,7 +70,8 @@ pub(super) fn judge(words: &[String], facts: Facts<'_>) -> Result<Outcome, Match
                 wants_final = true;
                 facts.is_final_pass
             }
-            "canonical" if !applies => false,
+            // Names are not made canonical, so that only the final pass comes after such a step.
+            "canonical" => facts.is_final_pass,
             _ => {
                 let argument = words.next();
                 let list = |case: Case| -> Result<bool, MatchError> {
@@ -74,6 +83,10 @@ pub(super) fn judge(words: &[String], facts: Facts<'_>) -> Result<Outcome, Match
                 match name.as_str() {
                     "host" | "originalhost" => list(Case::Folded)?,
                     "user" | "localuser" => list(Case::Kept)?,
+                    "exec" => match argument {
+                        Some(command) if !command.is_empty() => applies && exec(command)?,
+                        _ => return Err(MatchError::Bad("Match exec needs a command".into())),
+                    },
                     _ if !applies => false,
                     _ => return Err(MatchError::Unsupported(name)),
                 }
@@ -128,7 +141,9 @@ mod tests {
             local_user: "me",
             is_final_pass,
         };
-        judge(&split_criteria(text).unwrap(), facts)
+        judge(&split_criteria(text).unwrap(), facts, |command| {
+            Ok(command == "true")
+        })
     }
 
     #[test]
@@ -174,12 +189,7 @@ mod tests {
 
     #[test]
     fn what_we_cannot_judge_is_an_error_only_when_it_would_be_judged() {
-        for name in [
-            "exec \"true\"",
-            "canonical",
-            "tagged x",
-            "localnetwork 10.0.0.0/8",
-        ] {
+        for name in ["tagged x", "localnetwork 10.0.0.0/8", "version 9.*"] {
             let word = name.split(' ').next().unwrap();
             assert_eq!(
                 outcome(name, false),
@@ -193,8 +203,51 @@ mod tests {
     }
 
     #[test]
+    fn a_command_is_run_only_where_everything_before_it_fits() {
+        for (text, applies) in [
+            ("exec true", true),
+            ("exec \"false\"", false),
+            ("!exec false", true),
+            ("host desktop.lan exec \"true\" user you", true),
+        ] {
+            assert_eq!(
+                outcome(text, false).map(|o| o.applies),
+                Ok(applies),
+                "{text}"
+            );
+        }
+        let facts = Facts {
+            host: "h",
+            original: "h",
+            user: "you",
+            local_user: "me",
+            is_final_pass: false,
+        };
+        let words = split_criteria("host other exec \"true\"").unwrap();
+        let outcome = judge(&words, facts, |_| Err(MatchError::ExecForbidden));
+        assert_eq!(outcome.map(|o| o.applies), Ok(false));
+    }
+
+    #[test]
+    fn canonical_holds_in_the_final_pass_and_does_not_ask_for_it() {
+        let passes = [false, true].map(|last| outcome("canonical", last).unwrap());
+        assert_eq!(
+            passes.map(|o| (o.applies, o.wants_final)),
+            [(false, false), (true, false)]
+        );
+    }
+
+    #[test]
     fn broken_lines_are_errors() {
-        for text in ["", "host", "all host x", "host x user y all", "user \"\""] {
+        for text in [
+            "",
+            "host",
+            "exec",
+            "exec \"\"",
+            "all host x",
+            "host x user y all",
+            "user \"\"",
+        ] {
             assert!(
                 matches!(outcome(text, false), Err(MatchError::Bad(_))),
                 "{text}"

@@ -6,10 +6,14 @@
 //! reached or how they are trusted, and a [`Notice`] where it could not.
 
 mod algorithm_list;
+mod compare;
 mod env;
 mod error;
+mod exec;
 mod expand;
+mod files;
 mod flags;
+mod forwards;
 mod glob;
 mod hop;
 mod match_block;
@@ -18,11 +22,13 @@ mod read;
 mod resolve;
 mod source;
 mod tokens;
+mod told;
 mod values;
 
+pub use compare::{Difference, differences};
 pub use env::Env;
 pub use error::SshConfigError;
-pub use flags::{ConfigFile, Flags};
+pub use flags::{ConfigFile, Flags, OwnSetting};
 pub use source::{Notice, Setting, Source};
 
 use super::spec::TunnelSpec;

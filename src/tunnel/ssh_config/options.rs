@@ -11,15 +11,17 @@ use crate::tunnel::spec::{
 pub(super) type Said<T> = Option<Sourced<T>>;
 
 /// How the host is reached, when not directly. `ProxyJump` and `ProxyCommand` exclude each other:
-/// the first of both counts.
+/// the first of both counts, but for `ProxyJump none`, which says nothing of commands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Proxy {
     /// `ProxyJump`, first server first.
     Jump(Vec<String>),
     /// `ProxyCommand`.
     Command(String),
-    /// `none` of either.
-    None,
+    /// `ProxyJump none`; a `ProxyCommand` may still follow.
+    NoJump,
+    /// `ProxyCommand none`.
+    NoCommand,
 }
 
 /// Every keyword that is honoured, as it was said.
@@ -39,6 +41,7 @@ pub(super) struct Options {
     pub(super) strict_host_key: Said<StrictHostKey>,
     pub(super) hash_known_hosts: Said<bool>,
     pub(super) check_host_ip: Said<bool>,
+    pub(super) verify_host_key_dns: Said<bool>,
     pub(super) update_host_keys: Said<UpdateHostKeys>,
     pub(super) host_key_algorithms: Said<String>,
     pub(super) ca_signature_algorithms: Said<String>,
@@ -68,7 +71,8 @@ pub(super) struct Options {
     pub(super) exit_on_forward_failure: Said<bool>,
     pub(super) stream_local_bind_unlink: Said<bool>,
     pub(super) stream_local_bind_mask: Said<u32>,
-    pub(super) local_forwards: Vec<Sourced<String>>,
+    pub(super) local_forwards: Vec<Sourced<Vec<String>>>,
+    pub(super) clear_all_forwardings: Said<bool>,
     pub(super) ignore_unknown: Said<Vec<String>>,
     pub(super) notices: Vec<Notice>,
 }
@@ -101,7 +105,7 @@ pub(super) fn first<T>(slot: &mut Said<T>, value: T, source: &Source) {
 }
 
 /// Adds `value` unless the list has it already.
-pub(super) fn add(list: &mut Vec<Sourced<String>>, value: String, source: &Source) {
+pub(super) fn add<T: PartialEq>(list: &mut Vec<Sourced<T>>, value: T, source: &Source) {
     if list.iter().all(|said| said.value != value) {
         list.push(Sourced {
             value,

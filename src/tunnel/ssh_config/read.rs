@@ -6,11 +6,13 @@ use std::path::Path;
 
 use super::env::Env;
 use super::error::SshConfigError;
-use super::expand;
-use super::flags::{ConfigFile, Flags};
+use super::exec;
+use super::expand::{self, Tokens};
+use super::flags::{ConfigFile, Flags, OwnSetting};
 use super::glob;
 use super::match_block::{self, Facts, MatchError};
-use super::options::Options;
+use super::options::{Options, Said};
+use super::resolve::{DEFAULT_PORT, line_error};
 use super::source::Source;
 use super::tokens::{split_criteria, split_keyword, split_words};
 use super::values::{self, Applied};
@@ -32,9 +34,19 @@ pub(super) struct Pass<'a> {
     /// The host as it was typed.
     pub(super) original: &'a str,
     pub(super) is_final: bool,
+    /// `Match exec` may run its command.
+    pub(super) allow_exec: bool,
     /// Set when a `Match final` was met.
     pub(super) wants_final: bool,
     pub(super) options: &'a mut Options,
+}
+
+/// What is known of a host while its files are read.
+struct Known {
+    host: String,
+    port: u16,
+    user: String,
+    key_alias: String,
 }
 
 /// Whose file is read.
@@ -78,6 +90,17 @@ impl Pass<'_> {
                 missing_is_empty(self.read_file(&env.system_config, system, true))
             }
         }
+    }
+
+    /// Applies what our own configuration says.
+    pub(super) fn apply_own(&mut self, own: &OwnSetting) -> Result<(), SshConfigError> {
+        let at = Source::Own(own.at.clone());
+        let quoted = format!(
+            "\"{}\"",
+            own.value.replace('\\', "\\\\").replace('"', "\\\"")
+        );
+        let outcome = values::apply(self.options, own.keyword, &quoted, &at);
+        outcome.map(drop).map_err(|what| line_error(&at, what))
     }
 
     /// Applies one `-o`.
@@ -175,24 +198,23 @@ impl Pass<'_> {
             self.wants_final |= words.iter().any(asks);
             return Ok(false);
         }
-        let host = match &self.options.host_name {
-            Some(said) if !self.is_final => {
-                expand::host_name(&said.value, self.host).map_err(|what| SshConfigError::Line {
-                    at: said.source.clone(),
-                    what,
-                })?
-            }
-            _ => self.host.to_owned(),
-        };
-        let user = self.options.user.as_ref().map(|said| said.value.as_str());
+        let known = self.known()?;
         let facts = Facts {
-            host: &host,
+            host: &known.host,
             original: self.original,
-            user: user.unwrap_or(&self.env.local_user),
+            user: &known.user,
             local_user: &self.env.local_user,
             is_final_pass: self.is_final,
         };
-        match match_block::judge(words, facts) {
+        let exec = |command: &str| {
+            if !self.allow_exec {
+                return Err(MatchError::ExecForbidden);
+            }
+            let command = self.tokens(&known).expand(command, expand::IN_PATHS);
+            let outcome = command.and_then(|command| exec::succeeds(&command, self.env));
+            outcome.map_err(MatchError::Bad)
+        };
+        match match_block::judge(words, facts, exec) {
             Ok(outcome) => {
                 self.wants_final |= outcome.wants_final;
                 Ok(outcome.applies)
@@ -201,15 +223,56 @@ impl Pass<'_> {
                 at: at.clone(),
                 what,
             }),
+            Err(MatchError::ExecForbidden) => Err(SshConfigError::Unsupported {
+                at: at.clone(),
+                what: "\"Match exec\" would run a command, which is not allowed".into(),
+                next: "allow it with tunnel.allowMatchExec: true in clawline.json5, or read another file with -F"
+                    .into(),
+            }),
             Err(MatchError::Unsupported(name)) => Err(SshConfigError::Unsupported {
                 at: at.clone(),
                 what: format!(
                     "\"Match {}\" is not supported, and skipping it could reach another host or user",
                     crate::layer::printable(&name, 64)
                 ),
-                next: "use Match host, originalhost, user, localuser, final or all, or read another file with -F"
+                next: "use Match host, originalhost, user, localuser, exec, final or all, or read another file with -F"
                     .into(),
             }),
+        }
+    }
+
+    /// What is known so far; defaults for the rest.
+    fn known(&self) -> Result<Known, SshConfigError> {
+        let options = &*self.options;
+        let host = match &options.host_name {
+            Some(said) if !self.is_final => expand::host_name(&said.value, self.host)
+                .map_err(|what| line_error(&said.source, what))?,
+            _ => self.host.to_owned(),
+        };
+        let said = |said: &Said<String>, default: &str| {
+            let said = said.as_ref().map(|said| said.value.clone());
+            said.unwrap_or_else(|| default.to_owned())
+        };
+        Ok(Known {
+            user: said(&options.user, &self.env.local_user),
+            key_alias: said(&options.host_key_alias, self.original),
+            port: options
+                .port
+                .as_ref()
+                .map_or(DEFAULT_PORT, |said| said.value),
+            host,
+        })
+    }
+
+    fn tokens<'a>(&'a self, known: &'a Known) -> Tokens<'a> {
+        Tokens {
+            env: self.env,
+            typed: self.original,
+            host: &known.host,
+            port: known.port,
+            user: &known.user,
+            key_alias: &known.key_alias,
+            jump: "",
         }
     }
 
@@ -230,9 +293,8 @@ impl Pass<'_> {
         if word.starts_with('~') && !scope.is_users {
             return Err(bad("a system file cannot include from \"~\"".into()));
         }
-        let path = expand::tilde(word, self.env)
-            .and_then(|path| expand::environment(&path, self.env))
-            .map_err(bad)?;
+        let known = self.known()?;
+        let path = self.tokens(&known).path(word).map_err(bad)?;
         let directory = if scope.is_users {
             self.env.home.join(".ssh")
         } else {

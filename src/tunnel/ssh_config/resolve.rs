@@ -5,12 +5,16 @@ use super::env::Env;
 use super::error::SshConfigError;
 use super::expand::{self, Tokens};
 use super::flags::Flags;
-use super::hop::{Hop, source_of};
+use super::hop::Hop;
 use super::options::{Options, Proxy, first};
 use super::read::Pass;
 use super::source::{Notice, Setting, Source, Sourced};
+use super::told::source_of;
 use crate::tunnel::spec::{HopSpec, SuggestedForward, TunnelSpec};
 use crate::tunnel::target::SshTarget;
+
+/// The port of SSH.
+pub(super) const DEFAULT_PORT: u16 = 22;
 
 /// Most servers on the way, destination included.
 const MAX_HOPS: usize = 8;
@@ -74,15 +78,12 @@ impl Way<'_> {
     ) -> Result<(), SshConfigError> {
         let mut options = self.said_for(target, asked, named_at)?;
         let host = dialled(&options, &target.host)?;
-        let user = options
-            .user
+        let port = options
+            .port
             .as_ref()
-            .map_or(&self.env.local_user, |u| &u.value);
-        let key = (
-            host.clone(),
-            options.port.as_ref().map_or(22, |said| said.value),
-            user.clone(),
-        );
+            .map_or(DEFAULT_PORT, |said| said.value);
+        let user = self.user(&options, target, &host, port)?;
+        let key = (host, port, user);
         if self.above.contains(&key) {
             return Err(SshConfigError::JumpLoop {
                 at: named_at.clone(),
@@ -129,17 +130,12 @@ impl Way<'_> {
                 }
             }
             Some(Sourced {
-                value: Proxy::Command(_),
+                value: Proxy::Command(command),
                 source,
-            }) => {
-                return Err(SshConfigError::Unsupported {
-                    at: source.clone(),
-                    what: format!("ProxyCommand (for {}) is not supported yet", target.host),
-                    next: "use ProxyJump, or `ProxyCommand none` for this host".into(),
-                });
-            }
+            }) => check_command(command, &options, &tokens, source)?,
             Some(Sourced {
-                value: Proxy::None, ..
+                value: Proxy::NoJump | Proxy::NoCommand,
+                ..
             })
             | None => {}
         }
@@ -156,21 +152,14 @@ impl Way<'_> {
             accept_new: self.flags.accept_new_host_key,
         };
         let spec = hop.spec(&mut self.explain, &mut self.notices)?;
+        if matches!(asked, Asked::Destination) {
+            self.local_forwards = hop.forwards(&mut self.explain)?;
+        }
         self.hops.push(spec);
         for notice in options.notices {
             if !self.notices.contains(&notice) {
                 self.notices.push(notice);
             }
-        }
-        if matches!(asked, Asked::Destination) {
-            self.local_forwards = options
-                .local_forwards
-                .into_iter()
-                .map(|said| SuggestedForward {
-                    listen: said.value.replace(' ', ":"),
-                    at: said.source.to_string(),
-                })
-                .collect();
         }
         Ok(())
     }
@@ -191,7 +180,8 @@ impl Way<'_> {
             }
         }
         if let Some(user) = &target.user {
-            first(&mut options.user, user.clone(), named_at);
+            // What was typed is meant as it is.
+            first(&mut options.user, user.replace('%', "%%"), named_at);
         }
         if let Some(port) = target.port {
             first(&mut options.port, port, named_at);
@@ -201,6 +191,7 @@ impl Way<'_> {
             host: &target.host,
             original: &target.host,
             is_final: false,
+            allow_exec: self.flags.allow_match_exec,
             wants_final: false,
             options: &mut options,
         };
@@ -220,12 +211,58 @@ impl Way<'_> {
                 host: &host,
                 original: &target.host,
                 is_final: true,
+                allow_exec: self.flags.allow_match_exec,
                 wants_final: false,
                 options: &mut options,
             }
             .read_all(self.flags)?;
         }
+        if matches!(asked, Asked::Destination) {
+            let mut pass = self.pass_of_flags(&mut options);
+            for own in &self.flags.fallback {
+                pass.apply_own(own)?;
+            }
+        }
         Ok(options)
+    }
+
+    /// The login name there, with its tokens; a name that was typed is doubled to stay as it is.
+    fn user(
+        &self,
+        options: &Options,
+        target: &SshTarget,
+        host: &str,
+        port: u16,
+    ) -> Result<String, SshConfigError> {
+        let Some(said) = &options.user else {
+            return Ok(self.env.local_user.clone());
+        };
+        let key_alias = options.host_key_alias.as_ref();
+        let tokens = Tokens {
+            env: self.env,
+            typed: &target.host,
+            host,
+            port,
+            user: "",
+            key_alias: key_alias.map_or(&target.host, |said| &said.value),
+            jump: "",
+        };
+        tokens
+            .expand_with_environment(&said.value, expand::IN_USER)
+            .map_err(|what| line_error(&said.source, what))
+    }
+
+    /// For options that do not stand in a file.
+    fn pass_of_flags<'a>(&'a self, options: &'a mut Options) -> Pass<'a> {
+        Pass {
+            env: self.env,
+            host: "",
+            original: "",
+            is_final: false,
+            allow_exec: false,
+            wants_final: false,
+            options,
+        }
     }
 
     /// What the command line says of the destination.
@@ -237,19 +274,15 @@ impl Way<'_> {
         for identity in &flags.identities {
             super::options::add(&mut options.identity_files, identity.clone(), &Source::Flag);
         }
-        let mut pass = Pass {
-            env: self.env,
-            host: "",
-            original: "",
-            is_final: false,
-            wants_final: false,
-            options,
-        };
+        let mut pass = self.pass_of_flags(options);
         if let Some(jump) = &flags.jump {
             pass.apply_flag(&format!("ProxyJump={jump}"))?;
         }
         for option in &flags.options {
             pass.apply_flag(option)?;
+        }
+        for own in &flags.own {
+            pass.apply_own(own)?;
         }
         Ok(())
     }
@@ -302,6 +335,31 @@ fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
             ),
         )),
     }
+}
+
+/// What of a `ProxyCommand` cannot be followed is said before anything is dialled.
+fn check_command(
+    command: &str,
+    options: &Options,
+    tokens: &Tokens<'_>,
+    source: &Source,
+) -> Result<(), SshConfigError> {
+    if let Some(said) = options.proxy_use_fdpass.as_ref().filter(|said| said.value) {
+        return Err(SshConfigError::Unsupported {
+            at: said.source.clone(),
+            what: "ProxyUseFdpass is not supported: the command would hand over a socket".into(),
+            next: "leave it out; a ProxyCommand that carries the bytes itself is followed".into(),
+        });
+    }
+    if command == "-" {
+        return Err(SshConfigError::Unsupported {
+            at: source.clone(),
+            what: "ProxyCommand - (standard input as the connection) is not supported".into(),
+            next: "name a command, or use ProxyJump".into(),
+        });
+    }
+    let expanded = tokens.expand(command, expand::IN_COMMANDS);
+    expanded.map(drop).map_err(|what| line_error(source, what))
 }
 
 fn parse_jump(

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 pub enum Source {
     /// Typed on the command line.
     Flag,
+    /// A key of our own configuration.
+    Own(String),
     /// A line of a configuration file.
     File {
         /// The file.
@@ -33,6 +35,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Flag => f.write_str("command line"),
+            Self::Own(key) => f.write_str(key),
             Self::File { path, line } => write!(f, "{}:{line}", path.display()),
             Self::Default => f.write_str("default"),
         }

@@ -11,8 +11,6 @@ use crate::tunnel::spec::{
     AddressFamily, AgentChoice, AuthMethod, HopSpec, IdentityFile, StrictHostKey, UpdateHostKeys,
 };
 
-mod against_ssh;
-
 /// A home of its own, with a user file and a system file.
 struct World {
     dir: tempfile::TempDir,
@@ -177,10 +175,7 @@ fn only_what_was_typed_overrides() {
         ("Host=x", "cannot stand behind -o"),
         ("Include=x", "cannot stand behind -o"),
         ("", "needs KEY=VALUE"),
-        (
-            "ProxyCommand=nc %h %p",
-            "ProxyCommand (for desktop) is not supported yet",
-        ),
+        ("ProxyCommand=nc %d", "\"%d\" means nothing here"),
     ] {
         let flags = Flags {
             options: vec![option.into()],
@@ -272,16 +267,129 @@ fn a_final_match_reads_everything_again_under_the_real_name() {
 
 #[test]
 fn a_criterion_that_cannot_be_judged_stops_with_its_line() {
-    let world = World::new("Host a\n  Port 5\nMatch exec \"test -e /tmp\"\n  User x\n");
+    let world = World::new("Host a\n  Port 5\nMatch tagged home\n  User x\n");
     let error = world.error("a");
     assert!(
-        error.starts_with("CONFIG:3: \"Match exec\" is not supported"),
+        error.starts_with("CONFIG:3: \"Match tagged\" is not supported"),
         "{error}"
     );
-    // It would not run where an earlier criterion failed.
-    let world = World::new("Match host b exec \"true\"\n  User x\nMatch all\n  Port 9\n");
+    // It would not be looked at where an earlier criterion failed.
+    let world = World::new("Match host b tagged x\n  User x\nMatch all\n  Port 9\n");
     assert_eq!(world.hop("a").port, 9);
     assert!(world.error("b").starts_with("CONFIG:1:"));
+}
+
+#[test]
+fn the_commands_of_match_run_only_when_they_are_allowed() {
+    let config = "Match host b exec \"test %h = b -a %n = b -a %p = 22 -a %r = $ME\"\n  Port 7\n\
+                  Match exec \"exit 3\"\n  User no\n";
+    let world = World::new(config);
+    let error = world.error("b");
+    assert!(
+        error.starts_with("CONFIG:1: \"Match exec\" would run a command"),
+        "{error}"
+    );
+    assert!(world.error("a").starts_with("CONFIG:3:"));
+    let world = World::new(&config.replace("$ME", "me"));
+    let flags = Flags {
+        allow_match_exec: true,
+        ..Flags::default()
+    };
+    let hop = |target: &str| {
+        let resolved = world.resolve_with(target, &flags).unwrap();
+        resolved.spec.destination().unwrap().clone()
+    };
+    assert_eq!((hop("b").port, &*hop("b").user), (7, "me"));
+    assert_eq!(hop("a").port, 22);
+    let world = World::new("Match exec \"test %z\"\n");
+    let error = world.resolve_with("a", &flags).unwrap_err();
+    assert!(error.to_string().contains("means nothing here"), "{error}");
+}
+
+#[test]
+fn our_own_configuration_stands_between_the_command_line_and_ssh_config() {
+    let world = World::new("ServerAliveInterval 9\nIdentityFile ~/users\n");
+    let own = |keyword, value: &str, at: &str| OwnSetting {
+        keyword,
+        value: value.into(),
+        at: at.into(),
+    };
+    let flags = Flags {
+        identities: vec!["/typed".into()],
+        own: vec![own("IdentityFile", "/own \"key\" \\ 1", "hosts.x.identity")],
+        fallback: vec![
+            own("ServerAliveInterval", "7", "tunnel.keepaliveSeconds"),
+            own("ServerAliveCountMax", "4", "tunnel.keepaliveMax"),
+        ],
+        ..Flags::default()
+    };
+    let resolved = world.resolve_with("x", &flags).unwrap();
+    let hop = resolved.spec.destination().unwrap();
+    let keys: Vec<_> = hop.identity_files.iter().map(|f| f.path.clone()).collect();
+    let users = world.env.home.join("users");
+    assert_eq!(
+        keys,
+        [Path::new("/typed"), Path::new("/own \"key\" \\ 1"), &users]
+    );
+    assert_eq!(hop.alive_interval, Some(Duration::from_secs(9)));
+    assert_eq!(hop.alive_count_max, Some(4));
+    let source = &setting(&resolved, "ServerAliveCountMax").source;
+    assert_eq!(source.to_string(), "tunnel.keepaliveMax");
+}
+
+#[test]
+fn a_user_may_carry_tokens_and_a_typed_one_is_taken_as_it_is() {
+    let world = World::new("User %u-%n-${SSH_KEYS}%%\nIdentityFile /%r\n");
+    let hop = world.hop("x");
+    assert_eq!(hop.user, "me-x-/keys%");
+    assert_eq!(hop.identity_files[0].path, Path::new("/me-x-/keys%"));
+    assert_eq!(world.hop("a%b@x").user, "a%b");
+}
+
+#[test]
+fn a_proxy_command_is_kept_as_written_for_the_first_hop() {
+    let world = World::new(
+        "Host a\n  ProxyCommand nc \"%h\" %p # not a comment\nHost b\n  ProxyJump a\n  ProxyCommand never\n\
+         Host c\n  ProxyCommand=wins\n  ProxyJump never\n",
+    );
+    let hop = world.hop("a");
+    assert_eq!(
+        hop.proxy_command.as_deref(),
+        Some("nc \"%h\" %p # not a comment")
+    );
+    let spec = world.resolve("b").unwrap().spec;
+    assert!(spec.hops[0].proxy_command.is_some() && spec.hops[1].proxy_command.is_none());
+    let spec = world.resolve("c").unwrap().spec;
+    assert_eq!(spec.hops.len(), 1);
+    assert_eq!(spec.hops[0].proxy_command.as_deref(), Some("wins"));
+}
+
+#[test]
+fn forwards_are_suggestions_in_the_words_of_listen() {
+    let world = World::new(
+        "LocalForward 8080 db:5432\nLocalForward [::1]:81 [::2]:82\nLocalForward *:83 h:84\n\
+         LocalForward 85:h:86\nLocalForward /tmp/%n.sock /far.sock\n",
+    );
+    let resolved = world.resolve("x").unwrap();
+    let listen: Vec<_> = resolved
+        .spec
+        .local_forwards
+        .iter()
+        .map(|forward| forward.listen.as_str())
+        .collect();
+    assert_eq!(
+        listen,
+        [
+            "8080:db:5432",
+            "[::1]:81:[::2]:82",
+            "0.0.0.0:83:h:84",
+            "85:h:86",
+            "/tmp/x.sock:/far.sock"
+        ]
+    );
+    assert!(resolved.spec.local_forwards[1].at.ends_with("config:2"));
+    let world = World::new("ClearAllForwardings yes\nLocalForward 8080 db:5432\n");
+    assert!(world.resolve("x").unwrap().spec.local_forwards.is_empty());
 }
 
 #[test]
@@ -339,10 +447,15 @@ fn a_bad_value_stops_with_its_line_where_it_would_count() {
             "CONFIG:1: the jump host \"-oX\" cannot be used",
         ),
         ("ProxyJump %%", "CONFIG:1: "),
+        ("ProxyCommand nc %u", "CONFIG:1: \"%u\" means nothing here"),
+        ("ProxyCommand -", "CONFIG:1: ProxyCommand - (standard input"),
         (
-            "ProxyCommand nc %h %p",
-            "CONFIG:1: ProxyCommand (for a) is not supported yet",
+            "ProxyCommand nc %h %p\nProxyUseFdpass yes",
+            "CONFIG:2: ProxyUseFdpass is not supported",
         ),
+        ("User %r", "CONFIG:1: \"%r\" means nothing here"),
+        ("LocalForward 80", "CONFIG:1: LocalForward must be"),
+        ("LocalForward 80 x:0", "CONFIG:1: LocalForward must be"),
         ("Host", "CONFIG:1: Host needs a pattern"),
         ("Match", "CONFIG:1: Match needs a criterion"),
         ("Host \"a", "CONFIG:1: a quote is not closed after Host"),
@@ -484,7 +597,7 @@ fn values_arrive_in_the_description_as_they_were_meant() {
     assert_eq!(hop.known_hosts.user, [home.join("k1"), home.join("k 2")]);
     assert!(hop.known_hosts.global.is_empty());
     assert_eq!(hop.known_hosts.revoked, [Path::new("/etc/revoked")]);
-    assert_eq!(hop.host_key_alias.as_deref(), Some("Alias"));
+    assert_eq!(hop.host_key_alias.as_deref(), Some("alias"));
     assert_eq!(hop.strict_host_key, StrictHostKey::No);
     assert_eq!(
         hop.host_key_algorithms.as_deref(),

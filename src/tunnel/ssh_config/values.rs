@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::options::{Options, Proxy, add, first};
-use super::source::Source;
+use super::source::{Source, Sourced};
 use super::tokens::split_words;
 use crate::tunnel::spec::{
     AddKeysToAgent, AddressFamily, RekeyLimit, StrictHostKey, UpdateHostKeys,
@@ -60,7 +60,6 @@ const NO_EFFECT: &[&str] = &[
     "canonicalizemaxdots",
     "canonicalizepermittedcnames",
     "channeltimeout",
-    "clearallforwardings",
     "controlmaster",
     "controlpath",
     "controlpersist",
@@ -140,7 +139,12 @@ pub(super) fn apply(
         "userknownhostsfile" => first(&mut options.user_known_hosts, value.files()?, source),
         "globalknownhostsfile" => first(&mut options.global_known_hosts, value.files()?, source),
         "revokedhostkeys" => first(&mut options.revoked_host_keys, value.files()?, source),
-        "hostkeyalias" => first(&mut options.host_key_alias, value.one()?, source),
+        // Host names are compared in lower case.
+        "hostkeyalias" => first(
+            &mut options.host_key_alias,
+            value.one()?.to_ascii_lowercase(),
+            source,
+        ),
         "stricthostkeychecking" => {
             first(&mut options.strict_host_key, value.strict()?, source);
         }
@@ -162,7 +166,16 @@ pub(super) fn apply(
         }
         "proxyusefdpass" => first(&mut options.proxy_use_fdpass, value.yes_no()?, source),
         "proxyjump" => first(&mut options.proxy, value.jump()?, source),
-        "proxycommand" => first(&mut options.proxy, value.command()?, source),
+        "proxycommand" => {
+            let command = value.command()?;
+            let is_open = |said: &Sourced<Proxy>| said.value == Proxy::NoJump;
+            if options.proxy.as_ref().is_none_or(is_open) {
+                options.proxy = Some(Sourced {
+                    value: command,
+                    source: source.clone(),
+                });
+            }
+        }
         "serveraliveinterval" => first(&mut options.alive_interval, value.time()?, source),
         "serveralivecountmax" => first(&mut options.alive_count_max, value.number()?, source),
         "connecttimeout" => first(&mut options.connect_timeout, value.time()?, source),
@@ -205,11 +218,10 @@ pub(super) fn apply(
         "streamlocalbindmask" => {
             first(&mut options.stream_local_bind_mask, value.mask()?, source);
         }
-        "localforward" => add(
-            &mut options.local_forwards,
-            value.words()?.join(" "),
-            source,
-        ),
+        "localforward" => add(&mut options.local_forwards, value.words()?, source),
+        "clearallforwardings" => {
+            first(&mut options.clear_all_forwardings, value.yes_no()?, source);
+        }
         "ignoreunknown" => {
             let patterns = value
                 .one()?
@@ -242,6 +254,9 @@ fn not_honoured(
         let off = ["no", "none", "false"]
             .iter()
             .any(|off| rest.trim().eq_ignore_ascii_case(off));
+        if lower == "verifyhostkeydns" {
+            first(&mut options.verify_host_key_dns, !off, source);
+        }
         if !off {
             options.notice(keyword, text, source);
         }
@@ -451,7 +466,7 @@ impl Value<'_> {
     fn jump(&self) -> Result<Proxy, String> {
         let word = self.one()?;
         if word.eq_ignore_ascii_case("none") {
-            return Ok(Proxy::None);
+            return Ok(Proxy::NoJump);
         }
         let jumps: Vec<String> = word.split(',').map(|jump| jump.trim().to_owned()).collect();
         for jump in &jumps {
@@ -473,7 +488,7 @@ impl Value<'_> {
         let command = self.rest.trim();
         match command {
             "" => Err(format!("{} needs a value", self.keyword)),
-            "none" => Ok(Proxy::None),
+            "none" => Ok(Proxy::NoCommand),
             _ => Ok(Proxy::Command(command.to_owned())),
         }
     }
@@ -482,12 +497,13 @@ impl Value<'_> {
 /// The smallest `RekeyLimit`; ssh's.
 const SMALLEST_REKEY_LIMIT: u64 = 16;
 
-/// A number of bytes, with K, M or G behind it.
+/// A number of bytes, with K, M, G or T behind it.
 fn size(text: &str) -> Option<u64> {
     let (digits, unit) = match text.char_indices().last()? {
         (at, 'k' | 'K') => (text.get(..at)?, 1 << 10),
         (at, 'm' | 'M') => (text.get(..at)?, 1 << 20),
         (at, 'g' | 'G') => (text.get(..at)?, 1 << 30),
+        (at, 't' | 'T') => (text.get(..at)?, 1 << 40),
         _ => (text, 1),
     };
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
@@ -596,7 +612,7 @@ mod tests {
             ("ProxyJump", "a,-oX", "must not start with '-'"),
             ("ProxyCommand", "", "needs a value"),
             ("RekeyLimit", "15", "from 16"),
-            ("RekeyLimit", "1T", "a number of bytes"),
+            ("RekeyLimit", "1X", "a number of bytes"),
             ("RekeyLimit", "1G soon", "followed by a time"),
             ("RekeyLimit", "1G 1h 1h", "one or two values"),
             ("AddKeysToAgent", "yes 5m", "yes, no, ask, confirm"),

@@ -108,6 +108,7 @@ fn connector(general: &GeneralArgs, connect: ConnectArgs) -> Result<Connector, F
                 jump: connect.jump,
                 options: connect.option,
                 accept_new_host_key: connect.accept_new_host_key,
+                ..Flags::default()
             },
             url: connect.url,
             token: secret("--token", connect.token)?,

@@ -1,10 +1,14 @@
 //! `clawline explain`: every SSH setting for a target, with the file and line it came from.
 
+use clawline::layer::printable;
 use serde_json::json;
 
 use super::connect::{fail_early, print_note};
 use super::context::Context;
 use crate::link::UsageError;
+
+/// Longest value that is shown whole; a list of algorithms fits.
+const LONGEST_VALUE: usize = 1000;
 
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
@@ -44,8 +48,16 @@ pub(crate) fn run(context: &Context, args: &Args) -> u8 {
             })
             .collect();
         let notices: Vec<String> = resolved.notices.iter().map(ToString::to_string).collect();
+        let hops: Vec<&str> = resolved.spec.hops.iter().map(|hop| &*hop.alias).collect();
+        let forwards: Vec<_> = resolved
+            .spec
+            .local_forwards
+            .iter()
+            .map(|forward| json!({ "listen": forward.listen, "source": forward.at }))
+            .collect();
         context.out.value(&json!({
-            "v": 1, "target": target, "ok": true, "settings": settings, "notices": notices,
+            "v": 1, "target": target, "ok": true, "hops": hops, "settings": settings,
+            "notices": notices, "suggestedForwards": forwards,
         }));
         return 0;
     }
@@ -55,10 +67,21 @@ pub(crate) fn run(context: &Context, args: &Args) -> u8 {
             context.out.line(&setting.hop);
             hop = Some(&setting.hop);
         }
+        let value = printable(&setting.value, LONGEST_VALUE);
         context.out.line(&format!(
-            "  {:<26} {}  ({})",
-            setting.keyword, setting.value, setting.source
+            "  {:<28} {value}  ({})",
+            setting.keyword, setting.source
         ));
+    }
+    for forward in &resolved.spec.local_forwards {
+        print_note(
+            context,
+            &format!(
+                "{}: LocalForward is not opened by itself; take it over with --tunnel-only --listen {}",
+                forward.at,
+                printable(&forward.listen, LONGEST_VALUE)
+            ),
+        );
     }
     for notice in &resolved.notices {
         print_note(context, &notice.to_string());

@@ -12,7 +12,7 @@ use clawline::secret::Secret;
 use clawline::tunnel::ends::parse_remote_end;
 use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::{RemoteEnd, TunnelSpec};
-use clawline::tunnel::ssh_config::{self, ConfigFile, Flags, Resolved};
+use clawline::tunnel::ssh_config::{self, ConfigFile, Flags, OwnSetting, Resolved};
 use clawline::tunnel::target::{SshTarget, Target};
 use clawline::tunnel::{Tunnel, TunnelOptions};
 
@@ -454,26 +454,43 @@ impl Connector {
     /// # Errors
     /// With the file and line that cannot be followed.
     pub fn resolve(&self, target: &SshTarget, host: &HostConfig) -> Result<Resolved, UsageError> {
-        let mut flags = self.options.ssh.clone();
-        let identities = host.identity.iter().map(|path| self.env.expand(path));
-        flags
-            .identities
-            .extend(identities.map(|path| path.to_string_lossy().into_owned()));
-        if flags.jump.is_none() && !host.jump.is_empty() {
-            flags.jump = Some(host.jump.join(","));
-        }
-        let tunnel = &self.loaded.config.tunnel;
-        let extra = [
-            ("ServerAliveInterval", tunnel.keepalive_seconds),
-            ("ServerAliveCountMax", tunnel.keepalive_max),
-        ];
-        for (key, value) in extra {
-            if let Some(value) = value {
-                flags.options.push(format!("{key}={value}"));
-            }
-        }
+        let flags = self.ssh_flags(host);
         let env = ssh_config::Env::of_process().map_err(|error| usage(&error))?;
         ssh_config::resolve(target, &flags, &env).map_err(|error| usage(&error))
+    }
+
+    /// The command line's SSH options and what our own configuration adds to them.
+    pub fn ssh_flags(&self, host: &HostConfig) -> Flags {
+        let own = |keyword, value, at: &str| OwnSetting {
+            keyword,
+            value,
+            at: at.to_owned(),
+        };
+        let mut flags = self.options.ssh.clone();
+        for path in &host.identity {
+            let path = self.env.expand(path).to_string_lossy().into_owned();
+            flags
+                .own
+                .push(own("IdentityFile", path, "hosts.*.identity"));
+        }
+        if !host.jump.is_empty() {
+            let jumps = host.jump.join(",");
+            flags.own.push(own("ProxyJump", jumps, "hosts.*.jump"));
+        }
+        let tunnel = &self.loaded.config.tunnel;
+        if let Some(seconds) = tunnel.keepalive_seconds {
+            let value = seconds.to_string();
+            let at = "tunnel.keepaliveSeconds";
+            flags.fallback.push(own("ServerAliveInterval", value, at));
+        }
+        if let Some(max) = tunnel.keepalive_max {
+            let at = "tunnel.keepaliveMax";
+            flags
+                .fallback
+                .push(own("ServerAliveCountMax", max.to_string(), at));
+        }
+        flags.allow_match_exec = tunnel.allow_match_exec;
+        flags
     }
 
     /// The SSH target behind a typed one, for `explain`.
