@@ -109,6 +109,8 @@ pub enum Retry {
     Soon,
     /// A timeout or a reset: try again with growing, jittered delays.
     Backoff,
+    /// It passes by itself and looking costs nothing: try again every half minute.
+    Steady,
     /// A person should look, and yet it may pass by itself: try again, a minute later at the earliest.
     Later,
     /// A person has to do something first; never hammer.

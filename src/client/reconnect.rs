@@ -79,7 +79,7 @@ impl Reconnect {
                 self.refused_since = None;
                 Next::Wait(self.backoff.next_with(random))
             }
-            Retry::Later => {
+            Retry::Later | Retry::Steady => {
                 self.refused_since = None;
                 Next::Wait(MUCH_LATER)
             }

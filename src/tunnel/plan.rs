@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::layer::{Layer, LayerError, Retry};
 
+use super::connection::CLOSED_EARLY;
+
 /// Pause between tries while the far side refuses or has no route: both answers are cheap.
 const SOON: Duration = Duration::from_millis(250);
 /// For how long that pause is kept.
@@ -21,6 +23,11 @@ const SERVED: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// The first unattended try after somebody should have looked, and the longest pause between them.
 /// Servers count refused sign-ins and lock out who comes too often.
 const UNATTENDED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
+
+/// Pause between looks at a server that lets nobody in for now.
+const STEADY: Duration = Duration::from_secs(30);
+/// So many connections dropped without a word after a refused sign-in are no accident.
+const DROPS: u32 = 3;
 
 /// What follows a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +51,10 @@ pub(crate) struct Pace {
     served: Backoff,
     unattended: Duration,
     refused_since: Option<Instant>,
+    /// A sign-in failed, and none has worked since.
+    sign_in_failed: bool,
+    /// Connections dropped before the banner, one after the other.
+    drops: u32,
 }
 
 impl Pace {
@@ -55,12 +66,36 @@ impl Pace {
             served: Backoff::new(SERVED.0, SERVED.1),
             unattended: UNATTENDED.0,
             refused_since: None,
+            sign_in_failed: false,
+            drops: 0,
         }
     }
 
-    /// Somebody asked for a try now, or the machine woke up: what was, was.
+    /// Somebody asked for a try now, or the machine woke up: what was, was. The server remembers a
+    /// refused sign-in all the same.
     pub(crate) fn reset(&mut self) {
-        *self = Self::new(self.attended, self.once);
+        *self = Self {
+            sign_in_failed: self.sign_in_failed,
+            drops: self.drops,
+            ..Self::new(self.attended, self.once)
+        };
+    }
+
+    /// What a failure means after those before it: a server that drops every connection since a sign-in
+    /// failed is penalising this address (`PerSourcePenalties` of sshd).
+    pub(crate) fn in_context(&mut self, error: LayerError) -> LayerError {
+        let dropped = error.layer == Layer::Ssh && error.what.ends_with(CLOSED_EARLY);
+        self.sign_in_failed |= error.layer == Layer::SignIn;
+        self.drops = if dropped { self.drops + 1 } else { 0 };
+        if !self.sign_in_failed || self.drops < DROPS {
+            return error;
+        }
+        LayerError {
+            what: format!("{}: it is penalising this address", error.what),
+            ..error
+        }
+        .next("earlier failed sign-ins are the reason; it passes by itself")
+        .retry(Retry::Later)
     }
 
     /// A connection that was up for `uptime` was lost; `served` when it had opened a channel.
@@ -68,6 +103,7 @@ impl Pace {
         if self.once {
             return Next::Fail;
         }
+        self.sign_in_failed = false;
         if uptime >= PROVEN {
             self.reset();
             return Next::Wait(Duration::ZERO);
@@ -98,6 +134,7 @@ impl Pace {
                 self.refused_since = None;
                 Next::Wait(self.backoff.next_delay())
             }
+            Retry::Steady => Next::Wait(STEADY),
             Retry::Later => {
                 self.refused_since = None;
                 Next::Wait(match error.layer {
@@ -128,6 +165,13 @@ pub(crate) fn may_wake(error: &LayerError, next: Next) -> bool {
     let is_refusal = matches!(error.layer, Layer::HostKey | Layer::SignIn)
         && matches!(error.retry, Retry::Later | Retry::Attention | Retry::Never);
     next != Next::Fail && !is_refusal
+}
+
+/// Whether a wait ends when a key or a certificate of the sign-in changes: a person did what was asked.
+pub(crate) fn may_be_renewed(error: &LayerError, next: Next) -> bool {
+    error.layer == Layer::SignIn
+        && next != Next::Fail
+        && matches!(error.retry, Retry::Later | Retry::Attention)
 }
 
 #[cfg(test)]
@@ -179,6 +223,38 @@ mod tests {
             pauses,
             minutes.map(|m| Next::Attention(Some(Duration::from_secs(m * 60))))
         );
+    }
+
+    #[test]
+    fn a_server_that_is_closed_for_all_is_looked_at_every_half_minute() {
+        let closed = error(Layer::SignIn, Retry::Steady);
+        let mut pace = Pace::new(true, false);
+        for _ in 0..3 {
+            let next = pace.failed(&closed, Instant::now());
+            assert_eq!(next, Next::Wait(Duration::from_secs(30)));
+        }
+    }
+
+    #[test]
+    fn drops_after_a_refused_sign_in_are_a_penalty_and_waited_out() {
+        let drop = || LayerError::new(Layer::Ssh, format!("10.0.0.1:22 {CLOSED_EARLY}"));
+        let mut pace = Pace::new(false, false);
+        for _ in 0..5 {
+            assert_eq!(pace.in_context(drop()), drop());
+        }
+        pace.in_context(error(Layer::SignIn, Retry::Attention));
+        assert_eq!(pace.in_context(drop()), drop());
+        // A person who tries again changes nothing about it.
+        pace.reset();
+        assert_eq!(pace.in_context(drop()), drop());
+        let penalty = pace.in_context(drop());
+        assert!(penalty.what.contains("penalising this address"), "{penalty}");
+        assert_eq!(
+            pace.failed(&penalty, Instant::now()),
+            Next::Wait(Duration::from_secs(60))
+        );
+        pace.lost(Duration::from_secs(60), true);
+        assert_eq!(pace.in_context(drop()), drop());
     }
 
     #[test]

@@ -23,6 +23,9 @@ const BANNER: Duration = Duration::from_secs(10);
 /// How long the key exchange may take after that.
 const KEY_EXCHANGE: Duration = Duration::from_secs(10);
 
+/// How a connection is described that ended before the server said what it is.
+pub(crate) const CLOSED_EARLY: &str = "closed the connection before its SSH banner";
+
 /// What we offer to this server.
 pub(super) fn config(
     hop: &HopSpec,
@@ -115,9 +118,7 @@ fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerErr
     let ssh = |what: String| LayerError::new(Layer::Ssh, what);
     match (head.ssh_id(), error) {
         (None, _) if !head.text().is_empty() => not_ssh(&head.text(), address),
-        (None, _) => ssh(format!(
-            "{address} closed the connection before its SSH banner"
-        ))
+        (None, _) => ssh(format!("{address} {CLOSED_EARLY}"))
         .next("sshd may be starting, overloaded, or turning this address away"),
         (Some(_), russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
             ssh(format!("no common {kind:?} algorithm with {address}"))
@@ -147,10 +148,9 @@ fn not_ssh(text: &str, address: &PeerAddress) -> LayerError {
             .next("it takes new ones in a moment");
     }
     if line.contains("Not allowed at this time") {
-        return ssh(format!(
-            "sshd at {address} turns this address away for a while"
-        ))
-        .next("earlier failed sign-ins are penalised; it passes by itself");
+        return ssh(format!("sshd at {address} is penalising this address"))
+            .next("earlier failed sign-ins are the reason; it passes by itself")
+            .retry(Retry::Later);
     }
     let what = if line.starts_with("HTTP/") || line.starts_with("<!") || line.starts_with("<html") {
         "an HTTP server"

@@ -36,6 +36,7 @@ pub use stream::ChannelStream;
 
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
+pub(crate) use handshake::CLOSED_EARLY;
 pub(crate) use stream::{FarReader, FarWriter};
 
 use closings::Closings;

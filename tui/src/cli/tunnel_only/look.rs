@@ -115,7 +115,7 @@ async fn look(
 fn needs_a_person(error: &LayerError) -> bool {
     match error.retry {
         Retry::Attention | Retry::Never => true,
-        Retry::Soon | Retry::Backoff | Retry::Later => false,
+        Retry::Soon | Retry::Backoff | Retry::Later | Retry::Steady => false,
     }
 }
 
