@@ -95,12 +95,24 @@ async fn serve(
     interrupted: CancellationToken,
     over: CancellationToken,
 ) {
-    while let Some(PromptRequest { prompt, reply }) = questions.recv().await {
-        let over = over.clone();
-        let asked = tokio::task::spawn_blocking(move || answer(&prompt, &over)).await;
+    while let Some(PromptRequest { prompt, mut reply }) = questions.recv().await {
+        // The question ends with the connection that asked it, or with the command.
+        let withdrawn = over.child_token();
+        let give_up = withdrawn.clone();
+        let mut asked = tokio::task::spawn_blocking(move || answer(&prompt, &give_up));
+        let asked = tokio::select! {
+            asked = &mut asked => asked,
+            () = reply.closed() => {
+                withdrawn.cancel();
+                asked.await
+            }
+        };
         match asked {
             Ok(Some(answer)) => {
                 let _ = reply.send(answer);
+            }
+            Ok(None) if withdrawn.is_cancelled() && !over.is_cancelled() => {
+                output::ask("nobody waits for the answer any more\n");
             }
             Ok(None) | Err(_) => {
                 interrupted.cancel();
