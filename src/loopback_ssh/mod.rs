@@ -29,6 +29,8 @@ pub struct LoopbackOptions {
     pub client_key: Option<PublicKey>,
     /// The password that may sign in.
     pub password: Option<Secret>,
+    /// How long it thinks about a password.
+    pub password_delay: Duration,
     /// Rounds of questions that sign in when all are answered; empty for none.
     pub questions: Vec<QuestionRound>,
     /// Asks for the questions after the key was accepted, as servers with a second factor do.

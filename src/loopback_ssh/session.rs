@@ -56,6 +56,7 @@ impl Handler for Session {
     }
 
     async fn auth_password(&mut self, _user: &str, password: &str) -> Result<Auth, Self::Error> {
+        tokio::time::sleep(self.shared.options.password_delay).await;
         let known = self.shared.options.password.as_ref();
         Ok(match known {
             Some(known) if known.matches(password) => Auth::Accept,

@@ -8,7 +8,9 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use super::hang_up::HangUp;
 use super::prompt::{Answer, Prompt, Prompter};
+use super::transport::Lifeline;
 
 /// An agent that takes longer than this to sign has asked somebody: a touch, or a question of its own.
 const BY_HAND: Duration = Duration::from_millis(700);
@@ -59,6 +61,11 @@ impl Asker {
         }
         let _stopped = self.open_question(None);
         self.prompter.ask(prompt).await
+    }
+
+    /// True while the clock stands still.
+    pub(crate) fn is_asking(&self) -> bool {
+        *self.open.borrow() > 0
     }
 
     /// Stops the clock while the guard lives, for waits on a person that are no question of ours
@@ -145,6 +152,47 @@ impl Drop for ClockStopped {
     }
 }
 
+/// The connection ended before the person answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the connection ended")]
+pub(crate) struct HungUp;
+
+/// A person, asked on behalf of one connection: a question ends with it.
+#[derive(Debug, Clone)]
+pub(crate) struct Person {
+    pub(crate) asker: Asker,
+    pub(crate) life: Lifeline,
+    pub(crate) hang_up: HangUp,
+}
+
+impl Person {
+    /// True when somebody can be asked.
+    pub(crate) fn is_there(&self) -> bool {
+        self.asker.is_interactive()
+    }
+
+    /// Asks, with the clock stopped; the question is withdrawn when the connection ends.
+    pub(crate) async fn ask(&self, prompt: Prompt) -> Result<Answer, HungUp> {
+        self.until_hung_up(self.asker.ask(prompt)).await
+    }
+
+    /// Waits for something that hangs on a person, with the clock stopped, until the connection ends.
+    /// Cancel safe as far as `work` is.
+    pub(crate) async fn wait<T>(&self, work: impl Future<Output = T>) -> Result<T, HungUp> {
+        let _stopped = self.asker.open_question(None);
+        self.until_hung_up(work).await
+    }
+
+    async fn until_hung_up<T>(&self, work: impl Future<Output = T>) -> Result<T, HungUp> {
+        tokio::select! {
+            biased;
+            result = work => Ok(result),
+            () = self.life.over() => Err(HungUp),
+            () = self.hang_up.happened() => Err(HungUp),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -171,6 +219,26 @@ mod tests {
         };
         let _ = asker.ask(password).await;
         assert!(questions.were_asked());
+    }
+
+    #[tokio::test]
+    async fn a_question_is_withdrawn_when_its_connection_ends() {
+        let (prompter, mut questions) = Prompter::channel();
+        let life = Lifeline::default();
+        let person = Person {
+            asker: Asker::new(prompter),
+            life: life.clone(),
+            hang_up: HangUp::default(),
+        };
+        let prompt = Prompt::Password {
+            login: "me@desktop".into(),
+            attempt: 1,
+        };
+        let asking = tokio::spawn(async move { person.ask(prompt).await });
+        let mut request = questions.recv().await.unwrap();
+        life.cut();
+        request.reply.closed().await;
+        assert_eq!(asking.await.unwrap(), Err(HungUp));
     }
 
     const LIMIT: Duration = Duration::from_secs(10);

@@ -2,7 +2,7 @@
 //! run, decrypted keys, passwords that worked. Nothing of it is ever written down.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use russh::keys::{PrivateKey, PublicKey};
@@ -14,11 +14,15 @@ use crate::secret::Secret;
 #[derive(Clone, Default)]
 pub struct Memory(Arc<Inner>);
 
+/// A decrypted key, held while its passphrase is asked for.
+pub(crate) type KeySlot = Arc<AsyncMutex<Option<Arc<PrivateKey>>>>;
+
 #[derive(Default)]
 struct Inner {
     trusted: Mutex<HashSet<(String, Vec<u8>)>>,
     passwords: Mutex<HashMap<String, Secret>>,
-    keys: AsyncMutex<HashMap<PathBuf, Arc<PrivateKey>>>,
+    password_turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
+    keys: Mutex<HashMap<PathBuf, KeySlot>>,
     host_keys: AsyncMutex<()>,
 }
 
@@ -51,11 +55,21 @@ impl Memory {
         self.0.host_keys.lock().await
     }
 
-    /// The decrypted keys by file. Held while a passphrase is asked for, for the same reason.
-    pub(crate) async fn keys(
-        &self,
-    ) -> tokio::sync::MutexGuard<'_, HashMap<PathBuf, Arc<PrivateKey>>> {
-        self.0.keys.lock().await
+    /// The decrypted key of a file. Locked while its passphrase is asked for, so that two tunnels do
+    /// not ask the same at once.
+    pub(crate) fn key(&self, path: &Path) -> KeySlot {
+        locked(&self.0.keys)
+            .entry(path.to_owned())
+            .or_default()
+            .clone()
+    }
+
+    /// Locked while the password for `login` is asked for, for the same reason.
+    pub(crate) fn password_turn(&self, login: &str) -> Arc<AsyncMutex<()>> {
+        locked(&self.0.password_turns)
+            .entry(login.to_owned())
+            .or_default()
+            .clone()
     }
 
     /// The password that worked for `login` last time.

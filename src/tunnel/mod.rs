@@ -11,6 +11,7 @@ pub mod connection;
 mod dial;
 pub mod ends;
 pub mod forward;
+mod hang_up;
 pub mod host_key;
 pub mod memory;
 mod plan;

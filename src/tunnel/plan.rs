@@ -248,7 +248,10 @@ mod tests {
         pace.reset();
         assert_eq!(pace.in_context(drop()), drop());
         let penalty = pace.in_context(drop());
-        assert!(penalty.what.contains("penalising this address"), "{penalty}");
+        assert!(
+            penalty.what.contains("penalising this address"),
+            "{penalty}"
+        );
         assert_eq!(
             pace.failed(&penalty, Instant::now()),
             Next::Wait(Duration::from_secs(60))

@@ -1,23 +1,30 @@
 //! Which keys are offered, in which order, and how many: a server ends the sign-in after a handful.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::SystemTime;
 
+use russh::MethodKind;
 use russh::keys::agent::AgentIdentity;
-use russh::keys::{Certificate, HashAlg, PublicKey};
+use russh::keys::ssh_key::public::KeyData;
+use russh::keys::{Algorithm, Certificate, HashAlg, PublicKey};
 
 use crate::tunnel::spec::HopSpec;
 
+use super::algorithm;
+use super::certificate;
 use super::key_file::{self, KeyFile, KeyFileError};
 use super::shown;
 
-/// OpenSSH's servers end a sign-in at the sixth failure; one try is left for a password.
-const MAX_OFFERS: usize = 5;
+/// OpenSSH's servers end a sign-in at the sixth failure.
+const MAX_FAILURES: usize = 6;
+/// How many keys of the agent are offered that nothing names: each costs one of the tries.
+const MAX_UNNAMED: usize = 3;
 
 /// Where the private half is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(super) enum Holder {
-    Agent,
+    /// In the agent, under this identity.
+    Agent(Box<AgentIdentity>),
     File(PathBuf),
 }
 
@@ -36,6 +43,8 @@ impl Candidate {
     /// With the fingerprint, for the list of what was tried.
     pub(super) fn described(&self) -> String {
         match &self.public {
+            // A key of the agent without a comment goes by its fingerprint.
+            Some(_) if self.label.contains("SHA256:") => self.label.clone(),
             Some(key) => format!("{} {}", self.label, key.fingerprint(HashAlg::Sha256)),
             None => self.label.clone(),
         }
@@ -51,134 +60,188 @@ pub(super) struct Files {
     pub(super) notes: Vec<String>,
 }
 
+/// The files in which certificates are looked for, and whether they were named: beside the key files
+/// only when none is, as ssh does.
+pub(super) fn certificate_files(hop: &HopSpec) -> Vec<(PathBuf, bool)> {
+    if hop.certificate_files.is_empty() {
+        let beside = |path| (key_file::beside(path, "-cert.pub"), false);
+        let keys = hop.identity_files.iter();
+        keys.map(|identity| beside(&identity.path)).collect()
+    } else {
+        let named = hop.certificate_files.iter();
+        named.map(|path| (path.clone(), true)).collect()
+    }
+}
+
 /// Reads a hop's key files and certificates. Blocking.
 pub(super) fn read_files(hop: &HopSpec) -> Files {
     let mut files = Files::default();
-    let mut certificates: Vec<(PathBuf, bool)> = Vec::new();
     for identity in &hop.identity_files {
         match key_file::inspect(&identity.path) {
             Ok(key) => files
                 .keys
                 .push((identity.path.clone(), identity.named, key)),
-            Err(KeyFileError::Missing) if !identity.named => continue,
+            Err(KeyFileError::Missing) if !identity.named => {}
             Err(error) => files
                 .notes
                 .push(format!("{} {error}", shown(&identity.path))),
         }
-        certificates.push((key_file::beside(&identity.path, "-cert.pub"), false));
     }
-    certificates.extend(
-        hop.certificate_files
-            .iter()
-            .map(|path| (path.clone(), true)),
-    );
-    for (path, named) in certificates {
-        match read_certificate(&path, SystemTime::now()) {
-            Ok(certificate) => files.certificates.push((path, certificate)),
-            Err(None) if !named => {}
-            Err(None) => files
-                .notes
-                .push(format!("{} is no certificate", shown(&path))),
-            Err(Some(note)) => files.notes.push(note),
+    for (path, named) in certificate_files(hop) {
+        match certificate::read(&path) {
+            Ok(Some(certificate)) => files.certificates.push((path, certificate)),
+            Ok(None) if !named => {}
+            Ok(None) => {
+                let note = format!("the certificate {} does not exist", shown(&path));
+                files.notes.push(note);
+            }
+            Err(note) => files.notes.push(note),
         }
     }
     files
 }
 
-/// `Err(None)` when there is none, a note when it is of no use now.
-fn read_certificate(path: &Path, now: SystemTime) -> Result<Certificate, Option<String>> {
-    let certificate = Certificate::read_file(path).map_err(|_| None)?;
-    match certificate.valid_before_time() {
-        Some(end) if end <= now => {
-            let hours = now.duration_since(end).unwrap_or_default().as_secs() / 3600;
-            Err(Some(format!(
-                "the certificate {} expired {hours} h ago",
-                shown(path)
-            )))
-        }
-        _ => Ok(certificate),
+/// How many keys may be offered to a server that takes these methods: where a password or questions
+/// could follow, one try is left for them.
+pub(super) fn budget(allowed: &russh::MethodSet) -> usize {
+    let others = [MethodKind::Password, MethodKind::KeyboardInteractive];
+    if others.iter().any(|method| allowed.contains(method)) {
+        MAX_FAILURES - 1
+    } else {
+        MAX_FAILURES
     }
 }
 
 /// Orders the offers: certificates, then files that the agent holds, then files that were named, then
-/// the agent's other keys (unless `IdentitiesOnly`), then the default files.
+/// a few of the agent's other keys (unless `IdentitiesOnly`), then the default files. What cannot be
+/// of use is left out, with a note.
 pub(super) fn order(
     hop: &HopSpec,
     files: Files,
     agent: &[AgentIdentity],
+    budget: usize,
+    now: SystemTime,
 ) -> (Vec<Candidate>, Vec<String>) {
-    let mut offers = Offers::default();
-    let in_agent = |key: &PublicKey| {
-        agent.iter().find(|identity| {
-            matches!(identity, AgentIdentity::PublicKey { key: held, .. } if held.key_data() == key.key_data())
-        })
-    };
-    for (path, certificate) in files.certificates {
-        let key = PublicKey::new(certificate.public_key().clone(), "");
-        let file = files.keys.iter().find(|(_, _, file)| {
-            matches!(file, KeyFile::Private(public) if public.key_data() == key.key_data())
-        });
-        let holder = match (in_agent(&key), file) {
-            (Some(_), _) => Holder::Agent,
-            (None, Some((path, ..))) => Holder::File(path.clone()),
-            (None, None) => continue,
-        };
-        let label = format!("certificate {}", shown(&path));
-        offers.push(Some(key), Some(certificate), holder, label);
+    let mut offers = Offers::of(hop, files.notes);
+    for (path, certificate) in &files.certificates {
+        let name = format!("certificate {}", shown(path));
+        if !offers.is_good(certificate, &name, now) {
+            continue;
+        }
+        match holder_of(certificate, &files.keys, agent) {
+            Some(holder) => {
+                offers.push_certificate(certificate, holder, name);
+            }
+            None => offers.note(format!("the {name} has no private key beside it")),
+        }
     }
+    let is_named = |key: &KeyData| {
+        let public = |file: &KeyFile| match file {
+            KeyFile::Private(public) | KeyFile::Public(public) => public.key_data() == key,
+            KeyFile::Hidden => false,
+        };
+        files.keys.iter().any(|(_, _, file)| public(file))
+    };
+    let mut unnamed = 0;
+    let mut kept_back = 0;
     for identity in agent {
         if let AgentIdentity::Certificate {
             certificate,
             comment,
         } = identity
-            && !hop.identities_only
         {
+            let named = is_named(certificate.public_key());
+            if hop.identities_only && !named {
+                continue;
+            }
             let key = PublicKey::new(certificate.public_key().clone(), "");
-            let label = format!("agent certificate {}", agent_name(comment, &key));
-            offers.push(Some(key), Some(certificate.clone()), Holder::Agent, label);
+            let name = format!("agent certificate {}", agent_name(comment, &key));
+            if !offers.is_good(certificate, &name, now) {
+                continue;
+            }
+            if !named && unnamed == MAX_UNNAMED {
+                kept_back += 1;
+                continue;
+            }
+            let holder = Holder::Agent(Box::new(identity.clone()));
+            if offers.push_certificate(certificate, holder, name) && !named {
+                unnamed += 1;
+            }
         }
     }
     for (path, _, file) in &files.keys {
         if let KeyFile::Private(key) | KeyFile::Public(key) = file
-            && in_agent(key).is_some()
+            && let Some(identity) = in_agent(key, agent)
         {
-            let label = format!("agent key {}", shown(path));
-            offers.push(Some(key.clone()), None, Holder::Agent, label);
+            let holder = Holder::Agent(Box::new(identity.clone()));
+            offers.push(
+                Some(key.clone()),
+                holder,
+                format!("agent key {}", shown(path)),
+            );
         }
     }
-    let from_file = |offers: &mut Offers, wanted: bool| {
-        for (path, named, file) in &files.keys {
-            let public = match file {
-                KeyFile::Private(key) => Some(key.clone()),
-                KeyFile::Hidden => None,
-                KeyFile::Public(_) => continue,
-            };
-            if *named == wanted {
-                let label = format!("key {}", shown(path));
-                offers.push(public, None, Holder::File(path.clone()), label);
+    offers.push_files(&files.keys, true);
+    for identity in agent {
+        if let AgentIdentity::PublicKey { key, comment } = identity
+            && !hop.identities_only
+            && !offers.holds(key)
+            && can_sign(key)
+        {
+            if unnamed == MAX_UNNAMED {
+                kept_back += 1;
+                continue;
             }
-        }
-    };
-    from_file(&mut offers, true);
-    if !hop.identities_only {
-        for identity in agent {
-            if let AgentIdentity::PublicKey { key, comment } = identity {
-                let label = format!("agent key {}", agent_name(comment, key));
-                offers.push(Some(key.clone()), None, Holder::Agent, label);
+            let holder = Holder::Agent(Box::new(identity.clone()));
+            let label = format!("agent key {}", agent_name(comment, key));
+            if offers.push(Some(key.clone()), holder, label) {
+                unnamed += 1;
             }
         }
     }
-    from_file(&mut offers, false);
+    offers.push_files(&files.keys, false);
+    offers.finish(budget, kept_back)
+}
 
-    let mut notes = files.notes;
-    let left_out = offers.0.len().saturating_sub(MAX_OFFERS);
-    if left_out > 0 {
-        offers.0.truncate(MAX_OFFERS);
-        notes.push(format!(
-            "{left_out} more keys were not offered, for servers end the sign-in after a few"
-        ));
+/// Who can sign for a certificate: the agent with the same certificate or its key, else a key file.
+fn holder_of(
+    certificate: &Certificate,
+    files: &[(PathBuf, bool, KeyFile)],
+    agent: &[AgentIdentity],
+) -> Option<Holder> {
+    let key = certificate.public_key();
+    let same = agent.iter().find(|identity| {
+        matches!(identity, AgentIdentity::Certificate { certificate: held, .. } if held == certificate)
+    });
+    let plain = agent.iter().find(|identity| {
+        matches!(identity, AgentIdentity::PublicKey { key: held, .. } if held.key_data() == key)
+    });
+    if let Some(identity) = plain.or(same) {
+        return Some(Holder::Agent(Box::new(identity.clone())));
     }
-    (offers.0, notes)
+    let is_private =
+        |file: &KeyFile| matches!(file, KeyFile::Private(public) if public.key_data() == key);
+    let (path, ..) = files.iter().find(|(_, _, file)| is_private(file))?;
+    Some(Holder::File(path.clone()))
+}
+
+fn in_agent<'a>(key: &PublicKey, agent: &'a [AgentIdentity]) -> Option<&'a AgentIdentity> {
+    agent.iter().find(|identity| {
+        matches!(identity, AgentIdentity::PublicKey { key: held, .. } if held.key_data() == key.key_data())
+    })
+}
+
+/// Whether it is a key of a kind that servers still take and that we know how to ask for.
+fn can_sign(key: &PublicKey) -> bool {
+    !matches!(key.algorithm(), Algorithm::Dsa | Algorithm::Other(_))
+}
+
+/// Whether the private half is in a device that only the agent can talk to.
+pub(super) fn is_security_key(key: &PublicKey) -> bool {
+    matches!(
+        key.algorithm(),
+        Algorithm::SkEd25519 | Algorithm::SkEcdsaSha2NistP256
+    )
 }
 
 fn agent_name(comment: &str, key: &PublicKey) -> String {
@@ -190,33 +253,141 @@ fn agent_name(comment: &str, key: &PublicKey) -> String {
 }
 
 /// Offers without doubles.
-#[derive(Default)]
-struct Offers(Vec<Candidate>);
+struct Offers<'a> {
+    hop: &'a HopSpec,
+    list: Vec<Candidate>,
+    notes: Vec<String>,
+}
 
-impl Offers {
-    fn push(
-        &mut self,
-        public: Option<PublicKey>,
-        certificate: Option<Certificate>,
-        holder: Holder,
-        label: String,
-    ) {
-        let same_key = |known: &Candidate| match (&known.public, &public) {
-            (Some(known), Some(new)) => known.key_data() == new.key_data(),
-            _ => known.holder == holder,
-        };
+impl<'a> Offers<'a> {
+    fn of(hop: &'a HopSpec, notes: Vec<String>) -> Self {
+        Self {
+            hop,
+            list: Vec::new(),
+            notes,
+        }
+    }
+
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// Whether a certificate is worth offering; says why when it is not.
+    fn is_good(&mut self, cert: &Certificate, name: &str, now: SystemTime) -> bool {
+        let hop = self.hop;
+        if let Err(note) = certificate::check(cert, &format!("the {name}"), now) {
+            self.note(note);
+            return false;
+        }
+        let key = PublicKey::new(cert.public_key().clone(), "");
+        if let Err(note) = algorithm::check(hop, &key, true, &format!("the {name}")) {
+            self.note(note);
+            return false;
+        }
+        if let Some(names) = certificate::other_names(cert, &hop.user) {
+            self.note(format!("the {name} is for {names}, not for {}", hop.user));
+        }
+        true
+    }
+
+    fn holds(&self, key: &PublicKey) -> bool {
+        self.list.iter().any(|known| {
+            known.certificate.is_none()
+                && known.public.as_ref().map(PublicKey::key_data) == Some(key.key_data())
+        })
+    }
+
+    /// False for a double.
+    fn push_certificate(&mut self, cert: &Certificate, holder: Holder, label: String) -> bool {
         let doubled = self
-            .0
+            .list
             .iter()
-            .any(|known| same_key(known) && known.certificate.is_some() == certificate.is_some());
+            .any(|known| known.certificate.as_ref() == Some(cert));
         if !doubled {
-            self.0.push(Candidate {
-                public,
-                certificate,
+            self.list.push(Candidate {
+                public: Some(PublicKey::new(cert.public_key().clone(), "")),
+                certificate: Some(cert.clone()),
                 holder,
                 label,
             });
         }
+        !doubled
+    }
+
+    /// False for a double, and for a key of a kind that may not be used.
+    fn push(&mut self, public: Option<PublicKey>, holder: Holder, label: String) -> bool {
+        if let Some(key) = &public
+            && let Err(note) = algorithm::check(self.hop, key, false, &label)
+        {
+            self.note(note);
+            return false;
+        }
+        let doubled = match (&public, &holder) {
+            (Some(key), _) => self.holds(key),
+            (None, Holder::File(path)) => self
+                .list
+                .iter()
+                .any(|known| matches!(&known.holder, Holder::File(held) if held == path)),
+            (None, Holder::Agent(_)) => false,
+        };
+        if !doubled {
+            self.list.push(Candidate {
+                public,
+                certificate: None,
+                holder,
+                label,
+            });
+        }
+        !doubled
+    }
+
+    fn push_files(&mut self, files: &[(PathBuf, bool, KeyFile)], named: bool) {
+        for (path, is_named, file) in files {
+            if *is_named != named {
+                continue;
+            }
+            let public = match file {
+                KeyFile::Private(key) if self.holds(key) => continue,
+                KeyFile::Private(key) if is_security_key(key) => {
+                    let path = shown(path);
+                    self.note(format!(
+                        "{path} is a security key; clawline uses it through the agent (ssh-add {path})"
+                    ));
+                    continue;
+                }
+                KeyFile::Private(key) => Some(key.clone()),
+                KeyFile::Hidden => None,
+                KeyFile::Public(key) => {
+                    if named && !self.holds(key) {
+                        let path = shown(path);
+                        self.note(format!(
+                            "{path} is a public key that the agent does not hold"
+                        ));
+                    }
+                    continue;
+                }
+            };
+            let label = format!("key {}", shown(path));
+            self.push(public, Holder::File(path.clone()), label);
+        }
+    }
+
+    fn finish(mut self, budget: usize, mut kept_back: usize) -> (Vec<Candidate>, Vec<String>) {
+        kept_back += self.list.len().saturating_sub(budget);
+        self.list.truncate(budget);
+        if kept_back > 0 {
+            let how = if self.hop.identities_only {
+                ""
+            } else {
+                "; name the right one with -i"
+            };
+            self.note(format!(
+                "{kept_back} more keys were not offered, for servers end the sign-in after a few{how}"
+            ));
+        }
+        (self.list, self.notes)
     }
 }
 
@@ -238,7 +409,7 @@ mod tests {
     }
 
     fn labels(hop: &HopSpec, files: Files, agent: &[AgentIdentity]) -> Vec<String> {
-        let (offers, _) = order(hop, files, agent);
+        let (offers, _) = order(hop, files, agent, 5, SystemTime::now());
         offers.into_iter().map(|offer| offer.label).collect()
     }
 
@@ -278,7 +449,15 @@ mod tests {
             ..Files::default()
         };
         let mut hop = HopSpec::bare("desktop", 22, "me");
-        assert_eq!(labels(&hop, files(), &agent).len(), MAX_OFFERS);
+        assert_eq!(
+            labels(&hop, files(), &agent),
+            [
+                "agent key /k/id",
+                "agent key 0",
+                "agent key 1",
+                "agent key 2"
+            ]
+        );
         hop.identities_only = true;
         assert_eq!(labels(&hop, files(), &agent), ["agent key /k/id"]);
     }

@@ -33,7 +33,7 @@ pub(super) enum KeyFileError {
     Unknown,
 }
 
-fn read(path: &Path) -> Result<String, KeyFileError> {
+pub(super) fn read(path: &Path) -> Result<String, KeyFileError> {
     let file = std::fs::File::open(path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => KeyFileError::Missing,
         _ => KeyFileError::Read(error),

@@ -1,30 +1,44 @@
-//! Signing in: agent and key files, the server's questions, a password, and the reasons when none worked.
+//! Signing in: certificates, agent and key files, the server's questions, a password, and the reasons
+//! when none worked.
 
 mod agent;
+mod algorithm;
 mod candidates;
-mod interactive;
+mod certificate;
+mod keep;
 mod key_file;
+mod keys;
+mod password;
+mod questions;
 mod signer;
 mod spent;
+mod verdict;
+mod watch;
+
+pub(crate) use watch::SignInFiles;
 
 use std::future::Future;
 use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use russh::client::{AuthResult, Handle};
+use russh::keys::{HashAlg, PrivateKey};
 use russh::{MethodKind, MethodSet};
 
-use crate::layer::{Layer, LayerError, Retry, printable};
+use crate::layer::{Layer, LayerError, printable};
 
-use super::asker::Asker;
+use super::asker::{Asker, Person};
 use super::connection::{Diagnostics, Hook, Report};
 use super::memory::Memory;
 use super::spec::{AuthMethod, HopSpec};
-use super::transport::Lifeline;
 
 use spent::Spent;
 
 /// Servers ask for one or two factors; more is a loop.
 const MAX_FACTORS: usize = 4;
+/// How much of a server's banner is shown in one row.
+const BANNER_CHARS: usize = 300;
 
 /// What one method came to.
 enum Step {
@@ -36,40 +50,56 @@ enum Step {
     Refused,
 }
 
-/// Signs in to one server; how it went, for the status row.
+/// How a sign-in went.
+#[derive(Debug)]
+pub(crate) struct SignedIn {
+    /// For the status row.
+    pub(crate) how: String,
+    /// A person was needed and will be needed again: nothing that we remember would do.
+    pub(crate) by_person: bool,
+}
+
+/// Signs in to one server. Questions go to `person`, and end with the connection.
 pub(crate) async fn sign_in(
     handle: &mut Handle<Hook>,
     hop: &HopSpec,
-    asker: &Asker,
+    person: &Person,
     memory: &Memory,
     diagnostics: &Diagnostics,
-    life: &Lifeline,
     report: &Report,
-) -> Result<String, LayerError> {
+) -> Result<SignedIn, LayerError> {
     let mut sign_in = SignIn {
         handle,
         hop,
-        asker,
+        person,
         memory,
         diagnostics,
-        life,
         report,
         allowed: MethodSet::empty(),
         tried: Vec::new(),
         notes: Vec::new(),
+        accepted: Vec::new(),
         spent: Spent::Nothing,
+        round_trip: Duration::ZERO,
+        banners_before_decision: None,
+        rsa_hash: None,
+        to_keep: None,
+        by_person: false,
     };
-    sign_in.run().await
+    let how = sign_in.run().await?;
+    Ok(SignedIn {
+        how,
+        by_person: sign_in.by_person,
+    })
 }
 
 /// One sign-in under way.
 struct SignIn<'a> {
     handle: &'a mut Handle<Hook>,
     hop: &'a HopSpec,
-    asker: &'a Asker,
+    person: &'a Person,
     memory: &'a Memory,
     diagnostics: &'a Diagnostics,
-    life: &'a Lifeline,
     report: &'a Report,
     /// What the server would still accept.
     allowed: MethodSet,
@@ -77,8 +107,21 @@ struct SignIn<'a> {
     tried: Vec<String>,
     /// What kept something from being offered, for the message.
     notes: Vec<String>,
+    /// Keys that were accepted as one factor of several.
+    accepted: Vec<String>,
     /// What the server got to see.
     spent: Spent,
+    /// How long the server's first answer took.
+    round_trip: Duration,
+    /// How many banners had come when the server was shown a proof that it may have accepted. What it
+    /// says after that is about the account.
+    banners_before_decision: Option<usize>,
+    /// The server's best hash for RSA, once known.
+    rsa_hash: Option<Option<HashAlg>>,
+    /// The private key of the file that signed in, and its name.
+    to_keep: Option<(Arc<PrivateKey>, String)>,
+    /// A person answered something that cannot be answered again without them.
+    by_person: bool,
 }
 
 impl SignIn<'_> {
@@ -86,19 +129,20 @@ impl SignIn<'_> {
         // Asking with no method at all is how a client learns which methods there are; servers do not
         // count it as a failed try.
         let user = self.hop.user.clone();
+        let started = tokio::time::Instant::now();
         let first = self.handle.authenticate_none(user);
-        let first = answer(self.asker, self.spent, first).await;
+        let first = answer(&self.person.asker, self.spent, first).await;
+        self.round_trip = started.elapsed();
         match self.judge(first)? {
             Step::In(_) => return Ok("the server asks for nothing".into()),
             Step::Partial | Step::Refused => {}
         }
         let mut factors: Vec<String> = Vec::new();
-        let mut used: Vec<AuthMethod> = Vec::new();
         for _ in 0..MAX_FACTORS {
-            match self.next_factor(&mut used).await? {
+            match self.next_factor().await? {
                 Some((Step::In(how), _)) => {
                     factors.push(how);
-                    return Ok(factors.join(" + "));
+                    return Ok(self.welcomed(factors.join(" + ")).await);
                 }
                 Some((_, method)) => factors.push(word(method).to_owned()),
                 None => return Err(self.refused()),
@@ -107,20 +151,29 @@ impl SignIn<'_> {
         Err(self.refused())
     }
 
+    /// Signed in: what is left to do, and the text of the status row.
+    async fn welcomed(&mut self, how: String) -> String {
+        let mut text = how;
+        if let Some((key, name)) = self.to_keep.take() {
+            text.push_str(&keep::add(self.hop, &key, &name, self.person).await);
+        }
+        let banner = self.diagnostics.banner();
+        if !banner.is_empty() {
+            text.push_str(&format!(" · it says: {}", printable(&banner, BANNER_CHARS)));
+        }
+        text
+    }
+
     /// Tries the methods that are left until one is accepted, at least in part.
-    async fn next_factor(
-        &mut self,
-        used: &mut Vec<AuthMethod>,
-    ) -> Result<Option<(Step, AuthMethod)>, LayerError> {
+    async fn next_factor(&mut self) -> Result<Option<(Step, AuthMethod)>, LayerError> {
         for method in self.hop.auth_methods.clone() {
-            if used.contains(&method) || !self.allowed.contains(&kind(method)) {
+            if !self.allowed.contains(&kind(method)) {
                 continue;
             }
             self.report.busy(
                 Layer::SignIn,
                 &format!("{} as {}", word(method), self.hop.user),
             );
-            used.push(method);
             let step = match method {
                 AuthMethod::PublicKey => self.with_keys().await?,
                 AuthMethod::KeyboardInteractive => self.with_questions().await?,
@@ -159,10 +212,11 @@ impl SignIn<'_> {
     }
 
     fn judge_failure(&mut self, remaining: MethodSet, partial: bool) -> Result<Step, LayerError> {
-        if remaining.is_empty() && (self.handle.is_closed() || self.life.is_over()) {
+        if remaining.is_empty() && (self.handle.is_closed() || self.person.life.is_over()) {
             return Err(self.lost());
         }
         self.allowed = remaining;
+        self.banners_before_decision = None;
         Ok(if partial {
             Step::Partial
         } else {
@@ -170,88 +224,36 @@ impl SignIn<'_> {
         })
     }
 
-    fn lost(&self) -> LayerError {
-        let server = &self.hop.alias;
-        match self.diagnostics.parting() {
-            Some(words) if words.contains("Too many authentication") => self
-                .error(format!(
-                    "{server} ended the sign-in after too many tries{}",
-                    self.what_was_tried()
-                ))
-                .peer(&words)
-                .next("name the right key with -i, and IdentitiesOnly yes keeps the others back")
-                .retry(Retry::Attention),
-            parting => {
-                let words = parting.unwrap_or_default();
-                self.error(format!(
-                    "the connection to {server} was lost while signing in"
-                ))
-                .peer(&words)
-                .retry(self.spent.retry())
-            }
-        }
-    }
-
-    fn silent(&self) -> LayerError {
-        self.error(format!(
-            "{} did not answer the sign-in within {} s",
-            self.hop.alias,
-            self.spent.patience().as_secs()
-        ))
-        .retry(self.spent.retry())
-    }
-
     /// Remembers what the server got to see.
     fn spend(&mut self, what: Spent) {
         self.spent = self.spent.max(what);
     }
 
-    /// Nothing worked.
-    fn refused(&self) -> LayerError {
-        let what = format!(
-            "{} refused to let {} in{}",
-            self.hop.alias,
-            self.hop.user,
-            self.what_was_tried()
-        );
-        let allowed: Vec<&str> = self.allowed.iter().map(Into::into).collect();
-        let next = if self.notes.iter().any(|note| note.contains("passphrase")) {
-            "ssh-add the key, or run in a terminal where it can be asked for".to_owned()
-        } else if allowed.is_empty() {
-            "name a key with -i, or add yours to authorized_keys there".to_owned()
-        } else {
-            format!(
-                "name a key with -i, or add yours to authorized_keys there; it takes {}",
-                printable(&allowed.join(", "), 120)
-            )
-        };
-        self.error(what)
-            .peer(&self.diagnostics.banner())
-            .next(next)
-            .retry(Retry::Attention)
-    }
-
-    /// What was offered, and what kept other things from being offered.
-    fn what_was_tried(&self) -> String {
-        let mut text = if self.tried.is_empty() {
-            " (nothing to offer)".to_owned()
-        } else {
-            format!(" (tried {})", self.tried.join(", "))
-        };
-        for note in &self.notes {
-            text.push_str("; ");
-            text.push_str(note);
+    fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
         }
-        text
     }
 
-    fn cancelled(&self) -> LayerError {
-        self.error(format!("the sign-in to {} was cancelled", self.hop.alias))
-            .retry(Retry::Attention)
+    fn tried(&mut self, what: &str) {
+        if !self.tried.iter().any(|tried| tried == what) {
+            self.tried.push(what.to_owned());
+        }
     }
 
-    fn error(&self, what: String) -> LayerError {
-        LayerError::new(Layer::SignIn, what)
+    /// The server is about to see a proof that it may accept.
+    fn expect_decision(&mut self) {
+        self.banners_before_decision = Some(self.diagnostics.banners());
+    }
+
+    /// Shows what the server said before it asks, for it may be what the question is about.
+    fn show_banner(&self) {
+        let banner = self.diagnostics.banner();
+        if !banner.is_empty() {
+            let said = printable(&banner, BANNER_CHARS);
+            let text = format!("{} says: {said}", self.hop.alias);
+            self.report.busy(Layer::SignIn, &text);
+        }
     }
 }
 

@@ -6,31 +6,34 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use russh::keys::agent::AgentIdentity;
-use russh::keys::agent::client::{AgentClient, AgentStream};
 use russh::keys::signature::Signer as _;
 use russh::keys::ssh_encoding::Encode;
 use russh::keys::ssh_key::Signature;
 use russh::keys::ssh_key::private::KeypairData;
 use russh::keys::{HashAlg, PrivateKey, PublicKey};
-use tokio::time::timeout;
 
-use crate::tunnel::asker::Asker;
+use crate::layer::Layer;
+use crate::secret::Secret;
+use crate::tunnel::asker::{HungUp, Person};
+use crate::tunnel::connection::Report;
 use crate::tunnel::memory::Memory;
 use crate::tunnel::prompt::{Answer, Prompt};
 
+use super::agent::Agent;
+use super::candidates::is_security_key;
 use super::key_file::{self, Decrypted};
 use super::shown;
 
-/// How often a passphrase is asked for, as in ssh.
-const PASSPHRASE_TRIES: u32 = 3;
-/// How long an agent may take to sign; a person may have to touch the key or confirm.
-const AGENT_SIGN: Duration = Duration::from_secs(120);
+/// After this long without a signature the agent probably waits for a person.
+const AGENT_WAITS: Duration = Duration::from_secs(1);
 
 /// Why there is no signature: a note for the message.
 #[derive(Debug)]
 pub(super) enum NoSignature {
     /// The session is gone.
     SessionOver,
+    /// The connection ended while a person was waited for.
+    HungUp,
     /// The key cannot be used; the next one can be tried.
     Skip(String),
 }
@@ -41,17 +44,31 @@ impl From<russh::SendError> for NoSignature {
     }
 }
 
+impl From<HungUp> for NoSignature {
+    fn from(_: HungUp) -> Self {
+        Self::HungUp
+    }
+}
+
 /// Where signatures come from.
-pub(super) enum KeySigner<'a> {
+pub(super) enum Source<'a> {
     Agent {
-        client: &'a mut AgentClient<Box<dyn AgentStream + Send + Unpin>>,
-        asker: &'a Asker,
+        agent: &'a mut Agent,
+        identity: &'a AgentIdentity,
+        label: &'a str,
+        report: &'a Report,
     },
-    File {
-        path: PathBuf,
-        asker: &'a Asker,
-        memory: &'a Memory,
-    },
+    File(PathBuf),
+}
+
+/// What russh asks for signatures.
+pub(super) struct KeySigner<'a> {
+    pub(super) source: Source<'a>,
+    pub(super) opener: Opener<'a>,
+    /// Called for: the server has accepted the public half.
+    pub(super) wanted: bool,
+    /// The private key of the file that signed.
+    pub(super) opened: Option<Arc<PrivateKey>>,
 }
 
 impl russh::Signer for KeySigner<'_> {
@@ -63,26 +80,47 @@ impl russh::Signer for KeySigner<'_> {
         hash_alg: Option<HashAlg>,
         to_sign: Vec<u8>,
     ) -> Result<Vec<u8>, NoSignature> {
-        match self {
-            Self::Agent { client, asker } => {
-                let _stopped = asker.stop_clock();
-                match timeout(AGENT_SIGN, client.sign_request(key, hash_alg, to_sign)).await {
-                    Ok(Ok(signed)) => Ok(signed),
-                    Ok(Err(error)) => Err(NoSignature::Skip(format!(
-                        "the agent did not sign ({error})"
-                    ))),
-                    Err(_) => Err(NoSignature::Skip("the agent did not sign in time".into())),
-                }
-            }
-            Self::File {
-                path,
-                asker,
-                memory,
+        self.wanted = true;
+        match &mut self.source {
+            Source::Agent {
+                agent,
+                identity,
+                label,
+                report,
             } => {
+                let note = if is_security_key(&identity.public_key()) {
+                    format!("touch your security key: {label}")
+                } else {
+                    format!("the agent is asked to sign: {label}")
+                };
+                let patience = if is_security_key(&identity.public_key()) {
+                    Duration::ZERO
+                } else {
+                    AGENT_WAITS
+                };
+                let telling = async {
+                    tokio::time::sleep(patience).await;
+                    report.busy(Layer::SignIn, &note);
+                    std::future::pending().await
+                };
+                let signing = async {
+                    tokio::select! {
+                        signed = agent.sign(identity, hash_alg, to_sign) => signed,
+                        never = telling => never,
+                    }
+                };
+                // A slow agent has asked somebody.
+                let _by_hand = self.opener.person.asker.stop_clock();
+                let signed = self.opener.person.wait(signing).await?;
+                signed.map_err(NoSignature::Skip)
+            }
+            Source::File(path) => {
                 let public = key.public_key();
-                let private = private_key(path, Some(&public), asker, memory).await?;
-                sign(&private, hash_alg, to_sign)
-                    .map_err(|error| NoSignature::Skip(format!("{}: {error}", shown(path))))
+                let private = self.opener.open(path, Some(&public)).await?;
+                let signed = sign(&private, hash_alg, to_sign)
+                    .map_err(|error| NoSignature::Skip(format!("{}: {error}", shown(path))))?;
+                self.opened = Some(private);
+                Ok(signed)
             }
         }
     }
@@ -105,53 +143,76 @@ fn sign(
     Ok(data)
 }
 
-/// The private key of a file, out of memory when it was decrypted before; asks for its passphrase
-/// when it must.
-pub(super) async fn private_key(
-    path: &Path,
-    public: Option<&PublicKey>,
-    asker: &Asker,
-    memory: &Memory,
-) -> Result<Arc<PrivateKey>, NoSignature> {
-    // Held while asking: a second tunnel waits for the same answer instead of asking again.
-    let mut keys = memory.keys().await;
-    if let Some(key) = keys.get(path)
-        && public.is_none_or(|public| public.key_data() == key.public_key().key_data())
-    {
-        return Ok(key.clone());
-    }
-    let skip = |what: &str| NoSignature::Skip(format!("{} {what}", shown(path)));
-    let mut passphrase = None;
-    for attempt in 1.. {
-        let (file, given) = (path.to_owned(), passphrase.take());
-        let decrypting = tokio::task::spawn_blocking(move || {
-            let given: Option<crate::secret::Secret> = given;
-            key_file::decrypt(&file, given.as_ref().map(|secret| secret.expose()))
-        });
-        match decrypting.await {
-            Ok(Decrypted::Key(key)) => {
-                let key = Arc::new(*key);
-                keys.insert(path.to_owned(), key.clone());
-                return Ok(key);
+/// Opens private keys, with a person's help where they are encrypted.
+#[derive(Clone, Copy)]
+pub(super) struct Opener<'a> {
+    pub(super) person: &'a Person,
+    pub(super) memory: &'a Memory,
+    /// How often a passphrase is asked for.
+    pub(super) prompts: u32,
+}
+
+impl Opener<'_> {
+    /// The private key of a file, out of memory when it was decrypted before; asks for its passphrase
+    /// when it must.
+    pub(super) async fn open(
+        &self,
+        path: &Path,
+        public: Option<&PublicKey>,
+    ) -> Result<Arc<PrivateKey>, NoSignature> {
+        // Held while asking: a second tunnel waits for the same answer instead of asking again.
+        let slot = self.memory.key(path);
+        let mut slot = self.person.wait(slot.lock()).await?;
+        if let Some(key) = slot.as_ref()
+            && public.is_none_or(|public| public.key_data() == key.public_key().key_data())
+        {
+            return Ok(key.clone());
+        }
+        let skip = |what: &str| NoSignature::Skip(format!("{} {what}", shown(path)));
+        let mut passphrase: Option<Secret> = None;
+        let mut attempt = 0;
+        loop {
+            let (file, given) = (path.to_owned(), passphrase.take());
+            let decrypting = tokio::task::spawn_blocking(move || {
+                key_file::decrypt(&file, given.as_ref().map(|secret| secret.expose()))
+            });
+            match decrypting.await {
+                Ok(Decrypted::Key(key)) => {
+                    let key = Arc::new(*key);
+                    *slot = Some(key.clone());
+                    return Ok(key);
+                }
+                Ok(Decrypted::Broken(error)) => return Err(skip(&error.to_string())),
+                Err(error) => return Err(skip(&error.to_string())),
+                Ok(Decrypted::NeedsPassphrase | Decrypted::WrongPassphrase) => {}
             }
-            Ok(Decrypted::Broken(error)) => return Err(skip(&error.to_string())),
-            Err(error) => return Err(skip(&error.to_string())),
-            Ok(Decrypted::NeedsPassphrase | Decrypted::WrongPassphrase) => {}
-        }
-        if !asker.is_interactive() {
-            return Err(skip("needs a passphrase and nobody can be asked"));
-        }
-        if attempt > PASSPHRASE_TRIES {
-            return Err(skip("was not opened: wrong passphrase three times"));
-        }
-        let prompt = Prompt::Passphrase {
-            path: shown(path),
-            attempt,
-        };
-        match asker.ask(prompt).await {
-            Answer::Secret(secret) => passphrase = Some(secret),
-            _ => return Err(skip("needs a passphrase and none was given")),
+            if !self.person.is_there() {
+                return Err(skip("needs a passphrase and nobody can be asked"));
+            }
+            if attempt == self.prompts {
+                let how_often = times(self.prompts);
+                return Err(skip(&format!(
+                    "was not opened: wrong passphrase {how_often}"
+                )));
+            }
+            attempt += 1;
+            let prompt = Prompt::Passphrase {
+                path: shown(path),
+                attempt,
+            };
+            match self.person.ask(prompt).await? {
+                Answer::Secret(secret) => passphrase = Some(secret),
+                _ => return Err(skip("needs a passphrase and none was given")),
+            }
         }
     }
-    Err(skip("was not opened"))
+}
+
+fn times(count: u32) -> String {
+    match count {
+        1 => "once".into(),
+        2 => "twice".into(),
+        3 => "three times".into(),
+        count => format!("{count} times"),
+    }
 }

@@ -7,6 +7,7 @@ use russh::keys::PublicKeyOrCertificate;
 use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 
 use crate::layer::{Layer, LayerError, Retry};
+use crate::tunnel::hang_up::HangUp;
 use crate::tunnel::transport::Lifeline;
 
 use super::closings::Closings;
@@ -32,6 +33,7 @@ pub(crate) struct Hook {
     pub(crate) diagnostics: Diagnostics,
     pub(crate) closings: Closings,
     pub(crate) life: Lifeline,
+    pub(crate) hang_up: HangUp,
 }
 
 impl Drop for Hook {
@@ -61,9 +63,17 @@ impl russh::client::Handler for Hook {
             return Err(HookError::Ours(error.retry(Retry::Attention)));
         };
         let life = self.life.clone();
+        let hang_up = self.hang_up.clone();
+        let asker = self.host_key.asker.clone();
+        let hung_up = self.host_key.hung_up();
         tokio::select! {
+            biased;
             () = life.over() => Ok(false),
             verdict = self.host_key.judge(key) => verdict.map(|()| true).map_err(HookError::Ours),
+            () = hang_up.happened() => Err(match asker.is_asking() {
+                true => HookError::Ours(hung_up),
+                false => HookError::Russh(russh::Error::HUP),
+            }),
         }
     }
 

@@ -119,7 +119,7 @@ fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerErr
     match (head.ssh_id(), error) {
         (None, _) if !head.text().is_empty() => not_ssh(&head.text(), address),
         (None, _) => ssh(format!("{address} {CLOSED_EARLY}"))
-        .next("sshd may be starting, overloaded, or turning this address away"),
+            .next("sshd may be starting, overloaded, or turning this address away"),
         (Some(_), russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
             ssh(format!("no common {kind:?} algorithm with {address}"))
                 .peer(&theirs.join(","))

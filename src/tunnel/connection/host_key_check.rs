@@ -60,6 +60,17 @@ impl HostKeyCheck {
         }
     }
 
+    /// What it means when the server closes the connection while its key is being judged.
+    pub(crate) fn hung_up(&self) -> LayerError {
+        let what = format!(
+            "{} closed the connection while it waited for a word about its host key",
+            self.address
+        );
+        LayerError::new(Layer::HostKey, what)
+            .next("its LoginGraceTime may be short; connect again and answer sooner")
+            .retry(Retry::Attention)
+    }
+
     /// Returns when the key is to be trusted.
     pub(crate) async fn judge(&mut self, key: &PublicKey) -> Result<(), LayerError> {
         let started = Instant::now();

@@ -23,9 +23,10 @@ use tokio::time::Instant;
 
 use crate::layer::{Layer, LayerError, Retry};
 
-use super::asker::Asker;
+use super::asker::{Asker, Person};
 use super::auth;
 use super::dial;
+use super::hang_up::Watched;
 use super::memory::Memory;
 use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
@@ -60,6 +61,8 @@ pub(crate) struct Connection {
     /// The server's alias, for messages.
     server: String,
     handle: Arc<Handle<Hook>>,
+    /// Signing in took a person, who will be needed the next time too.
+    by_person: bool,
     /// The jump hosts; they live as long as the connection through them.
     _jumps: Vec<Arc<Handle<Hook>>>,
     life: Lifeline,
@@ -116,6 +119,7 @@ impl Connection {
             return Err(LayerError::new(Layer::Dns, what).retry(Retry::Never));
         };
         connection.attended |= done.iter().any(|jump| jump.attended);
+        connection.by_person |= done.iter().any(|jump| jump.by_person);
         connection._jumps = done.iter().map(|jump| jump.handle.clone()).collect();
         // The life goes on with the connection; its jump hosts share it.
         for jump in &mut done {
@@ -133,6 +137,19 @@ impl Connection {
     /// True once the server has opened a channel of it.
     pub(crate) fn has_served(&self) -> bool {
         self.closings.any_opened()
+    }
+
+    /// What it means that it was lost, when signing in again needs a person; they may be asleep, and
+    /// each try would call them up.
+    pub(crate) fn needs_person_again(&self) -> Option<LayerError> {
+        self.by_person.then(|| {
+            let lost = self.why_over();
+            let what = format!("{}; signing in again needs you", lost.what);
+            LayerError::new(Layer::SignIn, what)
+                .peer(&lost.peer_text)
+                .next("reconnect when you are ready to answer")
+                .retry(Retry::Attention)
+        })
     }
 
     /// russh's handle of the last server.
@@ -273,6 +290,8 @@ where
     let diagnostics = Diagnostics::default();
     let closings = Closings::default();
     let head = Head::default();
+    let stream = Watched::new(stream);
+    let hang_up = stream.hang_up();
     let mut transport = Transport::new(stream, life.clone(), WRITE_STALL).with_head(head.clone());
     if !last {
         // Only the far end's bytes prove that the whole way is alive.
@@ -292,6 +311,7 @@ where
         diagnostics: diagnostics.clone(),
         closings: closings.clone(),
         life: life.clone(),
+        hang_up: hang_up.clone(),
     };
     let mut handle =
         handshake::shake_hands(config, transport, hook, &head, &asker, &address).await?;
@@ -305,20 +325,18 @@ where
     let started = Instant::now();
     let questions = asker.questions();
     report.busy(Layer::SignIn, &format!("as {}", hop.user));
-    let how = auth::sign_in(
-        &mut handle,
-        hop,
-        &asker,
-        &around.memory,
-        &diagnostics,
-        life,
-        report,
-    )
-    .await?;
-    report.ok(Layer::SignIn, Some(started.elapsed()), &how);
+    let person = Person {
+        asker,
+        life: life.clone(),
+        hang_up,
+    };
+    let memory = &around.memory;
+    let signed_in = auth::sign_in(&mut handle, hop, &person, memory, &diagnostics, report).await?;
+    report.ok(Layer::SignIn, Some(started.elapsed()), &signed_in.how);
     Ok(Connection {
         server: hop.alias.clone(),
         handle: Arc::new(handle),
+        by_person: signed_in.by_person,
         _jumps: Vec::new(),
         life: life.clone(),
         diagnostics,

@@ -134,6 +134,7 @@ impl Tunnel {
             wanted: shared.wanted.subscribe(),
             asked: shared.asked.subscribe(),
             sleep: SleepDetector::new(),
+            files: None,
         };
         tokio::spawn(owner.run());
         Self {

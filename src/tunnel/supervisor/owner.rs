@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
 use crate::layer::{Layer, LayerError, Retry};
+use crate::tunnel::auth::SignInFiles;
 use crate::tunnel::connection::liveness::{self, Pulse, SleepDetector};
 use crate::tunnel::connection::{Connection, Surroundings};
 use crate::tunnel::plan::{self, Next, Pace};
@@ -41,6 +42,8 @@ pub(super) struct Owner {
     /// The roll call.
     pub(super) asked: watch::Receiver<u64>,
     pub(super) sleep: SleepDetector,
+    /// The keys and certificates as they were before the last attempt.
+    pub(super) files: Option<SignInFiles>,
 }
 
 impl Owner {
@@ -71,6 +74,7 @@ impl Owner {
                     Err(Interrupt::Wanted) => continue,
                 },
                 Ok(Err(why)) => {
+                    let why = self.pace.in_context(why);
                     let next = self.pace.failed(&why, Instant::now());
                     (why, next)
                 }
@@ -115,6 +119,9 @@ impl Owner {
 
     /// One attempt. A request to connect now changes nothing while one is under way.
     async fn connect(&mut self) -> Result<Result<Connection, LayerError>, Interrupt> {
+        let spec = self.spec.clone();
+        let looking = tokio::task::spawn_blocking(move || SignInFiles::look(&spec));
+        self.files = looking.await.ok();
         let attempt = Attempt::begin(&self.shared, self.attempt, self.quiet);
         let report = attempt.report();
         let (spec, around) = (self.spec.clone(), self.around.clone());
@@ -153,7 +160,14 @@ impl Owner {
         match result {
             Ok(()) => {
                 let next = self.pace.lost(since.elapsed(), connection.has_served());
-                Ok((connection.why_over(), next))
+                Ok(match connection.needs_person_again() {
+                    // It cannot come back without a person.
+                    Some(why) => {
+                        let next = self.pace.failed(&why, Instant::now());
+                        (why, next)
+                    }
+                    None => (connection.why_over(), next),
+                })
             }
             Err(interrupt) => {
                 connection.close().await;
@@ -214,6 +228,10 @@ impl Owner {
             view.status = status;
         });
         let may_wake = plan::may_wake(&why, next);
+        let files = self
+            .files
+            .take()
+            .filter(|_| plan::may_be_renewed(&why, next));
         let mut sleep = std::mem::replace(&mut self.sleep, SleepDetector::new());
         let waiting = async {
             let pausing = async {
@@ -222,8 +240,15 @@ impl Owner {
                     None => std::future::pending().await,
                 }
             };
+            let renewed = async {
+                match files {
+                    Some(files) => files.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
                 () = pausing => false,
+                () = renewed => true,
                 () = sleep.woke_up(), if may_wake => true,
             }
         };

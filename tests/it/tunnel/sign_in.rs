@@ -1,17 +1,21 @@
 //! Every way in, and the words when there is none.
 
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
 use clawline::layer::{Layer, LayerError, Retry};
 use clawline::loopback_ssh::{LoopbackOptions, QuestionRound, fresh_key};
 use clawline::secret::Secret;
 use clawline::tunnel::prompt::{Answer, Prompt, PromptRequest, Prompter};
-use clawline::tunnel::spec::{AgentChoice, AuthMethod, HopSpec, IdentityFile};
+use clawline::tunnel::spec::{AddKeysToAgent, AgentChoice, AuthMethod, HopSpec, IdentityFile};
+use clawline::tunnel::status::TunnelStatus;
 use clawline::tunnel::{Memory, Tunnel, TunnelOptions};
 use russh::keys::PrivateKey;
+use russh::keys::ssh_key::certificate;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::support::agent::TestAgent;
-use crate::support::{PATIENCE, SshWorld, spec_of, view_where, write_key};
+use crate::support::{PATIENCE, SshWorld, eventually, spec_of, view_where, why, write_key};
 
 /// A person who answers every question by a function, and what was asked.
 fn person(
@@ -281,12 +285,233 @@ async fn a_connection_that_is_cut_while_signing_in_is_lost_and_not_refused() {
     let (prompter, mut questions) = Prompter::channel();
     let tunnel = Tunnel::start(spec_of(hop), prompter, TunnelOptions::default());
     let question = questions.recv().await.unwrap();
+    withdrawn(&world, &tunnel, question).await;
+}
+
+/// The server goes while the question is open: the question goes with it, and nothing is asked again.
+async fn withdrawn(world: &SshWorld, tunnel: &Tunnel, mut question: PromptRequest) {
     world.server.kill_connections();
-    question.reply.send(secret("right")).unwrap();
+    let gone = tokio::time::timeout(PATIENCE, question.reply.closed());
+    assert!(gone.await.is_ok(), "the question stays open");
     let error = tunnel.wait_up(PATIENCE).await.unwrap_err();
-    assert!(error.what.contains("was lost while signing in"), "{error}");
+    assert_eq!(error.layer, Layer::SignIn);
+    assert!(
+        error.what.contains("closed the connection while"),
+        "{error}"
+    );
+    assert!(error.next.contains("LoginGraceTime"), "{error:?}");
     // It asked a person: coming back by itself would ask again and again.
     assert_eq!(error.retry, Retry::Attention);
+    assert_eq!(world.server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn a_question_of_the_server_is_withdrawn_when_the_server_goes() {
+    let world = SshWorld::new(LoopbackOptions {
+        questions: rounds(),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.identity_files.clear();
+    let (prompter, mut questions) = Prompter::channel();
+    let tunnel = Tunnel::start(spec_of(hop), prompter, TunnelOptions::default());
+    let question = questions.recv().await.unwrap();
+    withdrawn(&world, &tunnel, question).await;
+}
+
+#[tokio::test]
+async fn a_question_for_a_passphrase_is_withdrawn_when_the_server_goes() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    encrypted(&world);
+    let (prompter, mut questions) = Prompter::channel();
+    let tunnel = Tunnel::start(world.spec(), prompter, TunnelOptions::default());
+    let question = questions.recv().await.unwrap();
+    withdrawn(&world, &tunnel, question).await;
+}
+
+#[tokio::test]
+async fn a_server_that_thinks_long_about_a_password_is_waited_for() {
+    let world = SshWorld::new(LoopbackOptions {
+        password: Some(Secret::new("right")),
+        password_delay: Duration::from_secs(9),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.identity_files.clear();
+    let (result, asked) = outcome(hop, |_| secret("right")).await;
+    assert_eq!((result.unwrap().as_str(), asked.len()), ("password", 1));
+}
+
+#[tokio::test]
+async fn a_link_that_questions_let_in_asks_before_it_signs_in_again() {
+    let world = SshWorld::new(LoopbackOptions {
+        questions: rounds()[1..].to_vec(),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.identity_files.clear();
+    let (prompter, asked) = person(|_| Answer::Texts(vec![Secret::new("123456")]));
+    let tunnel = Tunnel::start(spec_of(hop), prompter, TunnelOptions::default());
+    tunnel.wait_up(PATIENCE).await.unwrap();
+    world.server.kill_connections();
+    let mut view = tunnel.view();
+    let lost = view_where(&mut view, "in need of a person", |view| {
+        matches!(view.status, TunnelStatus::Attention { .. })
+    })
+    .await;
+    let error = why(&lost).unwrap();
+    assert!(error.what.contains("signing in again needs you"), "{error}");
+    assert_eq!(world.server.accepted(), 1);
+    // The person is ready.
+    tunnel.reconnect_now();
+    view_where(&mut view, "up again", |view| view.generation == 2).await;
+    tunnel.stop().await;
+    drop(tunnel);
+    assert_eq!(asked.await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_round_without_questions_is_answered_and_too_many_questions_are_not() {
+    let mut rounds = rounds();
+    rounds.insert(
+        1,
+        QuestionRound {
+            instructions: "Look at your phone".into(),
+            ..QuestionRound::default()
+        },
+    );
+    let world = SshWorld::new(LoopbackOptions {
+        questions: rounds,
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.identity_files.clear();
+    let (result, asked) = outcome(hop, |prompt| match prompt {
+        Prompt::KeyboardInteractive { questions, .. } if questions[0].1 => {
+            Answer::Texts(vec![Secret::new("123456")])
+        }
+        _ => Answer::Texts(vec![Secret::new("sesame")]),
+    })
+    .await;
+    assert_eq!(
+        (result.unwrap().as_str(), asked.len()),
+        ("keyboard-interactive", 2)
+    );
+
+    let flood = QuestionRound {
+        questions: vec![("?".into(), true, String::new()); 10_000],
+        ..QuestionRound::default()
+    };
+    let world = SshWorld::new(LoopbackOptions {
+        questions: vec![flood],
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.identity_files.clear();
+    let (result, _) = outcome(hop, nobody_asked).await;
+    let error = result.unwrap_err();
+    assert!(error.what.contains("10000 questions at once"), "{error}");
+    assert_eq!(error.retry, Retry::Attention);
+}
+
+/// A certificate for the world's key that ended `ago` before now, or ends an hour from now.
+fn certificate(world: &SshWorld, ago: Option<Duration>) -> String {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    let end = match ago {
+        Some(ago) => now - ago,
+        None => now + Duration::from_secs(3600),
+    };
+    let key = world.key.public_key().key_data().clone();
+    let mut builder = certificate::Builder::new(vec![7; 16], key, 0, end.as_secs()).unwrap();
+    builder.all_principals_valid().unwrap();
+    let certificate = builder.sign(&fresh_key().unwrap()).unwrap();
+    certificate.to_openssh().unwrap()
+}
+
+#[tokio::test]
+async fn an_expired_certificate_is_named_and_a_renewed_one_is_tried_without_a_word() {
+    let world = SshWorld::new(LoopbackOptions {
+        client_key: Some(fresh_key().unwrap().public_key().clone()),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let path = world.home.path().join("id-cert.pub");
+    let three_hours = Duration::from_secs(3 * 3600 + 60);
+    std::fs::write(&path, certificate(&world, Some(three_hours))).unwrap();
+    let tunnel = Tunnel::start(world.spec(), Prompter::nobody(), TunnelOptions::default());
+    let error = tunnel.wait_up(PATIENCE).await.unwrap_err();
+    assert!(
+        error.what.contains("id-cert.pub expired 3 h ago"),
+        "{error}"
+    );
+    assert!(error.next.contains("renew the certificate"), "{error:?}");
+    assert_eq!(error.retry, Retry::Attention);
+    assert_eq!(world.server.accepted(), 1);
+    std::fs::write(&path, certificate(&world, None)).unwrap();
+    eventually("a second try", || world.server.accepted() == 2).await;
+    let mut view = tunnel.view();
+    view_where(&mut view, "refused with the renewed certificate", |view| {
+        why(view).is_some_and(|why| why.what.contains("tried certificate"))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn few_keys_of_a_full_agent_are_offered_and_their_fingerprints_listed() {
+    let world = SshWorld::new(LoopbackOptions {
+        client_key: Some(fresh_key().unwrap().public_key().clone()),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let keys: Vec<PrivateKey> = (0..8).map(|_| fresh_key().unwrap()).collect();
+    let agent = TestAgent::start(&keys).await;
+    let mut hop = world.hop();
+    hop.agent = AgentChoice::Socket(agent.socket());
+    let (result, _) = outcome(hop, nobody_asked).await;
+    let error = result.unwrap_err();
+    // The named file and three of the agent.
+    assert_eq!(error.what.matches("agent key ").count(), 3, "{error}");
+    assert!(
+        error.what.contains("5 more keys were not offered"),
+        "{error}"
+    );
+    assert_eq!(world.server.accepted(), 1);
+}
+
+#[tokio::test]
+async fn an_opened_key_goes_to_the_agent_where_that_is_wanted() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    encrypted(&world);
+    let agent = TestAgent::start(&[]).await;
+    let mut hop = world.hop();
+    hop.agent = AgentChoice::Socket(agent.socket());
+    hop.add_keys_to_agent = AddKeysToAgent::Ask;
+    let (result, asked) = outcome(hop.clone(), |prompt| match prompt {
+        Prompt::Passphrase { .. } => secret("open sesame"),
+        _ => Answer::Texts(vec![Secret::new("yes")]),
+    })
+    .await;
+    assert!(result.unwrap().ends_with("(the agent keeps it now)"));
+    assert_eq!(asked.len(), 2);
+    // Another process has nothing to ask.
+    let (result, _) = outcome(hop, nobody_asked).await;
+    assert!(result.unwrap().starts_with("publickey, agent key "));
+}
+
+#[tokio::test]
+async fn a_kind_of_key_that_the_config_leaves_out_is_not_offered() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let mut hop = world.hop();
+    hop.pubkey_algorithms = Some(vec!["rsa-sha2-512".into()]);
+    let (result, _) = outcome(hop, nobody_asked).await;
+    let error = result.unwrap_err();
+    assert!(error.what.contains("PubkeyAcceptedAlgorithms"), "{error}");
+    assert!(error.what.contains("nothing to offer"), "{error}");
 }
 
 #[tokio::test]
