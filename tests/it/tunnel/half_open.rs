@@ -220,8 +220,8 @@ async fn what_is_no_ssh_server_is_named() {
         ),
         (
             b"Not allowed at this time\r\n",
-            "turns this address away for a while",
-            Retry::Backoff,
+            "is penalising this address",
+            Retry::Later,
         ),
         (b"220 mail ESMTP\r\n", "is not an SSH server", Retry::Later),
         (
