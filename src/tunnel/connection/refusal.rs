@@ -36,16 +36,20 @@ pub(super) fn explain(
             forbidden(server, remote)
         }
     };
-    error.peer(peer_words(reason, words, banner))
+    let is_connect = matches!(reason, ChannelOpenFailure::ConnectFailed);
+    if !is_connect && is_about_password(banner) {
+        return error.peer(&format!("{banner} {words}")).next(
+            "log in once with ssh to change the password; sshd forbids everything else until then",
+        );
+    }
+    error.peer(words)
 }
 
 /// An expired password lets a key sign in and then forbids everything; only the banner says so.
-fn peer_words<'a>(reason: &ChannelOpenFailure, words: &'a str, banner: &'a str) -> &'a str {
-    let is_connect = matches!(reason, ChannelOpenFailure::ConnectFailed);
-    if !is_connect && banner.to_ascii_lowercase().contains("expired") {
-        return banner;
-    }
-    words
+fn is_about_password(banner: &str) -> bool {
+    let banner = banner.to_ascii_lowercase();
+    let due = ["expired", "required to change", "must change"];
+    banner.contains("password") && due.iter().any(|word| banner.contains(word))
 }
 
 fn forbidden(server: &str, remote: &RemoteEnd) -> LayerError {
@@ -176,7 +180,14 @@ mod tests {
         let reason = ChannelOpenFailure::AdministrativelyProhibited;
         let banner = "WARNING: Your password has expired.";
         let error = explain("desktop", &tcp(), &reason, "open failed", banner);
-        assert_eq!(error.peer_text, banner);
+        assert_eq!(error.peer_text, format!("{banner} open failed"));
+        assert!(error.next.contains("log in once with ssh"), "{error:?}");
+        let banner = "You are required to change your password immediately (root enforced).";
+        let error = explain("desktop", &tcp(), &reason, "open failed", banner);
+        assert!(error.next.contains("log in once with ssh"), "{error:?}");
+        let banner = "Never tell anybody your password.";
+        let error = explain("desktop", &tcp(), &reason, "open failed", banner);
+        assert_eq!(error.peer_text, "open failed");
     }
 
     #[test]
