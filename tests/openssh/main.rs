@@ -6,5 +6,8 @@
 
 mod support;
 
+mod sign_in;
+mod sign_in_account;
+mod sign_in_trouble;
 mod ssh_config;
 mod tunnel;

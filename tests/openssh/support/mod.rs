@@ -1,5 +1,8 @@
 //! What these tests share: a real sshd, a relay that misbehaves, and waiting with a deadline.
 
+pub mod account;
+pub mod keys;
+pub mod person;
 pub mod relay;
 pub mod sshd;
 

@@ -22,6 +22,7 @@ pub struct Sshd {
     directory: TempDir,
     port: u16,
     options: String,
+    program: PathBuf,
     /// The key that gets in.
     pub key: PrivateKey,
     /// The key it shows.
@@ -35,12 +36,18 @@ pub struct Sshd {
 impl Sshd {
     /// Starts one with `options` (lines of sshd_config) before the usual ones, so that they win.
     pub fn start(options: &str) -> Self {
+        Self::start_program(Path::new(SSHD), options)
+    }
+
+    /// The same with a copy of the program under another name, which is the name of its PAM service.
+    pub fn start_program(program: &Path, options: &str) -> Self {
         let directory = TempDir::with_prefix("clawline-sshd-").unwrap();
         let (key, host_key) = (fresh_key().unwrap(), fresh_key().unwrap());
         let mut server = Self {
             port: free_port(),
             directory,
             options: options.to_owned(),
+            program: program.to_owned(),
             key,
             host_key,
             listener: None,
@@ -61,7 +68,7 @@ impl Sshd {
         let _ = std::fs::create_dir_all("/run/sshd");
         self.starts += 1;
         let log = self.log_file(self.starts);
-        let child = Command::new(SSHD)
+        let child = Command::new(&self.program)
             .args(["-D", "-f"])
             .arg(self.path("sshd_config"))
             .arg("-E")
@@ -84,11 +91,12 @@ impl Sshd {
     }
 
     fn config(&self) -> String {
+        // Of MaxStartups the last line wins, of all others the first.
         format!(
-            "{options}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\n\
+            "MaxStartups 200\n{options}\nPort {port}\nListenAddress 127.0.0.1\nHostKey {host_key}\n\
              AuthorizedKeysFile {authorized}\nPidFile none\nLogLevel VERBOSE\nStrictModes no\n\
              PermitRootLogin yes\nUsePAM no\nPasswordAuthentication no\n\
-             KbdInteractiveAuthentication no\nMaxStartups 200\nMaxSessions 200\n",
+             KbdInteractiveAuthentication no\nMaxSessions 200\n",
             options = self.options,
             port = self.port,
             host_key = self.path("host_key").display(),
@@ -109,6 +117,13 @@ impl Sshd {
     /// A file in its directory: `id`, `host_key`, `authorized_keys`, `known_hosts` are there.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
+    }
+
+    /// Lets other users than the one of the tests read its directory, so that they can sign in.
+    pub fn open_to_others(&self) {
+        use std::os::unix::fs::PermissionsExt;
+        let all = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(self.directory.path(), all).unwrap();
     }
 
     /// The line that lets [`Sshd::key`] in.

@@ -1,0 +1,99 @@
+//! Real ssh-agents, and certificates made by ssh-keygen.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use clawline::loopback_ssh::fresh_key;
+use russh::keys::PrivateKey;
+use tempfile::TempDir;
+
+use super::PATIENCE;
+use super::sshd::write_key;
+
+/// A running ssh-agent with keys; ends when dropped.
+pub struct SshAgent {
+    directory: TempDir,
+    child: Child,
+}
+
+#[allow(dead_code)]
+impl SshAgent {
+    /// One that holds `count` keys that nobody knows, and then `keys`.
+    pub fn start(count: usize, keys: &[&PrivateKey]) -> Self {
+        let directory = TempDir::with_prefix("clawline-agent-").unwrap();
+        let socket = directory.path().join("agent");
+        let child = Command::new("ssh-agent")
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("ssh-agent is installed");
+        let deadline = Instant::now() + PATIENCE;
+        while !socket.exists() {
+            assert!(Instant::now() < deadline, "ssh-agent never listened");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let agent = Self { directory, child };
+        let strangers: Vec<PrivateKey> = (0..count).map(|_| fresh_key().unwrap()).collect();
+        let mut files = Vec::new();
+        for (number, key) in strangers.iter().chain(keys.iter().copied()).enumerate() {
+            let file = agent.directory.path().join(format!("key{number}"));
+            write_key(&file, key);
+            files.push(file);
+        }
+        if !files.is_empty() {
+            agent.add(&files);
+        }
+        agent
+    }
+
+    /// Adds key files, each with the certificate beside it.
+    pub fn add(&self, files: &[PathBuf]) {
+        let added = Command::new("ssh-add")
+            .env("SSH_AUTH_SOCK", self.socket())
+            .args(files)
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        assert!(added.success());
+    }
+
+    pub fn socket(&self) -> PathBuf {
+        self.directory.path().join("agent")
+    }
+}
+
+impl Drop for SshAgent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Signs the public key of `file` (`FILE.pub`) for `user` into `FILE-cert.pub`; `validity` as
+/// `ssh-keygen -V` takes it.
+#[allow(dead_code)]
+pub fn certify(authority: &Path, file: &Path, user: &str, validity: &str) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-I", "test", "-n", user, "-V", validity, "-s"])
+        .arg(authority)
+        .arg(file.with_extension("pub"))
+        .stderr(Stdio::null())
+        .status()
+        .expect("ssh-keygen is installed");
+    assert!(made.success());
+}
+
+/// Makes a key of a kind (`ed25519`, `rsa`), with its public half beside it.
+#[allow(dead_code)]
+pub fn keygen(kind: &str, file: &Path, passphrase: &str) {
+    let made = Command::new("ssh-keygen")
+        .args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"])
+        .arg(file)
+        .status()
+        .expect("ssh-keygen is installed");
+    assert!(made.success());
+}
