@@ -11,21 +11,19 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::layer::{Layer, LayerError, Retry};
 
+use super::socket;
 use super::spec::{AddressFamily, HopSpec};
 
 /// How long a name may take to resolve.
 const RESOLVE: Duration = Duration::from_secs(10);
 /// How long one address may take, unless `ConnectTimeout` says otherwise.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
+/// How often a name is looked up while a try is waited for.
+const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// The head start of an address over the next one (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 /// How many addresses of a name are tried; more is a mistake or an attack.
 const MAX_ADDRESSES: usize = 16;
-/// When the kernel probes an idle connection; below the session's own pings it is only a second line.
-const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
-/// How long sent bytes may stay unacknowledged.
-#[cfg(any(target_os = "linux", target_os = "android"))]
-const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A name and what it resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +70,27 @@ pub async fn resolve(hop: &HopSpec) -> Result<Resolved, LayerError> {
         addresses,
         took: started.elapsed(),
     })
+}
+
+/// Returns when the hop's name resolves to other addresses than it does now; never for an address.
+/// Cancel safe: a dropped call forgets what it knew.
+pub async fn renamed(hop: Option<&HopSpec>) {
+    let hop = match hop {
+        Some(hop) if hop.host.parse::<IpAddr>().is_err() => hop,
+        _ => return std::future::pending().await,
+    };
+    let mut known: Option<Vec<SocketAddr>> = None;
+    loop {
+        if let Ok(found) = resolve(hop).await {
+            let mut now = found.addresses;
+            now.sort_unstable();
+            if known.as_ref().is_some_and(|known| *known != now) {
+                return;
+            }
+            known = Some(now);
+        }
+        tokio::time::sleep(LOOK_AGAIN).await;
+    }
 }
 
 /// Keeps one family or alternates both, IPv6 first, without doubles.
@@ -145,7 +164,7 @@ pub async fn dial(
 }
 
 async fn dial_one(hop: &HopSpec, address: SocketAddr) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv6() {
+    let tcp = if address.is_ipv6() {
         TcpSocket::new_v6()?
     } else {
         TcpSocket::new_v4()?
@@ -157,25 +176,12 @@ async fn dial_one(hop: &HopSpec, address: SocketAddr) -> io::Result<TcpStream> {
                 format!("BindAddress {from} is not an IP address"),
             )
         })?;
-        socket.bind(SocketAddr::new(from, 0))?;
+        tcp.bind(SocketAddr::new(from, 0))?;
     }
-    let stream = socket.connect(address).await?;
-    set_options(&stream, hop.tcp_keepalive)?;
+    socket::prepare(&tcp);
+    let stream = tcp.connect(address).await?;
+    socket::set_options(&stream, hop.tcp_keepalive)?;
     Ok(stream)
-}
-
-fn set_options(stream: &TcpStream, keepalive: bool) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let socket = socket2::SockRef::from(stream);
-    if keepalive {
-        let probes = socket2::TcpKeepalive::new()
-            .with_time(TCP_KEEPALIVE)
-            .with_interval(TCP_KEEPALIVE);
-        socket.set_tcp_keepalive(&probes)?;
-    }
-    #[cfg(any(target_os = "linux", target_os = "android"))]
-    socket.set_tcp_user_timeout(Some(TCP_USER_TIMEOUT))?;
-    Ok(())
 }
 
 /// The one error for all addresses.

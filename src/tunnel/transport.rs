@@ -7,16 +7,19 @@
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::layer::LayerError;
+
+use super::socket::Path;
 
 /// A write that makes no progress for this long ends the connection.
 pub const WRITE_STALL: Duration = Duration::from_secs(20);
@@ -34,8 +37,17 @@ struct Life {
     ended: CancellationToken,
     why: OnceLock<LayerError>,
     started: Instant,
-    seen_ms: AtomicU64,
+    /// Microseconds after the start, like the two below it.
+    seen: AtomicU64,
+    /// The first question since then; not after `seen` when nothing is open.
+    asked: AtomicU64,
+    /// The last piece of data that was sent.
+    used: AtomicU64,
+    /// Woken by a question after a time without one.
+    question: Notify,
     stalled_readers: AtomicU64,
+    in_doubt: AtomicBool,
+    path: Mutex<Option<Path>>,
 }
 
 impl Default for Life {
@@ -44,8 +56,13 @@ impl Default for Life {
             ended: CancellationToken::new(),
             why: OnceLock::new(),
             started: Instant::now(),
-            seen_ms: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
+            asked: AtomicU64::new(0),
+            used: AtomicU64::new(0),
+            question: Notify::new(),
             stalled_readers: AtomicU64::new(0),
+            in_doubt: AtomicBool::new(false),
+            path: Mutex::new(None),
         }
     }
 }
@@ -54,12 +71,13 @@ impl Lifeline {
     /// Ends the connection and says why; only the first reason counts.
     pub fn end(&self, why: LayerError) {
         let _ = self.0.why.set(why);
-        self.0.ended.cancel();
+        self.cut();
     }
 
     /// Ends the connection without a word of its own.
     pub fn cut(&self) {
         self.0.ended.cancel();
+        drop(self.path().take());
     }
 
     /// True once it was ended.
@@ -79,7 +97,71 @@ impl Lifeline {
 
     /// When bytes came last; the start of the connection before the first.
     pub fn last_seen(&self) -> Instant {
-        self.0.started + Duration::from_millis(self.0.seen_ms.load(Ordering::Relaxed))
+        self.at(self.0.seen.load(Ordering::Relaxed))
+    }
+
+    /// Somebody sent something that the far side will answer, or at least take: silence is strange
+    /// from now on.
+    pub fn ask(&self) {
+        let now = self.now();
+        self.0.used.store(now, Ordering::Relaxed);
+        let seen = self.0.seen.load(Ordering::Relaxed);
+        if self.0.asked.load(Ordering::Relaxed) <= seen {
+            self.0.asked.store(now.max(seen + 1), Ordering::Relaxed);
+            self.0.question.notify_one();
+        }
+    }
+
+    /// Since when a question is open: no byte at all has come since.
+    pub fn asked_since(&self) -> Option<Instant> {
+        let asked = self.0.asked.load(Ordering::Relaxed);
+        (asked > self.0.seen.load(Ordering::Relaxed)).then(|| self.at(asked))
+    }
+
+    /// When data was last sent; the start of the connection before the first.
+    pub fn last_used(&self) -> Instant {
+        self.at(self.0.used.load(Ordering::Relaxed))
+    }
+
+    /// Waits for a question after a time without one. Cancel safe; may return for one that has been
+    /// answered meanwhile. One waiter at a time.
+    pub async fn asked(&self) {
+        self.0.question.notified().await;
+    }
+
+    /// Says whether it is silent where an answer was due.
+    pub(crate) fn set_in_doubt(&self, in_doubt: bool) {
+        self.0.in_doubt.store(in_doubt, Ordering::Relaxed);
+    }
+
+    /// True while it is silent where an answer was due.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.0.in_doubt.load(Ordering::Relaxed)
+    }
+
+    /// The socket that carries it; let go when it ends.
+    pub(crate) fn set_path(&self, path: Path) {
+        *self.path() = Some(path);
+        if self.is_over() {
+            drop(self.path().take());
+        }
+    }
+
+    /// What the kernel knows of the way.
+    pub(crate) fn with_path<T>(&self, look: impl FnOnce(&Path) -> Option<T>) -> Option<T> {
+        self.path().as_ref().and_then(look)
+    }
+
+    fn path(&self) -> MutexGuard<'_, Option<Path>> {
+        self.0.path.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, micros: u64) -> Instant {
+        self.0.started + Duration::from_micros(micros)
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.0.started.elapsed().as_micros()).unwrap_or(u64::MAX)
     }
 
     /// Marks a reader of ours that has stopped taking data, and so keeps russh from reading at all;
@@ -95,8 +177,7 @@ impl Lifeline {
     }
 
     fn saw_bytes(&self) {
-        let ms = u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.0.seen_ms.store(ms, Ordering::Relaxed);
+        self.0.seen.store(self.now(), Ordering::Relaxed);
     }
 
     pub(crate) fn ended(&self) -> WaitForCancellationFutureOwned {
@@ -305,6 +386,28 @@ mod tests {
         assert_eq!(reader.await.unwrap(), io::ErrorKind::ConnectionAborted);
         assert_eq!(writer.await.unwrap(), io::ErrorKind::ConnectionAborted);
         assert_eq!(life.why().unwrap().what, "enough");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_question_is_open_until_any_byte_comes() {
+        let life = Lifeline::default();
+        let (ours, mut theirs) = tokio::io::duplex(8);
+        let mut transport = Transport::new(ours, life.clone(), WRITE_STALL);
+        let step = Duration::from_secs(1);
+        assert_eq!(life.asked_since(), None);
+        tokio::time::sleep(step).await;
+        let asked = Instant::now();
+        life.ask();
+        life.asked().await;
+        tokio::time::sleep(step).await;
+        life.ask();
+        assert_eq!(life.asked_since(), Some(asked));
+        assert_eq!(life.last_used(), asked + step);
+        theirs.write_u8(1).await.unwrap();
+        tokio::time::sleep(step).await;
+        transport.read_u8().await.unwrap();
+        assert_eq!(life.asked_since(), None);
+        assert_eq!(life.last_seen(), asked + 2 * step);
     }
 
     #[tokio::test(start_paused = true)]

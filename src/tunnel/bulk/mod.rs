@@ -17,6 +17,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 use crate::tunnel::connection::Connection;
+use crate::tunnel::connection::liveness::Hurry;
+use crate::tunnel::connection::watch::end_without_address;
 
 use plan::LaneState;
 
@@ -45,6 +47,8 @@ struct Inner {
     news: watch::Sender<u64>,
     /// How many forwards are served.
     served: AtomicUsize,
+    /// When the last one came up: the way to the server works.
+    came_up: watch::Sender<Option<Instant>>,
     /// No more are to be expected for now.
     barred: AtomicBool,
 }
@@ -81,6 +85,7 @@ impl Bulk {
             wanted: Notify::new(),
             news: watch::Sender::new(0),
             served: AtomicUsize::new(0),
+            came_up: watch::Sender::new(None),
             barred: AtomicBool::new(false),
         }))
     }
@@ -163,8 +168,26 @@ impl Bulk {
             busy: false,
             idle: None,
         });
+        self.0.came_up.send_replace(Some(Instant::now()));
         self.0.room.set_crowded(false);
         self.0.news.send_modify(|news| *news += 1);
+    }
+
+    /// Asks every connection for a sign of life.
+    fn ask_all(&self) {
+        for lane in self.lanes().iter() {
+            lane.connection.life().ask();
+        }
+    }
+
+    /// The machine slept, or is in another network.
+    pub(crate) fn hurry(&self, why: Hurry) {
+        if why == Hurry::Moved {
+            for lane in self.lanes().iter() {
+                end_without_address(lane.connection.life());
+            }
+        }
+        self.ask_all();
     }
 
     /// Takes out the one at `index`, for closing.
@@ -204,7 +227,8 @@ fn states(lanes: &mut Vec<Lane>, now: Instant) -> Vec<LaneState> {
             };
             LaneState {
                 channels,
-                stalled: lane.connection.life().has_stalled_reader(),
+                stalled: lane.connection.life().has_stalled_reader()
+                    || lane.connection.life().is_in_doubt(),
                 busy: lane.busy,
                 worn: closings.is_worn(),
                 idle: lane.idle.map_or(Duration::ZERO, |since| now - since),

@@ -11,7 +11,8 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::layer::{Layer, LayerError, Retry};
-use crate::tunnel::connection::liveness::{self, Pulse};
+use crate::tunnel::connection::liveness::Pulse;
+use crate::tunnel::connection::watch::{Watched, watch_over};
 use crate::tunnel::connection::{Connection, Report, Surroundings};
 use crate::tunnel::spec::TunnelSpec;
 use crate::tunnel::status::{TunnelStatus, TunnelView};
@@ -82,7 +83,7 @@ impl Opener {
                         self.bulk.set_barred(false);
                     }
                     // What ended the tunnel's own may have ended these too.
-                    self.look_at_all(&mut tasks);
+                    self.bulk.ask_all();
                 }
                 changed = self.view.changed() => {
                     if changed.is_err() {
@@ -142,29 +143,24 @@ impl Opener {
     /// Takes a connection in, and watches that it is alive.
     fn keep(&self, connection: Connection, tasks: &mut JoinSet<()>) {
         let connection = Arc::new(connection);
-        let (handle, life) = (connection.handle(), connection.life().clone());
         let pulse = Pulse::of(self.spec.destination());
-        let server = self.server();
-        tasks.spawn(liveness::watch(handle, life, pulse, server));
+        let watched = Watched {
+            handle: connection.handle(),
+            life: connection.life().clone(),
+            pulse,
+            server: self.server(),
+        };
+        let (bulk, link) = (self.bulk.clone(), self.link.clone());
+        let came_up = self.bulk.0.came_up.subscribe();
+        let doubted = move || {
+            bulk.0.wanted.notify_one();
+            // What silences one may have silenced the tunnel's own too.
+            if let Some(link) = link.borrow().as_ref() {
+                link.life().ask();
+            }
+        };
+        tasks.spawn(watch_over(watched, came_up, doubted));
         self.bulk.add(connection);
-    }
-
-    /// Asks every connection for a sign of life.
-    fn look_at_all(&self, tasks: &mut JoinSet<()>) {
-        let lanes: Vec<Arc<Connection>> = self
-            .bulk
-            .lanes()
-            .iter()
-            .map(|lane| lane.connection.clone())
-            .collect();
-        for lane in lanes {
-            let server = self.server();
-            tasks.spawn(async move {
-                let (handle, life) = (lane.handle(), lane.life().clone());
-                drop(lane);
-                liveness::probe(&handle, &life, &server, liveness::PROBE).await;
-            });
-        }
     }
 
     fn server(&self) -> String {

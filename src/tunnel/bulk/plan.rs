@@ -14,7 +14,7 @@ const BESIDE_BUSY: usize = 2;
 pub(super) struct LaneState {
     /// Open channels.
     pub(super) channels: usize,
-    /// A program that does not read holds it up.
+    /// A program that does not read holds it up, or the far side is silent.
     pub(super) stalled: bool,
     /// Much goes through it now.
     pub(super) busy: bool,

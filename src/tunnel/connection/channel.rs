@@ -31,6 +31,7 @@ impl Connection {
         if self.life.is_over() {
             return Err(self.why_over());
         }
+        self.life.ask();
         let opening = open_in_background(
             self.handle.clone(),
             self.life.clone(),

@@ -43,6 +43,7 @@ impl Connection {
         deadline: Duration,
     ) -> Result<ExecOutput, LayerError> {
         let (handle, life) = (self.handle.clone(), self.life.clone());
+        life.ask();
         let closings = self.closings.clone();
         let command = command.to_owned();
         let running = tokio::spawn(async move {

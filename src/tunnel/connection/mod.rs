@@ -13,6 +13,7 @@ mod peer_address;
 mod refusal;
 mod report;
 mod stream;
+pub(crate) mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use super::auth;
 use super::dial;
 use super::hang_up::Watched;
 use super::memory::Memory;
+use super::socket::Path;
 use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
 
@@ -46,6 +48,9 @@ use peer_address::PeerAddress;
 
 /// How long a polite goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
+
+/// How often a connection that is to be closed is looked at.
+const IDLE_LOOK: Duration = Duration::from_millis(250);
 
 /// What a connection needs besides its spec.
 #[derive(Debug, Clone)]
@@ -167,6 +172,19 @@ impl Connection {
         self.attended
     }
 
+    /// Waits until it has no channel open, at most `limit`. Cancel safe.
+    pub(crate) async fn idle(&self, limit: Duration) {
+        let idle = async {
+            while self.closings.in_use() > 0 {
+                tokio::time::sleep(IDLE_LOOK).await;
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(limit, idle) => {}
+            () = self.life.over() => {}
+        }
+    }
+
     /// Why it ended, best known reason first.
     pub(crate) fn why_over(&self) -> LayerError {
         if let Some(why) = self.life.why() {
@@ -261,6 +279,9 @@ async fn open_direct(
     report.busy(Layer::Tcp, &format!("{}:{}", hop.host, hop.port));
     let started = Instant::now();
     let (stream, address) = dial::dial(hop, &resolved).await?;
+    if let Ok(path) = Path::of(&stream) {
+        life.set_path(path);
+    }
     report.ok(Layer::Tcp, Some(started.elapsed()), &address.to_string());
     let address = PeerAddress::Direct(address);
     sign_in_over(stream, address, hop, around, report, life, last).await

@@ -122,6 +122,8 @@ impl FarWriter {
         if self.open.closed.is_cancelled() {
             return Err(far_side_closed());
         }
+        // Silence is strange from here on, be it that nothing answers or that no window opens.
+        self.open.life.ask();
         tokio::select! {
             biased;
             sent = self.open.write.data_bytes(data) => {
@@ -307,6 +309,7 @@ impl AsyncWrite for ChannelStream {
             return Poll::Ready(Ok(sent));
         }
         let piece = &buf[..buf.len().min(MAX_PIECE)];
+        this.open().life.ask();
         match this.poll_russh(cx, piece) {
             Poll::Pending => {
                 this.stuck = piece.to_vec();

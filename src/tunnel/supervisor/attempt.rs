@@ -1,9 +1,11 @@
 //! One attempt to connect, as the published view shows it.
 
-use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use crate::layer::{Layer, RowState};
+use tokio::time::Instant;
+
+use crate::layer::{Layer, LayerRows, RowState};
 use crate::tunnel::connection::{Report, RowNews};
 use crate::tunnel::status::TunnelStatus;
 
@@ -12,29 +14,56 @@ use super::shared::Shared;
 /// Takes the news of one attempt; news that come after the next attempt began are dropped.
 ///
 /// A quiet attempt is one of the many that follow each other while a server refuses. It is shown only
-/// when it gets further or takes long, so that the view does not flicker four times a second.
+/// when it gets further or takes long, so that the view does not flicker four times a second. One that
+/// runs beside a connection is not shown until it takes that connection's place.
 pub(super) struct Attempt {
     shared: Weak<Shared>,
-    number: u64,
+    /// Zero while it runs beside a connection.
+    number: AtomicU64,
     try_number: u32,
-    /// News of a quiet attempt; `None` once it is shown.
-    held: Mutex<Option<Vec<RowNews>>>,
+    so_far: Mutex<SoFar>,
+}
+
+struct SoFar {
+    /// The news while it is not shown.
+    held: Option<Vec<RowNews>>,
+    layer: Layer,
+    /// When its first TCP connection was made.
+    connected: Option<Instant>,
 }
 
 impl Attempt {
     /// Begins an attempt, the `try_number`th since the tunnel was last up.
-    pub(super) fn begin(shared: &Arc<Shared>, try_number: u32, quiet: bool) -> Arc<Self> {
-        let number = shared.attempt.fetch_add(1, Ordering::AcqRel) + 1;
-        let attempt = Arc::new(Self {
-            shared: Arc::downgrade(shared),
-            number,
-            try_number,
-            held: Mutex::new(Some(Vec::new())),
-        });
+    pub(super) fn begin(
+        shared: &Arc<Shared>,
+        number: u64,
+        try_number: u32,
+        quiet: bool,
+    ) -> Arc<Self> {
+        shared.attempt.store(number, Ordering::Release);
+        let attempt = Self::new(shared, number, try_number);
         if !quiet {
             attempt.show();
         }
         attempt
+    }
+
+    /// Begins one beside a connection that is up.
+    pub(super) fn beside(shared: &Arc<Shared>) -> Arc<Self> {
+        Self::new(shared, 0, 1)
+    }
+
+    fn new(shared: &Arc<Shared>, number: u64, try_number: u32) -> Arc<Self> {
+        Arc::new(Self {
+            shared: Arc::downgrade(shared),
+            number: AtomicU64::new(number),
+            try_number,
+            so_far: Mutex::new(SoFar {
+                held: Some(Vec::new()),
+                layer: Layer::Dns,
+                connected: None,
+            }),
+        })
     }
 
     /// Where the connection reports to.
@@ -43,14 +72,21 @@ impl Attempt {
         Report::new(move |news| attempt.take(news))
     }
 
+    /// How far it has come.
+    pub(super) fn layer(&self) -> Layer {
+        self.so_far().layer
+    }
+
+    /// When its first TCP connection was made.
+    pub(super) fn connected(&self) -> Option<Instant> {
+        self.so_far().connected
+    }
+
     /// Shows the attempt, with the news so far.
     pub(super) fn show(&self) {
-        let held = self
-            .held
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let Some(held) = held else { return };
+        let Some(held) = self.so_far().held.take() else {
+            return;
+        };
         if let Some(shared) = self.shared.upgrade() {
             shared.view.send_if_modified(|view| {
                 if !self.is_current(&shared) {
@@ -69,17 +105,41 @@ impl Attempt {
         }
     }
 
+    /// Takes the place of the connection beside which it ran: its news are the rows now.
+    pub(super) fn adopt(&self, number: u64, rows: &mut LayerRows) {
+        if let Some(shared) = self.shared.upgrade() {
+            shared.attempt.store(number, Ordering::Release);
+        }
+        self.number.store(number, Ordering::Release);
+        rows.reset_from(Layer::Dns);
+        for news in self.so_far().held.take().unwrap_or_default() {
+            rows.set(news.layer, news.state, news.took, &news.detail);
+        }
+    }
+
+    fn so_far(&self) -> MutexGuard<'_, SoFar> {
+        self.so_far.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(&self) -> u64 {
+        self.number.load(Ordering::Acquire)
+    }
+
     fn is_current(&self, shared: &Shared) -> bool {
-        shared.attempt.load(Ordering::Acquire) == self.number
+        shared.attempt.load(Ordering::Acquire) == self.number()
     }
 
     fn take(&self, news: RowNews) {
-        if news.layer >= Layer::Ssh {
+        if news.layer >= Layer::Ssh && self.number() > 0 {
             self.show();
         }
         {
-            let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(held) = held.as_mut() {
+            let mut so_far = self.so_far();
+            so_far.layer = news.layer;
+            if news.layer == Layer::Tcp && news.state == RowState::Ok {
+                so_far.connected.get_or_insert(Instant::now());
+            }
+            if let Some(held) = so_far.held.as_mut() {
                 held.push(news);
                 return;
             }

@@ -4,8 +4,13 @@
 //! handles change the first and read the second.
 
 mod attempt;
+mod live;
+mod machine;
+mod opening;
 mod owner;
 mod shared;
+mod spare;
+mod wake;
 
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -18,7 +23,7 @@ use crate::layer::{Layer, LayerError, LayerRows};
 
 use super::asker::Asker;
 use super::bulk::{Bulk, Opener, Room, Served};
-use super::connection::liveness::{self, SleepDetector};
+use super::connection::liveness;
 use super::connection::{ChannelStream, Connection, ExecOutput, Surroundings};
 use super::memory::Memory;
 use super::plan::Pace;
@@ -124,18 +129,7 @@ impl Tunnel {
             };
             tokio::spawn(opener.run());
         }
-        let owner = Owner {
-            shared: shared.clone(),
-            spec,
-            around,
-            pace,
-            attempt: 1,
-            quiet: false,
-            wanted: shared.wanted.subscribe(),
-            asked: shared.asked.subscribe(),
-            sleep: SleepDetector::new(),
-            files: None,
-        };
+        let owner = Owner::new(&shared, spec, around, pace);
         tokio::spawn(owner.run());
         Self {
             shared,
@@ -278,19 +272,29 @@ impl Tunnel {
         let _ = tokio::time::timeout(STOP_WAIT, stopped).await;
     }
 
+    /// Replaces a connection that is well by a new one: what is open goes on over the old one, for ten
+    /// minutes at most, what is opened from then on uses the new one. Does nothing while it is down.
+    pub fn renew(&self) {
+        self.shared.wanted.send_modify(|wanted| wanted.renew += 1);
+    }
+
     /// Asks the other end for a sign of life while somebody waits: the round-trip time, or `None` when
-    /// it is not up or did not answer within 2 s, which ends the connection and starts a new one.
+    /// it is not up or does not answer within 2 s (more on a slow link). A second connection is opened
+    /// meanwhile, and takes over when the first one stays silent.
     pub async fn probe_now(&self) -> Option<Duration> {
         let link = self.shared.link.borrow().clone()?;
-        let rtt = liveness::probe(
-            &link.handle(),
-            link.life(),
-            &self.shared.server,
-            liveness::PROBE,
-        )
-        .await;
-        self.shared.set_rtt(rtt);
-        rtt
+        let limit = liveness::PROBE + 2 * self.round_trip().unwrap_or_default();
+        let asked = Instant::now();
+        link.life().ask();
+        let handle = link.handle();
+        tokio::select! {
+            () = link.life().over() => None,
+            answer = tokio::time::timeout(limit, handle.send_ping()) => {
+                let took = answer.ok()?.ok().map(|()| asked.elapsed());
+                self.shared.set_rtt(took);
+                took
+            }
+        }
     }
 
     /// The last measured round-trip time of this connection.

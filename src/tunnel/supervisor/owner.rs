@@ -1,4 +1,5 @@
-//! The one task that owns a tunnel's connection.
+//! The one task that owns a tunnel's connection: it carries out what the machine says, and tells it what
+//! happens.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -6,47 +7,95 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
-use crate::layer::{Layer, LayerError, Retry};
+use crate::layer::{Layer, LayerError};
 use crate::tunnel::auth::SignInFiles;
-use crate::tunnel::connection::liveness::{self, Pulse, SleepDetector};
+use crate::tunnel::connection::liveness::{self, Hurry, Pulse};
 use crate::tunnel::connection::{Connection, Surroundings};
-use crate::tunnel::plan::{self, Next, Pace};
+use crate::tunnel::dial;
+use crate::tunnel::network::NetworkWatch;
+use crate::tunnel::plan::Pace;
 use crate::tunnel::spec::TunnelSpec;
 use crate::tunnel::status::TunnelStatus;
 
 use super::STOP_WAIT;
 use super::attempt::Attempt;
+use super::live::{Live, Outcome};
+use super::machine::{Event, Machine, State};
+use super::opening::Opening;
 use super::shared::{Shared, Wanted};
+use super::spare::Spare;
+use super::wake::SleepDetector;
 
-/// How long one of many quick attempts goes on before it is shown.
-const QUIET_FOR: Duration = Duration::from_secs(1);
-
-/// Why the owner stopped waiting for something.
-enum Interrupt {
-    Stop,
-    /// Something else is wanted now.
-    Wanted,
-}
+/// How long a connection that was renewed goes on for the channels it still has.
+const RETIRE: Duration = Duration::from_secs(10 * 60);
 
 /// The one task that owns the connection.
 pub(super) struct Owner {
-    pub(super) shared: Arc<Shared>,
-    pub(super) spec: TunnelSpec,
-    pub(super) around: Surroundings,
-    pub(super) pace: Pace,
-    pub(super) attempt: u32,
-    /// Whether the next attempt is one of many quick ones.
-    pub(super) quiet: bool,
-    pub(super) wanted: watch::Receiver<Wanted>,
+    shared: Arc<Shared>,
+    spec: TunnelSpec,
+    around: Surroundings,
+    machine: Machine,
+    wanted: watch::Receiver<Wanted>,
+    /// What was done about it.
+    heeded: Wanted,
     /// The roll call.
-    pub(super) asked: watch::Receiver<u64>,
-    pub(super) sleep: SleepDetector,
-    /// The keys and certificates as they were before the last attempt.
-    pub(super) files: Option<SignInFiles>,
+    asked: watch::Receiver<u64>,
+    sleep: SleepDetector,
+    network: NetworkWatch,
+    /// The attempt under way; there is one exactly while the machine is connecting.
+    opening: Option<(u64, Opening)>,
+    /// The connection; there is one exactly while the machine is up.
+    live: Option<Live>,
+    /// The keys and certificates as they were before the last attempt, when it failed.
+    files: Option<SignInFiles>,
+    /// Connections that were renewed and still carry something.
+    retired: JoinSet<()>,
+    /// The state that was published last.
+    published: Option<State>,
+}
+
+/// What the loop was woken by.
+enum Wake {
+    Stop,
+    Wanted,
+    RollCall,
+    Due,
+    Opened(u64, Result<Connection, LayerError>),
+    Live(u64, Outcome),
+    Hurry(Hurry),
+    /// The server's name has other addresses than at the last try.
+    Renamed,
+    /// A key or a certificate changed.
+    NewFiles,
 }
 
 impl Owner {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        spec: TunnelSpec,
+        around: Surroundings,
+        pace: Pace,
+    ) -> Self {
+        Self {
+            machine: Machine::new(pace, spec.hops.len(), Instant::now()),
+            wanted: shared.wanted.subscribe(),
+            heeded: Wanted::default(),
+            asked: shared.asked.subscribe(),
+            shared: shared.clone(),
+            spec,
+            around,
+            sleep: SleepDetector::new(),
+            network: NetworkWatch::default(),
+            opening: None,
+            live: None,
+            files: None,
+            retired: JoinSet::new(),
+            published: None,
+        }
+    }
+
     pub(super) async fn run(mut self) {
         let stop = self.shared.stop.clone();
         tokio::select! {
@@ -55,219 +104,276 @@ impl Owner {
             () = async { stop.cancelled().await; tokio::time::sleep(STOP_WAIT).await } => {}
         }
         self.shared.link.send_replace(None);
-        self.publish(TunnelStatus::Stopped);
+        self.shared.view.send_modify(|view| {
+            view.rows.reset_from(Layer::Dns);
+            view.status = TunnelStatus::Stopped;
+        });
     }
 
     async fn keep_up(&mut self) {
+        self.heed();
         loop {
-            if self.take_wanted().paused {
-                self.publish(TunnelStatus::Paused);
-                match self.until_wanted(std::future::pending::<()>()).await {
-                    Err(Interrupt::Stop) => return,
-                    _ => continue,
+            self.carry_out().await;
+            match self.next().await {
+                Wake::Stop => {
+                    self.shared.link.send_replace(None);
+                    if let Some(live) = self.live.take() {
+                        live.connection.close().await;
+                    }
+                    return;
                 }
-            }
-            let next = match self.connect().await {
-                Ok(Ok(connection)) => match self.hold(connection).await {
-                    Ok(lost) => lost,
-                    Err(Interrupt::Stop) => return,
-                    Err(Interrupt::Wanted) => continue,
-                },
-                Ok(Err(why)) => {
-                    let why = self.pace.in_context(why);
-                    let next = self.pace.failed(&why, Instant::now());
-                    (why, next)
-                }
-                Err(Interrupt::Stop) => return,
-                Err(Interrupt::Wanted) => continue,
-            };
-            if let Err(Interrupt::Stop) = self.wait(next.0, next.1).await {
-                return;
-            }
-        }
-    }
-
-    /// What is wanted now; requests to connect are met by the connection that follows.
-    fn take_wanted(&mut self) -> Wanted {
-        let wanted = *self.wanted.borrow_and_update();
-        if self.shared.handled.swap(wanted.kick, Ordering::AcqRel) != wanted.kick {
-            self.pace.reset();
-            self.attempt = 1;
-            self.quiet = false;
-        }
-        wanted
-    }
-
-    /// Runs `work` until something else is wanted.
-    async fn until_wanted<T>(&mut self, work: impl Future<Output = T>) -> Result<T, Interrupt> {
-        let mut work = std::pin::pin!(work);
-        loop {
-            tokio::select! {
-                () = self.shared.stop.cancelled() => return Err(Interrupt::Stop),
-                changed = self.wanted.changed() => return match changed {
-                    Ok(()) => Err(Interrupt::Wanted),
-                    Err(_) => Err(Interrupt::Stop),
-                },
-                Ok(()) = self.asked.changed() => {
+                Wake::Wanted => self.heed(),
+                Wake::RollCall => {
                     let number = *self.asked.borrow_and_update();
                     self.shared.answered.send_replace(number);
                 }
-                result = &mut work => return Ok(result),
+                Wake::Due if self.around.asker.is_asking() => self.tell(Event::Asking),
+                Wake::Due => self.tell(Event::Due),
+                Wake::Opened(id, Ok(connection)) => {
+                    self.opening = None;
+                    self.files = None;
+                    self.go_live(id, connection);
+                    self.tell(Event::Opened(id));
+                }
+                Wake::Opened(id, Err(why)) => {
+                    let opening = self.opening.take();
+                    self.files = opening.and_then(|(_, opening)| opening.files());
+                    self.tell(Event::Refused(id, why));
+                }
+                Wake::Live(id, Outcome::Lost(why)) => {
+                    let connection = self.live.as_ref().map(|live| &live.connection);
+                    let served = connection.is_some_and(|connection| connection.has_served());
+                    // Without a person it cannot come back, where one was needed.
+                    let why = connection
+                        .and_then(|connection| connection.needs_person_again())
+                        .unwrap_or(why);
+                    self.tell(Event::Lost { id, served, why });
+                }
+                Wake::Live(id, Outcome::Silent(connection, attempt)) => {
+                    self.replace(id, connection, &attempt, false);
+                }
+                Wake::Live(id, Outcome::Renewed(connection, attempt)) => {
+                    self.replace(id, connection, &attempt, true);
+                }
+                Wake::Hurry(why) => self.hurry(why),
+                Wake::Renamed => self.tell(Event::Elsewhere),
+                Wake::NewFiles => self.tell(Event::NewFiles),
             }
         }
     }
 
-    /// One attempt. A request to connect now changes nothing while one is under way.
-    async fn connect(&mut self) -> Result<Result<Connection, LayerError>, Interrupt> {
-        let spec = self.spec.clone();
-        let looking = tokio::task::spawn_blocking(move || SignInFiles::look(&spec));
-        self.files = looking.await.ok();
-        let attempt = Attempt::begin(&self.shared, self.attempt, self.quiet);
-        let report = attempt.report();
-        let (spec, around) = (self.spec.clone(), self.around.clone());
-        let mut opening = std::pin::pin!(async {
-            let mut opening = std::pin::pin!(Connection::open(&spec, &around, &report));
-            match tokio::time::timeout(QUIET_FOR, &mut opening).await {
-                Ok(result) => result,
-                Err(_) => {
-                    attempt.show();
-                    opening.await
+    /// Waits for whatever happens next. The machine's own moment is always among it.
+    async fn next(&mut self) -> Wake {
+        let due = self.machine.until();
+        let waits = matches!(self.machine.state(), State::Waiting { wakes: true, .. });
+        let hop = self.spec.hops.first();
+        let reads = self.machine.reads();
+        tokio::select! {
+            biased;
+            () = self.shared.stop.cancelled() => Wake::Stop,
+            changed = self.wanted.changed() => match changed {
+                Ok(()) => Wake::Wanted,
+                Err(_) => Wake::Stop,
+            },
+            Ok(()) = self.asked.changed() => Wake::RollCall,
+            () = at(due) => Wake::Due,
+            () = self.sleep.woke_up() => Wake::Hurry(Hurry::Woke),
+            () = self.network.changed() => Wake::Hurry(Hurry::Moved),
+            (id, result) = of(&mut self.opening, opened) => Wake::Opened(id, result),
+            (id, outcome) = of(&mut self.live, outcome) => Wake::Live(id, outcome),
+            () = dial::renamed(hop), if waits => Wake::Renamed,
+            () = of(&mut self.files, changed), if reads => Wake::NewFiles,
+            Some(_) = self.retired.join_next() => Wake::RollCall,
+        }
+    }
+
+    fn tell(&mut self, event: Event) {
+        self.machine.on(event, Instant::now());
+    }
+
+    /// Takes note of what is wanted; requests to connect are met by the connection that follows.
+    fn heed(&mut self) {
+        let wanted = *self.wanted.borrow_and_update();
+        if wanted.paused {
+            self.tell(Event::Pause);
+        } else if wanted.kick != self.heeded.kick || self.heeded.paused {
+            self.tell(Event::Kick);
+        }
+        if wanted.renew != self.heeded.renew
+            && let Some(live) = &mut self.live
+        {
+            live.renew();
+        }
+        self.shared.handled.store(wanted.kick, Ordering::Release);
+        self.heeded = wanted;
+    }
+
+    fn hurry(&mut self, why: Hurry) {
+        tracing::debug!(target = %self.shared.target, ?why, "looking at once");
+        if let Some(live) = &mut self.live {
+            live.hurry(why);
+        }
+        if let Some(bulk) = &self.shared.bulk {
+            bulk.hurry(why);
+        }
+        // An attempt that has found its server goes on, under its own deadlines.
+        let is_past_dialling = self
+            .opening
+            .as_ref()
+            .is_some_and(|(_, opening)| !opening.is_dialling());
+        if !is_past_dialling {
+            self.tell(Event::Elsewhere);
+        }
+    }
+
+    /// Makes what is there what the machine says, and publishes it.
+    async fn carry_out(&mut self) {
+        let state = self.machine.state().clone();
+        let up = matches!(&state, State::Up { id, .. } if self.live.as_ref().is_some_and(|live| live.id == *id));
+        if !up && let Some(live) = self.live.take() {
+            self.shared.link.send_replace(None);
+            live.connection.close().await;
+        }
+        match &state {
+            State::Connecting { id, .. } => {
+                if self.opening.as_ref().is_none_or(|(now, _)| now != id) {
+                    // The one of before ends first: one attempt at a time.
+                    self.opening = None;
+                    let (tries, quiet) = (self.machine.tries(), self.machine.is_quiet());
+                    let attempt = Attempt::begin(&self.shared, *id, tries, quiet);
+                    let opening = Opening::shown(&self.spec, &self.around, attempt);
+                    self.opening = Some((*id, opening));
                 }
             }
-        });
-        loop {
-            match self.until_wanted(&mut opening).await {
-                Ok(result) => return Ok(result),
-                Err(Interrupt::Wanted) if !self.take_wanted().paused => {}
-                Err(interrupt) => return Err(interrupt),
-            }
+            _ => self.opening = None,
+        }
+        debug_assert!(
+            self.machine.until().is_some()
+                || matches!(
+                    state,
+                    State::Paused | State::Failed { .. } | State::Attention { .. }
+                ),
+            "a state without an end: {state:?}"
+        );
+        if self.published.as_ref() != Some(&state) {
+            self.publish(&state);
+            self.published = Some(state);
         }
     }
 
-    /// Keeps a connection until it is lost, with the reason and what follows.
-    async fn hold(&mut self, connection: Connection) -> Result<(LayerError, Next), Interrupt> {
+    fn publish(&self, state: &State) {
+        let (status, why) = match state {
+            // The attempt and the new connection publish themselves.
+            State::Connecting { .. } | State::Up { .. } => return,
+            State::Waiting { until, why, .. } => {
+                let attempt = self.machine.tries();
+                let (until, why) = (*until, why.clone());
+                let status = TunnelStatus::Waiting {
+                    until,
+                    why: why.clone(),
+                    attempt,
+                };
+                (status, Some(why))
+            }
+            State::Attention { why, .. } => (
+                TunnelStatus::Attention { why: why.clone() },
+                Some(why.clone()),
+            ),
+            State::Failed { why } => (TunnelStatus::Failed { why: why.clone() }, Some(why.clone())),
+            State::Paused => (TunnelStatus::Paused, None),
+        };
+        if let Some(why) = &why {
+            tracing::debug!(target = %self.shared.target, layer = %why.layer, why = %why, "tunnel down");
+        }
+        self.shared.view.send_modify(|view| {
+            match &why {
+                Some(why) => view.rows.fail(why),
+                None => view.rows.reset_from(Layer::Dns),
+            }
+            view.status = status;
+        });
+    }
+
+    fn go_live(&mut self, id: u64, connection: Connection) {
         let connection = Arc::new(connection);
-        let since = Instant::now();
-        self.attempt = 1;
         self.shared.set_rtt(None);
         self.shared.link.send_replace(Some(connection.clone()));
         self.shared.view.send_modify(|view| {
             view.generation += 1;
-            view.status = TunnelStatus::Up { since };
+            view.status = TunnelStatus::Up {
+                since: Instant::now(),
+            };
         });
-        let result = self.until_lost(&connection).await;
-        self.shared.link.send_replace(None);
-        match result {
-            Ok(()) => {
-                let next = self.pace.lost(since.elapsed(), connection.has_served());
-                Ok(match connection.needs_person_again() {
-                    // It cannot come back without a person.
-                    Some(why) => {
-                        let next = self.pace.failed(&why, Instant::now());
-                        (why, next)
-                    }
-                    None => (connection.why_over(), next),
-                })
-            }
-            Err(interrupt) => {
-                connection.close().await;
-                Err(interrupt)
-            }
-        }
+        self.live = Some(self.watch_over(id, connection));
     }
 
-    async fn until_lost(&mut self, connection: &Connection) -> Result<(), Interrupt> {
+    fn watch_over(&self, id: u64, connection: Arc<Connection>) -> Live {
+        let attended = connection.is_attended() || connection.needs_person_again().is_some();
+        let spare = Spare::new(&self.shared, &self.spec, &self.around, attended);
         let pulse = Pulse::of(self.spec.destination());
-        let (handle, life) = (connection.handle(), connection.life().clone());
-        let shared = self.shared.clone();
-        let watching = liveness::watch(handle.clone(), life.clone(), pulse, shared.server.clone());
-        let first_look = async {
-            let rtt = liveness::probe(&handle, &life, &shared.server, liveness::FIRST_ANSWER).await;
-            shared.set_rtt(rtt);
-            std::future::pending::<()>().await;
-        };
-        let mut sleep = std::mem::replace(&mut self.sleep, SleepDetector::new());
-        let waking = async {
-            loop {
-                sleep.woke_up().await;
-                let rtt = liveness::probe(&handle, &life, &shared.server, liveness::PROBE).await;
-                shared.set_rtt(rtt);
-            }
-        };
-        let lost = async {
-            tokio::select! {
-                () = life.over() => {}
-                () = watching => {}
-                () = first_look => {}
-                () = waking => {}
-            }
-        };
-        self.until_wanted(lost).await
+        Live::new(id, connection, &self.shared, pulse, spare)
     }
 
-    /// Shows a failure and waits for whatever ends the wait.
-    async fn wait(&mut self, why: LayerError, next: Next) -> Result<(), Interrupt> {
-        tracing::debug!(target = %self.shared.target, layer = %why.layer, why = %why, "tunnel down");
-        self.attempt = self.attempt.saturating_add(1);
-        self.quiet = why.retry == Retry::Soon;
-        let attempt = self.attempt;
-        let (status, pause) = match next {
-            Next::Wait(pause) => (
-                TunnelStatus::Waiting {
-                    until: Instant::now() + pause,
-                    why: why.clone(),
-                    attempt,
-                },
-                Some(pause),
-            ),
-            Next::Attention(pause) => (TunnelStatus::Attention { why: why.clone() }, pause),
-            Next::Fail => (TunnelStatus::Failed { why: why.clone() }, None),
-        };
-        self.shared.view.send_modify(|view| {
-            view.rows.fail(&why);
-            view.status = status;
-        });
-        let may_wake = plan::may_wake(&why, next);
-        let files = self
-            .files
-            .take()
-            .filter(|_| plan::may_be_renewed(&why, next));
-        let mut sleep = std::mem::replace(&mut self.sleep, SleepDetector::new());
-        let waiting = async {
-            let pausing = async {
-                match pause {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending().await,
-                }
-            };
-            let renewed = async {
-                match files {
-                    Some(files) => files.changed().await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = pausing => false,
-                () = renewed => true,
-                () = sleep.woke_up(), if may_wake => true,
+    /// Puts a connection in the place of the one that is up. Who opens a channel gets it from here on;
+    /// a silent one is cut, a renewed one goes on until its channels have ended.
+    fn replace(&mut self, id: u64, connection: Connection, attempt: &Attempt, renewed: bool) {
+        let by = self.machine.next_id();
+        let connection = Arc::new(connection);
+        self.shared.link.send_replace(Some(connection.clone()));
+        let next = self.watch_over(by, connection);
+        if let Some(old) = self.live.replace(next) {
+            let old = old.connection;
+            if renewed {
+                self.retired.spawn(async move {
+                    old.idle(RETIRE).await;
+                    old.close().await;
+                });
+            } else {
+                let silent = old.life().last_seen().elapsed();
+                old.life()
+                    .end(liveness::silence(&self.shared.server, silent));
             }
-        };
-        match self.until_wanted(waiting).await {
-            Ok(true) => {
-                self.quiet = false;
-                // The network of before the sleep is no measure for now.
-                self.pace.reset();
-                Ok(())
-            }
-            Ok(false) | Err(Interrupt::Wanted) => Ok(()),
-            Err(Interrupt::Stop) => Err(Interrupt::Stop),
         }
-    }
-
-    fn publish(&self, status: TunnelStatus) {
+        self.shared.set_rtt(None);
         self.shared.view.send_modify(|view| {
-            view.rows.reset_from(Layer::Dns);
-            view.status = status;
+            attempt.adopt(by, &mut view.rows);
+            view.generation += 1;
+            view.status = TunnelStatus::Up {
+                since: Instant::now(),
+            };
         });
+        tracing::debug!(target = %self.shared.target, renewed, "another connection took over");
+        self.tell(Event::Replaced(id, by));
     }
+}
+
+/// Sleeps until then; for ever without a moment.
+async fn at(due: Option<Instant>) {
+    match due {
+        Some(due) => tokio::time::sleep_until(due.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What comes of a thing, if it is there.
+async fn of<'a, T, F: Future>(
+    thing: &'a mut Option<T>,
+    work: impl FnOnce(&'a mut T) -> F,
+) -> F::Output {
+    match thing {
+        Some(thing) => work(thing).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn opened((id, opening): &mut (u64, Opening)) -> (u64, Result<Connection, LayerError>) {
+    (*id, opening.finished().await)
+}
+
+async fn changed(files: &mut SignInFiles) {
+    files.changed().await;
+}
+
+async fn outcome(live: &mut Live) -> (u64, Outcome) {
+    (live.id, live.outcome().await)
 }
