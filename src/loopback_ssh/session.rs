@@ -1,6 +1,8 @@
 //! One client of the loopback server: sign-in, forwards, commands.
 
 use std::borrow::Cow;
+use std::future::Future;
+use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -8,6 +10,7 @@ use std::sync::atomic::Ordering;
 use russh::keys::PublicKey;
 use russh::server::{Auth, ChannelOpenHandle, Handler, Msg, Response, VerifiedPublicKey};
 use russh::{Channel, ChannelId, ChannelOpenFailure, MethodKind};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
 use super::{ExecReply, QuestionRound, Shared};
@@ -28,6 +31,34 @@ impl Session {
             round: 0,
             key_accepted: false,
         }
+    }
+
+    /// Carries a channel to whatever `dialling` reaches.
+    fn forward<S>(
+        &self,
+        channel: Channel<Msg>,
+        reply: ChannelOpenHandle,
+        dialling: impl Future<Output = io::Result<S>> + Send + 'static,
+    ) where
+        S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    {
+        let (life, shared) = (self.life.clone(), self.shared.clone());
+        tokio::spawn(async move {
+            let pump = async {
+                let Ok(mut socket) = dialling.await else {
+                    reply.reject(ChannelOpenFailure::ConnectFailed).await;
+                    return;
+                };
+                shared.opened_channels.fetch_add(1, Ordering::Relaxed);
+                reply.accept().await;
+                let mut stream = channel.into_stream();
+                let _ = tokio::io::copy_bidirectional(&mut stream, &mut socket).await;
+            };
+            tokio::select! {
+                () = life.over() => {}
+                () = pump => {}
+            }
+        });
     }
 
     fn ask(round: &QuestionRound) -> Auth {
@@ -188,24 +219,32 @@ impl Handler for Session {
                 .await;
             return Ok(());
         };
-        let (life, shared) = (self.life.clone(), self.shared.clone());
-        tokio::spawn(async move {
-            let pump = async {
-                let Ok(mut socket) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await else {
-                    reply.reject(ChannelOpenFailure::ConnectFailed).await;
-                    return;
-                };
-                let _ = socket.set_nodelay(true);
-                shared.opened_channels.fetch_add(1, Ordering::Relaxed);
-                reply.accept().await;
-                let mut stream = channel.into_stream();
-                let _ = tokio::io::copy_bidirectional(&mut stream, &mut socket).await;
-            };
-            tokio::select! {
-                () = life.over() => {}
-                () = pump => {}
-            }
-        });
+        let dialling = async move {
+            let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await?;
+            socket.set_nodelay(true)?;
+            Ok(socket)
+        };
+        self.forward(channel, reply, dialling);
+        Ok(())
+    }
+
+    #[cfg(unix)]
+    async fn channel_open_direct_streamlocal(
+        &mut self,
+        channel: Channel<Msg>,
+        socket_path: &str,
+        reply: ChannelOpenHandle,
+        _session: &mut russh::server::Session,
+    ) -> Result<(), Self::Error> {
+        if self.shared.options.refuse_forwarding {
+            reply
+                .reject(ChannelOpenFailure::AdministrativelyProhibited)
+                .await;
+            return Ok(());
+        }
+        let path = socket_path.to_owned();
+        let dialling = async move { tokio::net::UnixStream::connect(path).await };
+        self.forward(channel, reply, dialling);
         Ok(())
     }
 }

@@ -1,4 +1,5 @@
-//! The two ends of a forward as they are typed: `-L [bind:]port[:host:port]` and `--remote host:port`.
+//! The two ends of a forward as they are typed: `-L [NAME=][bind:]port[:host:port]`, `-D [bind:]port` and
+//! `--remote host:port`. Either end may be the path of a socket.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -9,14 +10,22 @@ use crate::layer::{is_unsafe_to_show, printable};
 
 /// Longest socket path that the system takes.
 const MAX_SOCKET_PATH: usize = 107;
+/// Longest name of a forward.
+const MAX_NAME: usize = 32;
+/// What a local end starts with where programs say by SOCKS where they want to go.
+const SOCKS: &str = "socks:";
 
 /// A local end, and its own far end when one was typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenSpec {
+    /// What the forward is called; the local end when nothing was said.
+    pub name: Option<String>,
     /// Where other programs connect to.
     pub local: LocalEnd,
     /// Where it leads; `None` for the far end of the whole command.
     pub remote: Option<RemoteEnd>,
+    /// Whether each program says by SOCKS where it wants to go.
+    pub socks: bool,
 }
 
 /// Why an end was refused. Wrong usage, exit code 2.
@@ -42,6 +51,9 @@ pub enum EndError {
     /// A socket path that the system would refuse.
     #[error("\"{0}\" is no usable path of a socket")]
     Path(String),
+    /// A far end where each program names its own.
+    #[error("a SOCKS end has no far end of its own (got \"{0}\")")]
+    Socks(String),
 }
 
 impl EndError {
@@ -49,11 +61,12 @@ impl EndError {
     pub fn next(&self) -> &'static str {
         match self {
             Self::Shape(_) | Self::Port { .. } => {
-                "a local end is [ADDRESS:]PORT[:HOST:PORT] or a path with '/', a far end HOST:PORT or a path"
+                "a local end is [NAME=][ADDRESS:]PORT[:FAR] or [NAME=]/PATH[:FAR], a far end HOST:PORT or /PATH"
             }
             Self::Bind(_) => "write 127.0.0.1:PORT, [::1]:PORT or only the port",
             Self::Host(_) => "write HOST:PORT, with an IPv6 address in brackets",
-            Self::Path(_) => "use an absolute path of at most 107 bytes",
+            Self::Path(_) => "use an absolute path of at most 107 bytes, without a colon",
+            Self::Socks(_) => "write socks:[ADDRESS:]PORT or -D [ADDRESS:]PORT",
         }
     }
 }
@@ -62,33 +75,86 @@ impl FromStr for ListenSpec {
     type Err = EndError;
 
     fn from_str(text: &str) -> Result<Self, EndError> {
-        if text.contains('/') && text.starts_with(['/', '.', '~']) {
+        let (name, ends) = split_name(text);
+        if let Some(local) = ends.strip_prefix(SOCKS) {
             return Ok(Self {
-                local: LocalEnd::Unix(PathBuf::from(check_path(text)?)),
-                remote: None,
+                name,
+                ..parse_socks_end(local)?
             });
         }
-        let parts = split(text).ok_or_else(|| EndError::Shape(printable(text, 120)))?;
-        let (bind, port, remote) = match parts.as_slice() {
-            [port] => (None, *port, None),
-            [bind, port] => (Some(*bind), *port, None),
-            [port, host, far_port] => (None, *port, Some(tcp(host, far_port)?)),
-            [bind, port, host, far_port] => (Some(*bind), *port, Some(tcp(host, far_port)?)),
-            _ => return Err(EndError::Shape(printable(text, 120))),
-        };
-        let address = match bind {
-            None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
-            Some("*") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
-            Some(bind) => bind
-                .parse()
-                .map_err(|_| EndError::Bind(printable(bind, 80)))?,
-        };
-        let port = parse_port(port, 0)?;
+        let (local, remote) = parse_ends(ends)?;
         Ok(Self {
-            local: LocalEnd::Tcp(SocketAddr::new(address, port)),
+            name,
+            local,
             remote,
+            socks: false,
         })
     }
+}
+
+/// Reads the local end of `-D`: `[bind:]port` or the path of a socket.
+///
+/// # Errors
+/// [`EndError`].
+pub fn parse_socks_end(text: &str) -> Result<ListenSpec, EndError> {
+    match parse_ends(text)? {
+        (local, None) => Ok(ListenSpec {
+            name: None,
+            local,
+            remote: None,
+            socks: true,
+        }),
+        (_, Some(_)) => Err(EndError::Socks(printable(text, 120))),
+    }
+}
+
+/// `NAME=` in front, where it is a name.
+fn split_name(text: &str) -> (Option<String>, &str) {
+    let is_name = |name: &str| {
+        !name.is_empty()
+            && name.len() <= MAX_NAME
+            && name
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+    };
+    match text.split_once('=') {
+        Some((name, rest)) if is_name(name) => (Some(name.to_owned()), rest),
+        _ => (None, text),
+    }
+}
+
+/// A local end with or without its far end.
+fn parse_ends(text: &str) -> Result<(LocalEnd, Option<RemoteEnd>), EndError> {
+    if text.contains('/') && text.starts_with(['/', '.', '~']) {
+        let (path, far) = match text.split_once(':') {
+            Some((path, far)) => (path, Some(parse_remote_end(far)?)),
+            None => (text, None),
+        };
+        return Ok((LocalEnd::Unix(PathBuf::from(check_path(path)?)), far));
+    }
+    let shape = || EndError::Shape(printable(text, 120));
+    // A socket at the far end is all that follows.
+    let (text, socket) = match text.find(":/") {
+        Some(at) => (&text[..at], Some(parse_remote_end(&text[at + 1..])?)),
+        None => (text, None),
+    };
+    let parts = split(text).ok_or_else(shape)?;
+    let (bind, port, remote) = match (parts.as_slice(), socket) {
+        ([port], socket) => (None, *port, socket),
+        ([bind, port], socket) => (Some(*bind), *port, socket),
+        ([port, host, far_port], None) => (None, *port, Some(tcp(host, far_port)?)),
+        ([bind, port, host, far_port], None) => (Some(*bind), *port, Some(tcp(host, far_port)?)),
+        _ => return Err(shape()),
+    };
+    let address = match bind {
+        None | Some("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        Some("*") => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        Some(bind) => bind
+            .parse()
+            .map_err(|_| EndError::Bind(printable(bind, 80)))?,
+    };
+    let local = LocalEnd::Tcp(SocketAddr::new(address, parse_port(port, 0)?));
+    Ok((local, remote))
 }
 
 /// Reads `host:port`, a port alone (loopback), or the absolute path of a socket.
@@ -189,6 +255,17 @@ mod tests {
         );
         let far = local("8080:db:5432").remote.map(|r| r.to_string());
         assert_eq!(far.as_deref(), Some("db:5432"));
+        for (text, near, far) in [
+            ("8080:/run/x.sock", "127.0.0.1:8080", "/run/x.sock"),
+            ("[::1]:8080:/run/x.sock", "[::1]:8080", "/run/x.sock"),
+            ("/run/y.sock:/run/x.sock", "/run/y.sock", "/run/x.sock"),
+            ("~/y.sock:db:5432", "~/y.sock", "db:5432"),
+            ("/run/y.sock:18789", "/run/y.sock", "127.0.0.1:18789"),
+        ] {
+            let spec = local(text);
+            assert_eq!(spec.local.to_string(), near, "{text}");
+            assert_eq!(spec.remote.unwrap().to_string(), far, "{text}");
+        }
         assert_eq!(
             parse_remote_end("19001").unwrap(),
             RemoteEnd::loopback(19001)
@@ -197,6 +274,21 @@ mod tests {
             parse_remote_end("/run/x").unwrap(),
             RemoteEnd::Unix("/run/x".into())
         );
+    }
+
+    #[test]
+    fn a_forward_may_have_a_name_and_may_be_one_for_socks() {
+        let spec: ListenSpec = "db=5432:db.internal:5432".parse().unwrap();
+        assert_eq!(spec.name.as_deref(), Some("db"));
+        assert_eq!(spec.remote.unwrap().to_string(), "db.internal:5432");
+        let spec: ListenSpec = "web=socks:1080".parse().unwrap();
+        assert_eq!((spec.name.as_deref(), spec.socks), (Some("web"), true));
+        let spec: ListenSpec = "socks:[::1]:1080".parse().unwrap();
+        assert_eq!((spec.name.as_deref(), spec.socks), (None, true));
+        assert_eq!(parse_socks_end("[::1]:1080").unwrap(), spec);
+        for text in ["socks:1080:db:5432", "socks:", "=80", "a b=80", "x=y=80"] {
+            assert!(text.parse::<ListenSpec>().is_err(), "{text}");
+        }
     }
 
     #[test]
@@ -210,6 +302,9 @@ mod tests {
             "[::1",
             "80:-x:1",
             "80:h:0",
+            "80:h:1:/run/x",
+            "/run/x:",
+            "/run/x:a:b:c",
         ] {
             assert!(text.parse::<ListenSpec>().is_err(), "{text}");
         }
@@ -223,6 +318,7 @@ mod tests {
         fn any_text_is_an_end_or_an_error(text in any::<String>()) {
             let _ = text.parse::<ListenSpec>();
             let _ = parse_remote_end(&text);
+            let _ = parse_socks_end(&text);
         }
     }
 }

@@ -71,11 +71,34 @@ fn process_with(inode: u64) -> Option<(u32, String)> {
                 .is_ok_and(|link| link.as_os_str() == wanted.as_str())
         });
         if holds {
-            let name = std::fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some((pid, printable(name.trim(), 64)));
+            return Some((pid, program(pid)));
         }
     }
     None
+}
+
+/// What a process calls itself.
+pub(super) fn program(pid: u32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+    printable(name.trim(), 64)
+}
+
+/// Who listens on a unix socket. Linux only.
+#[cfg(unix)]
+pub(super) fn holder_of_socket(path: &std::path::Path) -> Option<Holder> {
+    use std::os::unix::fs::MetadataExt;
+    let uid = std::fs::symlink_metadata(path).ok()?.uid();
+    let table = std::fs::read_to_string("/proc/net/unix").ok()?;
+    let inode = table.lines().find_map(|line| {
+        // Num RefCount Protocol Flags Type St Inode Path
+        let mut words = line.splitn(8, ' ').skip(6);
+        let (inode, bound) = (words.next()?, words.next()?);
+        (std::path::Path::new(bound) == path).then(|| inode.parse().ok())?
+    });
+    Some(Holder {
+        uid,
+        process: inode.and_then(process_with),
+    })
 }
 
 /// A port near the wanted one that is free now.

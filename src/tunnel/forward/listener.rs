@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use tokio::net::{TcpListener, TcpStream};
 
@@ -10,6 +10,11 @@ use crate::peer::peer_uid;
 use crate::tunnel::spec::LocalEnd;
 
 use super::holder::{Holder, free_port_near, holder_of};
+#[cfg(unix)]
+use super::socket_file::SocketFile;
+
+/// Connections that wait in the kernel for us.
+const BACKLOG: i32 = 1024;
 
 /// Why a local end could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +32,9 @@ pub enum BindError {
     /// Who connects cannot be checked here, so a port would be open to every user.
     #[error("{0}: this system does not tell who connects to a port")]
     Unchecked(SocketAddr),
+    /// Other machines could connect, and nobody said that they may.
+    #[error("{0} can be reached from other machines")]
+    Open(SocketAddr),
     /// The path holds something that is not a socket.
     #[error("{} is there and is no socket", .0.display())]
     NotASocket(PathBuf),
@@ -57,6 +65,10 @@ impl BindError {
             } => format!("stop it, or use another port: port {port} is free"),
             Self::Taken { .. } => "stop it, or use another end".into(),
             Self::Unchecked(_) => "listen on a unix socket, or add --allow-other-users".into(),
+            Self::Open(address) => format!(
+                "use 127.0.0.1:{}, or add --allow-other-users if you mean it",
+                address.port()
+            ),
             Self::NotASocket(_) => "choose another path".into(),
             Self::System { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 "ports below 1024 belong to root; choose a higher one".into()
@@ -70,7 +82,7 @@ impl BindError {
 pub(super) enum Listener {
     Tcp(TcpListener),
     #[cfg(unix)]
-    Unix(UnixEnd),
+    Unix(SocketFile),
 }
 
 /// A connection of a local program.
@@ -92,7 +104,7 @@ pub(super) fn bind(local: &LocalEnd, anybody: bool) -> Result<(Listener, LocalEn
         LocalEnd::Tcp(address) => bind_tcp(*address, anybody),
         #[cfg(unix)]
         LocalEnd::Unix(path) => {
-            let listener = UnixEnd::bind(path, anybody)?;
+            let listener = SocketFile::bind(path, anybody)?;
             Ok((Listener::Unix(listener), local.clone()))
         }
         #[cfg(not(unix))]
@@ -104,15 +116,13 @@ pub(super) fn bind(local: &LocalEnd, anybody: bool) -> Result<(Listener, LocalEn
 }
 
 fn bind_tcp(address: SocketAddr, anybody: bool) -> Result<(Listener, LocalEnd), BindError> {
+    if !anybody && !address.ip().is_loopback() {
+        return Err(BindError::Open(address));
+    }
     if !anybody && !cfg!(target_os = "linux") {
         return Err(BindError::Unchecked(address));
     }
-    let bound = std::net::TcpListener::bind(address).and_then(|listener| {
-        listener.set_nonblocking(true)?;
-        let actual = listener.local_addr()?;
-        Ok((TcpListener::from_std(listener)?, actual))
-    });
-    match bound {
+    match listen(address) {
         Ok((listener, actual)) => Ok((Listener::Tcp(listener), LocalEnd::Tcp(actual))),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(BindError::Taken {
             local: address.to_string(),
@@ -126,14 +136,29 @@ fn bind_tcp(address: SocketAddr, anybody: bool) -> Result<(Listener, LocalEnd), 
     }
 }
 
+fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let domain = socket2::Domain::for_address(address);
+    let socket = socket2::Socket::new(domain, socket2::Type::STREAM, None)?;
+    // Connections of the process before us may still linger on the port.
+    #[cfg(unix)]
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    let listener = TcpListener::from_std(socket.into())?;
+    let actual = listener.local_addr()?;
+    Ok((listener, actual))
+}
+
 impl Listener {
     /// The next connection. Cancel safe.
     pub(super) async fn accept(&self) -> io::Result<Local> {
         match self {
-            Self::Tcp(listener) => listener
-                .accept()
-                .await
-                .map(|(stream, _)| Local::Tcp(stream)),
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                let _ = stream.set_nodelay(true);
+                Ok(Local::Tcp(stream))
+            }
             #[cfg(unix)]
             Self::Unix(end) => end.listener.accept().await.map(|(s, _)| Local::Unix(s)),
         }
@@ -166,82 +191,4 @@ fn our_uid() -> u32 {
 #[cfg(not(unix))]
 fn our_uid() -> u32 {
     u32::MAX
-}
-
-/// A unix socket that is removed with its listener.
-#[cfg(unix)]
-#[derive(Debug)]
-pub(super) struct UnixEnd {
-    listener: tokio::net::UnixListener,
-    path: PathBuf,
-    file: (u64, u64),
-}
-
-#[cfg(unix)]
-impl UnixEnd {
-    fn bind(path: &Path, anybody: bool) -> Result<Self, BindError> {
-        let taken = || BindError::Taken {
-            local: path.display().to_string(),
-            holder: None,
-            free_port: None,
-        };
-        remove_stale(path, taken)?;
-        Self::listen(path, anybody).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => taken(),
-            _ => BindError::System {
-                local: path.display().to_string(),
-                source,
-            },
-        })
-    }
-
-    fn listen(path: &Path, anybody: bool) -> io::Result<Self> {
-        use std::os::unix::fs::PermissionsExt;
-        let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
-        socket.bind(&socket2::SockAddr::unix(path)?)?;
-        // Nobody can connect before `listen`, so the mode is in force for the first visitor.
-        let mode = if anybody { 0o666 } else { 0o600 };
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))?;
-        socket.listen(128)?;
-        socket.set_nonblocking(true)?;
-        let listener = tokio::net::UnixListener::from_std(socket.into())?;
-        Ok(Self {
-            listener,
-            path: path.to_owned(),
-            file: identity(path)?,
-        })
-    }
-}
-
-#[cfg(unix)]
-impl Drop for UnixEnd {
-    fn drop(&mut self) {
-        // Another process may have replaced it meanwhile.
-        if identity(&self.path).is_ok_and(|file| file == self.file) {
-            let _ = std::fs::remove_file(&self.path);
-        }
-    }
-}
-
-#[cfg(unix)]
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
-}
-
-/// Removes the socket of a process that is gone.
-#[cfg(unix)]
-fn remove_stale(path: &Path, taken: impl Fn() -> BindError) -> Result<(), BindError> {
-    use std::os::unix::fs::FileTypeExt;
-    match std::fs::symlink_metadata(path) {
-        Ok(meta) if !meta.file_type().is_socket() => Err(BindError::NotASocket(path.to_owned())),
-        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                let _ = std::fs::remove_file(path);
-                Ok(())
-            }
-            _ => Err(taken()),
-        },
-        Err(_) => Ok(()),
-    }
 }

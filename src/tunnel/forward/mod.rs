@@ -2,37 +2,34 @@
 //!
 //! Binding and serving are two steps, so that a taken port is reported before anything connects.
 
-mod counts;
+mod connection;
+mod gate;
 mod holder;
 mod listener;
 mod pump;
 mod ring;
+#[cfg(unix)]
+mod socket_file;
+mod socks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout_at};
 
-use super::connection::ChannelStream;
 use super::spec::{LocalEnd, RemoteEnd};
 use super::status::{TunnelStatus, TunnelView};
 use super::supervisor::Tunnel;
 
-pub use counts::Counts;
 pub use holder::Holder;
 pub use listener::BindError;
 
-use counts::{Counters, OpenMark};
-use listener::{Listener, Local, Visitor};
-use pump::{Limits, pump};
+use connection::{Towards, Way};
+use listener::Listener;
 
-/// How long a connection that was accepted waits for the tunnel.
-const HOLD: Duration = Duration::from_secs(10);
 /// Connections at a time; more are refused at once.
-const MAX_CONNECTIONS: usize = 1024;
+const MAX_CONNECTIONS: usize = 2048;
 /// Pause after a failed accept (no descriptors left), which would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -42,19 +39,20 @@ pub struct Forward {
     listener: Listener,
     local: LocalEnd,
     anybody: bool,
-    counters: Arc<Counters>,
 }
 
 impl Forward {
     /// Binds an end that only this user's programs may use. Must be called in a tokio runtime.
     ///
     /// # Errors
-    /// When it is taken, with the holder and a free port near it, or the system says no.
+    /// When it is taken, with the holder and a free port near it, when other machines could reach it, or
+    /// the system says no.
     pub fn bind(local: &LocalEnd) -> Result<Self, BindError> {
         Self::bind_as(local, false)
     }
 
-    /// Binds an end that every user of this machine may use (`--allow-other-users`).
+    /// Binds an end that every user of this machine may use (`--allow-other-users`), and other machines
+    /// too when the address is one that they can reach.
     ///
     /// # Errors
     /// As [`Forward::bind`].
@@ -68,18 +66,12 @@ impl Forward {
             listener,
             local,
             anybody,
-            counters: Arc::default(),
         })
     }
 
     /// Where it listens, with the port that the system chose.
     pub fn local(&self) -> &LocalEnd {
         &self.local
-    }
-
-    /// What went through since it was bound.
-    pub fn counts(&self) -> Counts {
-        self.counters.now()
     }
 
     /// Serves connections through `tunnel` to `remote` until the tunnel is stopped.
@@ -95,7 +87,17 @@ impl Forward {
     /// As [`Forward::serve`], to a far end that is not known yet or changes: a connection goes to the one
     /// that is known when it comes, and waits for it as for the tunnel.
     pub async fn serve_found(&self, tunnel: &Tunnel, remote: watch::Receiver<Option<RemoteEnd>>) {
+        self.serve_towards(tunnel, Towards::Found(remote)).await;
+    }
+
+    /// As [`Forward::serve`], to wherever each program asks for by SOCKS 4, 4a or 5.
+    pub async fn serve_socks(&self, tunnel: &Tunnel) {
+        self.serve_towards(tunnel, Towards::Asked).await;
+    }
+
+    async fn serve_towards(&self, tunnel: &Tunnel, towards: Towards) {
         let _serving = tunnel.serving();
+        let way = Arc::new(Way::new(tunnel.clone(), towards));
         let mut connections = JoinSet::new();
         let mut view = tunnel.view();
         let stopped = async {
@@ -109,13 +111,10 @@ impl Forward {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok(_) if connections.len() >= MAX_CONNECTIONS => {
-                        self.counters.came().refused();
                         tracing::warn!(local = %self.local, "too many connections");
                     }
                     Ok(local) => {
-                        let mark = self.counters.came();
-                        let (tunnel, remote) = (tunnel.clone(), remote.clone());
-                        connections.spawn(serve_one(local, self.anybody, tunnel, remote, mark));
+                        connections.spawn(connection::serve(local, self.anybody, way.clone()));
                     }
                     Err(error) => {
                         tracing::warn!(local = %self.local, %error, "accept failed");
@@ -125,74 +124,4 @@ impl Forward {
             }
         }
     }
-}
-
-async fn serve_one(
-    local: Local,
-    anybody: bool,
-    tunnel: Tunnel,
-    remote: watch::Receiver<Option<RemoteEnd>>,
-    mark: OpenMark,
-) {
-    if !anybody && let Visitor::Other(uid) = local.visitor() {
-        tracing::warn!(?uid, "a connection of another user was refused");
-        mark.refused();
-        return;
-    }
-    let Some(channel) = way_through(&tunnel, remote).await else {
-        mark.refused();
-        return;
-    };
-    let limits = Limits::within(tunnel.room());
-    match local {
-        Local::Tcp(mut stream) => {
-            let _ = stream.set_nodelay(true);
-            // Whatever ends it early, this call being dropped too, is a reset: a clean end would look
-            // like the whole answer to the program.
-            reset_on_close(&stream, true);
-            let (read, write) = stream.split();
-            let (read, write) = (mark.up(read), mark.down(write));
-            match pump(read, write, channel, limits).await {
-                Ok(()) => reset_on_close(&stream, false),
-                Err(error) => tracing::debug!(%error, "local connection ended early"),
-            }
-        }
-        #[cfg(unix)]
-        Local::Unix(mut stream) => {
-            let (read, write) = stream.split();
-            let (read, write) = (mark.up(read), mark.down(write));
-            if let Err(error) = pump(read, write, channel, limits).await {
-                tracing::debug!(%error, "local connection ended early");
-            }
-        }
-    }
-}
-
-/// A channel to the far end, or nothing once the connection has waited long enough.
-async fn way_through(
-    tunnel: &Tunnel,
-    mut remote: watch::Receiver<Option<RemoteEnd>>,
-) -> Option<ChannelStream> {
-    let until = Instant::now() + HOLD;
-    let remote = match timeout_at(until, remote.wait_for(Option::is_some)).await {
-        Ok(Ok(remote)) => remote.clone()?,
-        Ok(Err(_)) | Err(_) => {
-            tracing::debug!("no far end is known for a local connection");
-            return None;
-        }
-    };
-    let left = until.saturating_duration_since(Instant::now());
-    match tunnel.open_forwarded(&remote, left).await {
-        Ok(channel) => Some(channel),
-        Err(error) => {
-            tracing::debug!(layer = %error.layer, %error, "no way through for a local connection");
-            None
-        }
-    }
-}
-
-/// Whether closing `stream` tells the program that something was lost.
-fn reset_on_close(stream: &TcpStream, reset: bool) {
-    let linger = reset.then_some(Duration::ZERO);
-    let _ = socket2::SockRef::from(stream).set_linger(linger);
 }

@@ -3,5 +3,6 @@
 mod connect;
 mod forward;
 mod forward_bulk;
+mod forward_ends;
 mod half_open;
 mod sign_in;

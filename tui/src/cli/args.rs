@@ -60,10 +60,20 @@ pub(crate) struct AppArgs {
     /// No app: hold the forward and print a line for each change of state
     #[arg(long)]
     pub tunnel_only: bool,
-    /// Local end for --tunnel-only: [ADDRESS:]PORT[:HOST:PORT] or the path of a socket [default:
-    /// 127.0.0.1:18789]
+    /// Local end for --tunnel-only: [NAME=][ADDRESS:]PORT[:HOST:PORT], either end may be the path of a
+    /// socket; may be repeated [default: 127.0.0.1:18789]
     #[arg(short = 'L', long, value_name = "END", requires = "tunnel_only")]
     pub listen: Vec<String>,
+    /// Local end for --tunnel-only where programs say by SOCKS where they want to go: [ADDRESS:]PORT; may
+    /// be repeated
+    #[arg(
+        short = 'D',
+        long,
+        visible_alias = "socks",
+        value_name = "END",
+        requires = "tunnel_only"
+    )]
+    pub dynamic: Vec<String>,
     /// Let programs of other users through the local ends
     #[arg(long, requires = "tunnel_only")]
     pub allow_other_users: bool,

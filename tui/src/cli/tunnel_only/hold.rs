@@ -28,13 +28,9 @@ pub(super) async fn hold(
     ends: &[End],
 ) -> Failure {
     let (found, far_end) = watch::channel(None);
-    let forwards = ends.iter().map(|end| {
-        let remote = match &end.remote {
-            Some(typed) => watch::channel(Some(typed.clone())).1,
-            None => far_end.clone(),
-        };
-        end.forward.serve_found(far.tunnel(), remote)
-    });
+    let forwards = ends
+        .iter()
+        .map(|end| end.serve(far.tunnel(), far_end.clone()));
     tokio::select! {
         failure = follow(context, request, far, ends, &found) => failure,
         _ = join_all(forwards) => stopped(),

@@ -46,15 +46,22 @@ pub(super) async fn look_around(
     for note in &news {
         print_note(context, note);
     }
-    let served: Vec<(&End, RemoteEnd)> = ends
+    let served: Vec<(&End, Option<RemoteEnd>)> = ends
         .iter()
-        .map(|end| (end, end.remote.clone().unwrap_or_else(|| default.clone())))
+        .map(|end| (end, end.leads_to(&default)))
         .collect();
     for (end, remote) in &served {
+        let remote = match remote {
+            Some(remote) => remote.to_string(),
+            None => "socks".into(),
+        };
         let mut members = vec![
             ("listen", end.forward.local().to_string().into()),
-            ("remote", remote.to_string().into()),
+            ("remote", remote.into()),
         ];
+        if end.name != end.forward.local().to_string() {
+            members.push(("name", end.name.clone().into()));
+        }
         if context.out.json {
             members.push(("notes", news.clone().into()));
         }
@@ -62,7 +69,8 @@ pub(super) async fn look_around(
     }
     let remotes: BTreeMap<String, &RemoteEnd> = served
         .iter()
-        .map(|(_, remote)| (remote.to_string(), remote))
+        .filter_map(|(_, remote)| remote.as_ref())
+        .map(|remote| (remote.to_string(), remote))
         .collect();
     let looks = remotes
         .into_values()
