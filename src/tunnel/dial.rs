@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::layer::{Layer, LayerError, Retry};
 
@@ -22,6 +22,8 @@ pub(crate) const CONNECT: Duration = Duration::from_secs(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// The head start of an address over the next one (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
+/// The pause between the attempts of `ConnectionAttempts`; ssh's.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
 /// How many addresses of a name are tried; more is a mistake or an attack.
 const MAX_ADDRESSES: usize = 16;
 
@@ -120,13 +122,31 @@ fn in_order(found: impl Iterator<Item = SocketAddr>, family: AddressFamily) -> V
     }
 }
 
-/// Dials the addresses, each with a head start over the next one, and keeps the first that answers.
+/// Dials the addresses, each with a head start over the next one, and keeps the first that answers;
+/// all of it as often as `ConnectionAttempts` says.
 /// Cancel safe: dropping the call closes every socket it opened.
 ///
 /// # Errors
 /// [`Layer::Tcp`] when no address answers: [`Retry::Soon`] when all refused or had no route,
 /// [`Retry::Backoff`] when one timed out or reset.
 pub async fn dial(
+    hop: &HopSpec,
+    resolved: &Resolved,
+) -> Result<(TcpStream, SocketAddr), LayerError> {
+    let mut attempt = 1;
+    loop {
+        match dial_once(hop, resolved).await {
+            Err(_) if attempt < hop.connection_attempts => {
+                attempt += 1;
+                sleep(BETWEEN_ATTEMPTS).await;
+            }
+            result => return result,
+        }
+    }
+}
+
+/// One attempt over all addresses.
+async fn dial_once(
     hop: &HopSpec,
     resolved: &Resolved,
 ) -> Result<(TcpStream, SocketAddr), LayerError> {
@@ -283,6 +303,26 @@ mod tests {
         let error = dial(&hop, &resolve(&hop).await.unwrap()).await.unwrap_err();
         assert_eq!((error.layer, error.retry), (Layer::Tcp, Retry::Soon));
         assert_eq!(error.what, format!("127.0.0.1:{port} refuses connections"));
+    }
+
+    #[tokio::test]
+    async fn connection_attempts_are_made_one_after_the_other() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let hop = HopSpec {
+            connection_attempts: 3,
+            ..hop("127.0.0.1", port)
+        };
+        let resolved = resolve(&hop).await.unwrap();
+        // The server comes up while the second attempt is waited for.
+        let server = async {
+            sleep(BETWEEN_ATTEMPTS / 2).await;
+            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            listener.accept().await.unwrap();
+        };
+        let (dialled, ()) = tokio::join!(dial(&hop, &resolved), server);
+        assert!(dialled.is_ok());
     }
 
     #[tokio::test]

@@ -17,6 +17,8 @@ pub mod memory;
 mod network;
 mod plan;
 pub mod prompt;
+#[cfg(unix)]
+mod proxy_command;
 mod socket;
 pub mod spec;
 pub mod ssh_config;

@@ -20,6 +20,8 @@ use super::peer_address::PeerAddress;
 
 /// How long a server may take to say what it is.
 const BANNER: Duration = Duration::from_secs(10);
+/// The same where a command carries the bytes: it has to start, find its way and connect first.
+const BANNER_BY_COMMAND: Duration = Duration::from_secs(30);
 /// How long the key exchange may take after that.
 const KEY_EXCHANGE: Duration = Duration::from_secs(10);
 
@@ -64,15 +66,20 @@ pub(super) async fn shake_hands<S>(
     head: &Head,
     asker: &Asker,
     address: &PeerAddress,
+    hop: &HopSpec,
 ) -> Result<Handle<Hook>, LayerError>
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
+    let banner = match hop.proxy_command {
+        Some(_) => hop.connect_timeout.unwrap_or(BANNER_BY_COMMAND),
+        None => BANNER,
+    };
     let connecting = russh::client::connect_stream(config, transport, hook);
     tokio::pin!(connecting);
-    let result = match asker.within(BANNER, &mut connecting).await {
+    let result = match asker.within(banner, &mut connecting).await {
         Ok(result) => result,
-        Err(_) if head.ssh_id().is_none() => return Err(silent(head, address)),
+        Err(_) if head.ssh_id().is_none() => return Err(silent(head, address, banner)),
         Err(_) => match asker.within(KEY_EXCHANGE, &mut connecting).await {
             Ok(result) => result,
             Err(_) => {
@@ -99,13 +106,13 @@ pub(super) fn server_name(head: &Head) -> String {
     printable(&name, 60)
 }
 
-fn silent(head: &Head, address: &PeerAddress) -> LayerError {
+fn silent(head: &Head, address: &PeerAddress, waited: Duration) -> LayerError {
     match head.text() {
         text if text.is_empty() => LayerError::new(
             Layer::Ssh,
             format!(
                 "{address} accepts connections but says nothing (no SSH banner within {} s)",
-                BANNER.as_secs()
+                waited.as_secs()
             ),
         )
         .next("is this the SSH port?"),

@@ -29,6 +29,8 @@ use super::auth;
 use super::dial;
 use super::hang_up::Watched;
 use super::memory::Memory;
+#[cfg(unix)]
+use super::proxy_command;
 use super::socket::Path;
 use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
@@ -267,6 +269,9 @@ async fn open_direct(
     life: &Lifeline,
     last: bool,
 ) -> Result<Connection, LayerError> {
+    if let Some(command) = &hop.proxy_command {
+        return open_by_command(hop, command, around, report, life, last).await;
+    }
     report.busy(Layer::Dns, &hop.host);
     let resolved = dial::resolve(hop).await?;
     let first = resolved.addresses.first().map(|address| address.ip());
@@ -285,6 +290,48 @@ async fn open_direct(
     report.ok(Layer::Tcp, Some(started.elapsed()), &address.to_string());
     let address = PeerAddress::Direct(address);
     sign_in_over(stream, address, hop, around, report, life, last).await
+}
+
+/// The first server on the way, over a `ProxyCommand`.
+#[cfg(unix)]
+async fn open_by_command(
+    hop: &HopSpec,
+    command: &str,
+    around: &Surroundings,
+    report: &Report,
+    life: &Lifeline,
+    last: bool,
+) -> Result<Connection, LayerError> {
+    report.skipped(Layer::Dns, "left to ProxyCommand");
+    report.busy(Layer::Tcp, "through ProxyCommand");
+    let started = Instant::now();
+    let (stream, news) = proxy_command::start(hop, command)?;
+    let address = PeerAddress::Command {
+        far: format!("{}:{}", hop.host, hop.port),
+    };
+    report.ok(Layer::Tcp, Some(started.elapsed()), &address.to_string());
+    match sign_in_over(stream, address, hop, around, report, life, last).await {
+        Ok(connection) => Ok(connection),
+        Err(error) => Err(news.explain(error).await),
+    }
+}
+
+#[cfg(not(unix))]
+async fn open_by_command(
+    hop: &HopSpec,
+    _: &str,
+    _: &Surroundings,
+    _: &Report,
+    _: &Lifeline,
+    _: bool,
+) -> Result<Connection, LayerError> {
+    let what = format!(
+        "the ProxyCommand of {} cannot be run on this system",
+        hop.alias
+    );
+    Err(LayerError::new(Layer::Tcp, what)
+        .next("use ProxyJump")
+        .retry(Retry::Never))
 }
 
 /// Handshake, host key and sign-in over an open stream.
@@ -335,7 +382,7 @@ where
         hang_up: hang_up.clone(),
     };
     let mut handle =
-        handshake::shake_hands(config, transport, hook, &head, &asker, &address).await?;
+        handshake::shake_hands(config, transport, hook, &head, &asker, &address, hop).await?;
     let id = handshake::server_name(&head);
     report.ok(
         Layer::Ssh,

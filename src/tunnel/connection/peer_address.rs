@@ -8,6 +8,11 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) enum PeerAddress {
     /// Dialled from here.
     Direct(SocketAddr),
+    /// Reached by a command of the user's.
+    Command {
+        /// `host:port` as asked for.
+        far: String,
+    },
     /// Dialled by an earlier hop.
     Through {
         /// `host:port` as sent.
@@ -22,7 +27,7 @@ impl PeerAddress {
     pub(crate) fn ip(&self) -> Option<IpAddr> {
         match self {
             Self::Direct(address) => Some(address.ip()),
-            Self::Through { .. } => None,
+            Self::Command { .. } | Self::Through { .. } => None,
         }
     }
 }
@@ -31,6 +36,7 @@ impl fmt::Display for PeerAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Direct(address) => write!(f, "{address}"),
+            Self::Command { far } => write!(f, "{far} through ProxyCommand"),
             Self::Through { far, hop } => write!(f, "{far} through {hop}"),
         }
     }

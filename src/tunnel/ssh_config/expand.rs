@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use sha1::{Digest, Sha1};
 
 use super::env::{self, Env};
+use crate::tunnel::spec::HopSpec;
 
 /// The values that tokens stand for.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,7 @@ pub(super) const IN_JUMPS: &str = "hnpr";
 pub(super) const IN_PATHS: &str = "CdhijkLlnpru";
 
 /// Tokens that `ProxyCommand` knows.
-pub(crate) const IN_COMMANDS: &str = "hnpr";
+pub(super) const IN_COMMANDS: &str = "hnpr";
 
 /// Tokens that `User` knows: all that do not depend on it.
 pub(super) const IN_USER: &str = "dhijkLlnpu";
@@ -149,6 +150,18 @@ fn variable<'a, 'e>(text: &'a str, env: &'e Env) -> Result<(&'e str, &'a str), S
         Some(value) => Ok((value, after)),
         None => Err(format!("the environment variable {name} is not set")),
     }
+}
+
+/// A `ProxyCommand` with its tokens: `%h`, `%n`, `%p`, `%r` and `%%`.
+#[cfg_attr(not(unix), expect(dead_code, reason = "commands run on unix only"))]
+pub(crate) fn proxy_command(text: &str, hop: &HopSpec) -> Result<String, String> {
+    replace(text, |token| match token {
+        'h' => Some(hop.host.clone()),
+        'n' => Some(hop.alias.clone()),
+        'p' => Some(hop.port.to_string()),
+        'r' => Some(hop.user.clone()),
+        _ => None,
+    })
 }
 
 fn replace(text: &str, value: impl Fn(char) -> Option<String>) -> Result<String, String> {

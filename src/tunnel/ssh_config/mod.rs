@@ -31,6 +31,8 @@ pub use error::SshConfigError;
 pub use flags::{ConfigFile, Flags, OwnSetting};
 pub use source::{Notice, Setting, Source};
 
+pub(crate) use expand::proxy_command as expand_proxy_command;
+
 use super::spec::TunnelSpec;
 use super::target::SshTarget;
 
