@@ -11,3 +11,4 @@ mod sign_in_account;
 mod sign_in_trouble;
 mod ssh_config;
 mod tunnel;
+mod ways;

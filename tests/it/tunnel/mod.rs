@@ -5,4 +5,6 @@ mod forward;
 mod forward_bulk;
 mod forward_ends;
 mod half_open;
+#[cfg(unix)]
+mod proxy_command;
 mod sign_in;
