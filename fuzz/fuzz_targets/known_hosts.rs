@@ -1,4 +1,5 @@
-//! Any bytes are a known_hosts file; a line for our host never makes another key a known one.
+//! Any bytes are a known_hosts file or a list of revoked keys; neither ever makes an unknown key a known
+//! one.
 #![no_main]
 
 use std::path::Path;
@@ -16,9 +17,15 @@ static KEY: LazyLock<PublicKey> = LazyLock::new(|| {
     .expect("a key")
 });
 
+/// How a binary list begins: magic, version, number, date, flags, two empty strings.
+const KRL: &[u8] =
+    b"SSHKRL\n\0\0\0\0\x01\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0";
+
 fuzz_target!(|bytes: &[u8]| {
     let mut known = KnownHosts::default();
     known.add(Path::new("known_hosts"), bytes);
+    let _ = known.add_revoked(Path::new("revoked"), bytes);
+    let _ = known.add_revoked(Path::new("list"), &[KRL, bytes].concat());
     for name in [
         HostName::new("desktop", 22),
         HostName::new("desktop", 2222),
@@ -26,7 +33,7 @@ fuzz_target!(|bytes: &[u8]| {
     ] {
         let verdict = known.check(&name, None, &KEY);
         assert!(!matches!(verdict, Verdict::Known { .. }));
-        assert!(!refusal(&verdict, &name, &KEY).next.is_empty());
-        assert!(!known.preferred_algorithms(&name, None).is_empty());
+        assert!(!refusal(&verdict, &name, "desktop", &KEY).next.is_empty());
+        assert!(!known.offer(&name, None).keys.is_empty());
     }
 });

@@ -3,16 +3,17 @@
 use std::future::Future;
 
 use russh::client::{ChannelOpenHandle, DisconnectReason, Msg, Session};
-use russh::keys::PublicKeyOrCertificate;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use russh::{Channel, ChannelId, ChannelOpenFailure, Names};
 
-use crate::layer::{Layer, LayerError, Retry};
+use crate::layer::LayerError;
 use crate::tunnel::hang_up::HangUp;
 use crate::tunnel::transport::Lifeline;
 
 use super::closings::Closings;
 use super::diagnostics::Diagnostics;
 use super::host_key_check::HostKeyCheck;
+use super::host_key_update::Announcement;
 
 /// Why a session ended: russh's reason, or ours.
 #[derive(Debug)]
@@ -30,6 +31,7 @@ impl From<russh::Error> for HookError {
 /// The handler of one session. The session owns it, so its drop marks the session's end.
 pub(crate) struct Hook {
     pub(crate) host_key: HostKeyCheck,
+    pub(crate) announcement: Announcement,
     pub(crate) diagnostics: Diagnostics,
     pub(crate) closings: Closings,
     pub(crate) life: Lifeline,
@@ -57,11 +59,6 @@ impl russh::client::Handler for Hook {
     type Error = HookError;
 
     async fn check_server_key(&mut self, key: &PublicKeyOrCertificate) -> Result<bool, HookError> {
-        let PublicKeyOrCertificate::PublicKey { key, .. } = key else {
-            // Never offered, so never negotiated.
-            let error = LayerError::new(Layer::HostKey, "the server sent a host certificate");
-            return Err(HookError::Ours(error.retry(Retry::Attention)));
-        };
         let life = self.life.clone();
         let hang_up = self.hang_up.clone();
         let asker = self.host_key.asker.clone();
@@ -75,6 +72,15 @@ impl russh::client::Handler for Hook {
                 false => HookError::Russh(russh::Error::HUP),
             }),
         }
+    }
+
+    async fn openssh_ext_host_keys_announced(
+        &mut self,
+        keys: Vec<PublicKey>,
+        _session: &mut Session,
+    ) -> Done {
+        self.announcement.announce(keys);
+        Ok(())
     }
 
     async fn auth_banner(&mut self, banner: &str, _session: &mut Session) -> Done {

@@ -35,7 +35,7 @@ pub(super) fn config(
     window: u32,
 ) -> Result<Arc<Config>, LayerError> {
     let allowed = hop.host_key_algorithms.as_deref();
-    let host_keys = known.preferred_algorithms(&HostName::of_hop(hop), allowed);
+    let host_keys = known.offer(&HostName::of_hop(hop), allowed);
     if host_keys.is_empty() {
         let what = format!(
             "HostKeyAlgorithms of {} allows none that clawline speaks",

@@ -2,22 +2,31 @@
 
 use std::path::Path;
 
-use russh::keys::PublicKey;
+use russh::keys::{PublicKey, PublicKeyOrCertificate};
 use tokio::time::Instant;
 
-use crate::layer::{Layer, LayerError, Retry};
+use crate::layer::{Layer, LayerError, Retry, printable};
 use crate::tunnel::asker::Asker;
-use crate::tunnel::host_key::{self, HostName, KnownHosts, Verdict};
+use crate::tunnel::host_key::{self, CertificateRules, HostName, KnownHosts, Verdict};
 use crate::tunnel::memory::Memory;
 use crate::tunnel::prompt::{Answer, Prompt};
 use crate::tunnel::spec::{HopSpec, KnownHostsFiles, StrictHostKey};
 
+use super::host_key_update::Announcement;
 use super::peer_address::PeerAddress;
 use super::report::Report;
 
 /// Judges the key of one server.
 pub(crate) struct HostKeyCheck {
     pub(crate) name: HostName,
+    /// What a person types to reach the server.
+    target: String,
+    rules: CertificateRules,
+    required_rsa_size: u32,
+    /// The address under which the key has to be known, too (`CheckHostIP`).
+    also_at: Option<HostName>,
+    /// Opened when the server may tell its other keys.
+    announcement: Announcement,
     pub(crate) known: KnownHosts,
     pub(crate) files: KnownHostsFiles,
     pub(crate) strict: StrictHostKey,
@@ -46,9 +55,15 @@ impl HostKeyCheck {
         asker: Asker,
         memory: Memory,
         report: Report,
+        announcement: Announcement,
     ) -> Self {
         Self {
             name: HostName::of_hop(hop),
+            target: HostName::target_of_hop(hop),
+            rules: CertificateRules::of_hop(hop),
+            required_rsa_size: hop.required_rsa_size,
+            also_at: also_at(hop, &address),
+            announcement,
             known,
             files: hop.known_hosts.clone(),
             strict: hop.strict_host_key,
@@ -72,15 +87,36 @@ impl HostKeyCheck {
     }
 
     /// Returns when the key is to be trusted.
-    pub(crate) async fn judge(&mut self, key: &PublicKey) -> Result<(), LayerError> {
+    pub(crate) async fn judge(&mut self, shown: &PublicKeyOrCertificate) -> Result<(), LayerError> {
         let started = Instant::now();
+        let (key, certified) = match shown {
+            PublicKeyOrCertificate::PublicKey { key, .. } => (key.clone(), None),
+            PublicKeyOrCertificate::Certificate(certificate) => {
+                let key = PublicKey::from(certificate.public_key().clone());
+                let verdict = self
+                    .known
+                    .check_certificate(&self.name, certificate, &self.rules);
+                (key, Some(verdict))
+            }
+        };
         let label = format!(
             "{} {}",
-            host_key::algorithm_word(key).to_lowercase(),
-            host_key::fingerprint(key)
+            host_key::algorithm_word(&key).to_lowercase(),
+            host_key::fingerprint(&key)
         );
         self.report.busy(Layer::HostKey, &label);
-        let how = self.verdict(key).await?;
+        self.check_size(&key)?;
+        let how = match certified {
+            None => self.verdict(&key, None).await?,
+            Some(Ok(Verdict::Certified { file, line, id })) => {
+                let id = printable(&id, 60);
+                format!("certificate \"{id}\", authority in {}", place(&file, line))
+            }
+            Some(Ok(refused)) => {
+                return Err(host_key::refusal(&refused, &self.name, &self.target, &key));
+            }
+            Some(Err(why)) => self.verdict(&key, Some(why.to_string())).await?,
+        };
         self.report.ok(
             Layer::HostKey,
             Some(started.elapsed()),
@@ -89,16 +125,71 @@ impl HostKeyCheck {
         Ok(())
     }
 
-    /// Why the key is trusted, in the words of the status row.
-    async fn verdict(&mut self, key: &PublicKey) -> Result<String, LayerError> {
+    /// `RequiredRSASize`.
+    fn check_size(&self, key: &PublicKey) -> Result<(), LayerError> {
+        let Some(bits) = key.key_data().rsa().map(|rsa| rsa.key_size()) else {
+            return Ok(());
+        };
+        if bits >= self.required_rsa_size {
+            return Ok(());
+        }
+        let what = format!(
+            "the host key of {} is an RSA key of {bits} bits, and RequiredRSASize is {}",
+            self.name, self.required_rsa_size
+        );
+        let next = "have the server show a longer key, or set a smaller RequiredRSASize";
+        Err(LayerError::new(Layer::HostKey, what)
+            .next(next)
+            .retry(Retry::Never))
+    }
+
+    /// Why the key is trusted, in the words of the status row. `unfit` says why a certificate with it
+    /// did not count.
+    async fn verdict(
+        &mut self,
+        key: &PublicKey,
+        unfit: Option<String>,
+    ) -> Result<String, LayerError> {
         match self.known.check(&self.name, self.address.ip(), key) {
-            Verdict::Known { file, line } => Ok(place(&file, line)),
-            Verdict::Unknown { .. } => self.unknown(key).await,
-            refused => Err(host_key::refusal(&refused, &self.name, key)),
+            Verdict::Known { file, line } => {
+                self.check_address(key)?;
+                if self.is_for_this_name(key) {
+                    self.announcement.open();
+                }
+                Ok(place(&file, line))
+            }
+            Verdict::Unknown { .. } => self.unknown(key, unfit).await,
+            refused => Err(host_key::refusal(&refused, &self.name, &self.target, key)),
         }
     }
 
-    async fn unknown(&mut self, key: &PublicKey) -> Result<String, LayerError> {
+    /// True when the user's own files know the key by this very name: the condition for learning the
+    /// server's other keys.
+    fn is_for_this_name(&self, key: &PublicKey) -> bool {
+        self.known
+            .is_known_exactly(&self.name, key, &self.files.user)
+    }
+
+    fn check_address(&self, key: &PublicKey) -> Result<(), LayerError> {
+        let differs = self
+            .also_at
+            .as_ref()
+            .and_then(|address| Some((address, self.known.keys_at_address(address, key)?)));
+        let Some((address, known)) = differs else {
+            return Ok(());
+        };
+        let verdict = Verdict::AddressDiffers {
+            address: address.to_string(),
+            known,
+        };
+        Err(host_key::refusal(&verdict, &self.name, &self.target, key))
+    }
+
+    async fn unknown(
+        &mut self,
+        key: &PublicKey,
+        unfit: Option<String>,
+    ) -> Result<String, LayerError> {
         let memory = self.memory.clone();
         let _turn = memory.host_key_turn().await;
         if memory.is_trusted(self.name.as_str(), key) {
@@ -106,11 +197,22 @@ impl HostKeyCheck {
         }
         // Another tunnel may have learned the key while this one waited for its turn.
         self.known = load(&self.files).await?;
-        let verdict = self.known.check(&self.name, self.address.ip(), key);
-        let note = match &verdict {
+        let mut verdict = self.known.check(&self.name, self.address.ip(), key);
+        let note = match &mut verdict {
             Verdict::Known { file, line } => return Ok(place(file, *line)),
-            Verdict::Unknown { note } => note.clone().unwrap_or_default(),
-            refused => return Err(host_key::refusal(refused, &self.name, key)),
+            Verdict::Unknown { note } => {
+                if let Some(why) = unfit {
+                    let why = format!("its certificate does not count: {why}");
+                    *note = Some(match note.take() {
+                        Some(more) => format!("{why}; {more}"),
+                        None => why,
+                    });
+                }
+                note.clone().unwrap_or_default()
+            }
+            refused => {
+                return Err(host_key::refusal(refused, &self.name, &self.target, key));
+            }
         };
         match self.strict {
             StrictHostKey::AcceptNew | StrictHostKey::No => self.remember(key).await,
@@ -124,7 +226,10 @@ impl HostKeyCheck {
                     note,
                 };
                 match self.asker.ask(prompt).await {
-                    Answer::TrustAndRemember => self.remember(key).await,
+                    Answer::TrustAndRemember => {
+                        self.announcement.open();
+                        self.remember(key).await
+                    }
                     Answer::TrustOnce => {
                         memory.trust(self.name.as_str(), key);
                         Ok("trusted for this run".into())
@@ -136,7 +241,7 @@ impl HostKeyCheck {
                 }
             }
             StrictHostKey::Yes | StrictHostKey::Ask => {
-                Err(host_key::refusal(&verdict, &self.name, key))
+                Err(host_key::refusal(&verdict, &self.name, &self.target, key))
             }
         }
     }
@@ -158,6 +263,14 @@ impl HostKeyCheck {
             Err(error) => Ok(format!("new, not stored: {error}")),
         }
     }
+}
+
+/// Where `CheckHostIP` looks, too. As for ssh, an address of this machine and a host that was named by
+/// its address need no second look.
+fn also_at(hop: &HopSpec, address: &PeerAddress) -> Option<HostName> {
+    let ip = address.ip().filter(|ip| !ip.is_loopback())?;
+    let text = ip.to_string();
+    (hop.check_host_ip && text != hop.host).then(|| HostName::new(&text, hop.port))
 }
 
 fn place(file: &Path, line: usize) -> String {

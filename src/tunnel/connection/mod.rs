@@ -7,6 +7,7 @@ mod exec;
 mod handler;
 mod handshake;
 mod host_key_check;
+mod host_key_update;
 pub(crate) mod liveness;
 mod offer;
 mod peer_address;
@@ -46,6 +47,7 @@ pub(crate) use stream::{FarReader, FarWriter};
 
 use closings::Closings;
 use host_key_check::HostKeyCheck;
+use host_key_update::Announcement;
 use peer_address::PeerAddress;
 
 /// How long a polite goodbye may take.
@@ -357,6 +359,7 @@ where
     let known = host_key_check::load(&hop.known_hosts).await?;
     let diagnostics = Diagnostics::default();
     let closings = Closings::default();
+    let announcement = Announcement::default();
     let head = Head::default();
     let stream = Watched::new(stream);
     let hang_up = stream.hang_up();
@@ -373,9 +376,11 @@ where
         asker.clone(),
         around.memory.clone(),
         report.clone(),
+        announcement.clone(),
     );
     let hook = Hook {
         host_key: check,
+        announcement: announcement.clone(),
         diagnostics: diagnostics.clone(),
         closings: closings.clone(),
         life: life.clone(),

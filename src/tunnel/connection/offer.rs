@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use russh::keys::Algorithm;
 use russh::{Limits, Preferred, cipher, compression, kex, mac};
 
 use crate::tunnel::algorithms::{self, Algorithms, KEX, MACS};
+use crate::tunnel::host_key::HostKeyOffer;
 use crate::tunnel::spec::{HopSpec, RekeyLimit};
 
 /// The most that may be sent or received under one key; russh allows no more.
@@ -19,7 +19,7 @@ const REKEY_TIME: Duration = Duration::from_secs(60 * 60);
 const LEAST_REKEY_TIME: Duration = Duration::from_secs(10);
 
 /// The lists for this server. Strict key exchange is always offered.
-pub(super) fn preferred(hop: &HopSpec, host_keys: Vec<Algorithm>) -> Preferred {
+pub(super) fn preferred(hop: &HopSpec, host_keys: HostKeyOffer) -> Preferred {
     let mut kex: Vec<kex::Name> = names(&hop.kex, &KEX);
     kex.extend([
         kex::EXTENSION_SUPPORT_AS_CLIENT,
@@ -27,7 +27,8 @@ pub(super) fn preferred(hop: &HopSpec, host_keys: Vec<Algorithm>) -> Preferred {
     ]);
     Preferred {
         kex: Cow::Owned(kex),
-        key: Cow::Owned(host_keys),
+        host_key_certificates: Cow::Owned(host_keys.certificates),
+        key: Cow::Owned(host_keys.keys),
         cipher: Cow::Owned(names::<cipher::Name>(&hop.ciphers, &algorithms::ciphers())),
         mac: Cow::Owned(names::<mac::Name>(&hop.macs, &MACS)),
         compression: Cow::Borrowed(&[compression::NONE]),
@@ -63,7 +64,16 @@ where
 
 #[cfg(test)]
 mod tests {
+    use russh::keys::Algorithm;
+
     use super::*;
+
+    fn plain() -> HostKeyOffer {
+        HostKeyOffer {
+            certificates: Vec::new(),
+            keys: vec![Algorithm::Ed25519],
+        }
+    }
 
     #[test]
     fn what_ssh_config_lists_is_offered_and_nothing_else() {
@@ -73,7 +83,7 @@ mod tests {
             kex: Some(vec!["curve25519-sha256".into()]),
             ..HopSpec::bare("h", 22, "me")
         };
-        let offered = preferred(&hop, vec![Algorithm::Ed25519]);
+        let offered = preferred(&hop, plain());
         assert_eq!(*offered.cipher, [cipher::AES_256_CTR, cipher::AES_128_CBC]);
         assert_eq!(*offered.mac, [mac::HMAC_SHA1]);
         assert_eq!(offered.kex[0], kex::CURVE25519);
@@ -83,7 +93,7 @@ mod tests {
                 .contains(&kex::EXTENSION_OPENSSH_STRICT_KEX_AS_CLIENT)
         );
         assert_eq!(offered.kex.len(), 3);
-        let offered = preferred(&HopSpec::bare("h", 22, "me"), vec![Algorithm::Ed25519]);
+        let offered = preferred(&HopSpec::bare("h", 22, "me"), plain());
         assert_eq!(offered.cipher.len(), 6);
         assert_eq!(offered.mac.len(), 4);
         assert_eq!(offered.kex[0], kex::MLKEM768X25519_SHA256);

@@ -1,9 +1,8 @@
 //! Storing a host key that was accepted, so that no other program's line is ever harmed.
 
-use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::fs::{DirBuilder, File};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -12,14 +11,9 @@ use russh::keys::PublicKey;
 use super::known_hosts::KnownHosts;
 use super::line::hash_name;
 use super::name::HostName;
+use super::store::LockedFile;
 use super::verdict::Verdict;
 use crate::tunnel::user_file::NULL_DEVICE;
-
-/// How long another writer of the file is waited for.
-const LOCK_DEADLINE: Duration = Duration::from_secs(2);
-
-/// Pause between two tries to lock.
-const LOCK_PAUSE: Duration = Duration::from_millis(20);
 
 /// Length of the salt of a hashed name; OpenSSH's.
 const SALT_BYTES: usize = 20;
@@ -84,7 +78,7 @@ pub fn learn(file: &Path, name: &HostName, key: &PublicKey, hash: bool) -> Resul
     Ok(())
 }
 
-fn line_for(name: &HostName, key: &PublicKey, hash: bool) -> io::Result<String> {
+pub(super) fn line_for(name: &HostName, key: &PublicKey, hash: bool) -> io::Result<String> {
     let blob = key.to_bytes().map_err(io::Error::other)?;
     let host = if hash {
         let salt: [u8; SALT_BYTES] = rand::random();
@@ -114,72 +108,13 @@ fn create_directory(directory: &Path) -> io::Result<()> {
 }
 
 fn append(path: &Path, name: &HostName, key: &PublicKey, line: &str) -> io::Result<()> {
-    let mut options = OpenOptions::new();
-    options.read(true).append(true).create(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        options.mode(0o600);
-    }
-    let mut file = options.open(path)?;
-    lock(&file)?;
-    let mut before = Vec::new();
-    file.seek(SeekFrom::Start(0))?;
-    (&file)
-        .take(super::MAX_FILE_BYTES)
-        .read_to_end(&mut before)?;
+    let mut file = LockedFile::open(path)?;
     let mut known = KnownHosts::default();
-    known.add(path, &before);
+    known.add(path, file.content());
     if matches!(known.check(name, None, key), Verdict::Known { .. }) {
         return Ok(());
     }
-    let missing_end = if before.last().is_none_or(|last| *last == b'\n') {
-        ""
-    } else {
-        "\n"
-    };
-    let text = format!("{missing_end}{line}");
-    // One write under O_APPEND: other programs that do not lock still see whole lines.
-    let written = file.write(text.as_bytes())?;
-    if written < text.len() {
-        take_back(&file, before.len() + written, before.len());
-        return Err(io::ErrorKind::StorageFull.into());
-    }
-    file.sync_all()
-}
-
-/// Removes what a full disk cut off, unless somebody has written behind it.
-fn take_back(file: &File, length: usize, before: usize) {
-    let is_last = file
-        .metadata()
-        .is_ok_and(|meta| meta.len() == length as u64);
-    if is_last {
-        let _ = file.set_len(before as u64);
-    }
-}
-
-/// Locks the file against other runs of ours; the lock goes with the file handle.
-fn lock(file: &File) -> io::Result<()> {
-    let deadline = Instant::now() + LOCK_DEADLINE;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(()),
-            Err(TryLockError::WouldBlock) if Instant::now() < deadline => {
-                std::thread::sleep(LOCK_PAUSE);
-            }
-            Err(TryLockError::WouldBlock) => {
-                return Err(io::Error::new(
-                    io::ErrorKind::TimedOut,
-                    "another program keeps it locked",
-                ));
-            }
-            // Some network file systems have no locks; the single write still holds.
-            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
-                return Ok(());
-            }
-            Err(TryLockError::Error(error)) => return Err(error),
-        }
-    }
+    file.append(line)
 }
 
 #[cfg(test)]

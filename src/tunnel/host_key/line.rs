@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use hmac::{Hmac, KeyInit, Mac};
-use russh::keys::{Algorithm, PublicKey};
+use russh::keys::{Algorithm, Certificate, PublicKey};
 use sha1::Sha1;
 
 use super::name::HostName;
@@ -106,6 +106,8 @@ pub(super) struct RawKey {
     pub(super) algorithm: String,
     /// The key as it travels.
     pub(super) blob: Vec<u8>,
+    /// The key inside a certificate, as it travels alone.
+    inner: Option<Vec<u8>>,
 }
 
 impl RawKey {
@@ -133,9 +135,47 @@ impl RawKey {
         }
         Ok(Self {
             algorithm: algorithm.to_owned(),
+            inner: inner_key(algorithm, &blob),
             blob,
         })
     }
+
+    /// The key without its certificate, where it has one.
+    pub(super) fn bare(&self) -> &[u8] {
+        self.inner.as_deref().unwrap_or(&self.blob)
+    }
+}
+
+/// What the algorithms of certificates have in their names.
+const CERTIFICATE: &str = "-cert-v01@";
+
+/// Most certificates within a certificate; a good one has a plain key as its authority.
+const MAX_NESTING: usize = 2;
+
+/// The key inside a certificate, in wire format.
+fn inner_key(algorithm: &str, blob: &[u8]) -> Option<Vec<u8>> {
+    if !algorithm.contains(CERTIFICATE) {
+        return None;
+    }
+    // The reader of certificates follows authorities that are certificates themselves.
+    let nested = blob
+        .windows(CERTIFICATE.len())
+        .filter(|w| *w == CERTIFICATE.as_bytes());
+    if nested.count() > MAX_NESTING {
+        return None;
+    }
+    let certificate = Certificate::from_bytes(blob).ok()?;
+    PublicKey::from(certificate.public_key().clone())
+        .to_bytes()
+        .ok()
+}
+
+/// Lines with their numbers from 1. Bytes that are not UTF-8 harm only the word they stand in.
+pub(super) fn lines(bytes: &[u8]) -> impl Iterator<Item = (usize, String)> {
+    bytes
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .map(|(index, line)| (index + 1, String::from_utf8_lossy(line).into_owned()))
 }
 
 /// A line that speaks of hosts.

@@ -4,15 +4,26 @@
 //! [`KnownHosts::load`] reads the files, [`KnownHosts::check`] gives a [`Verdict`], [`refusal`] puts
 //! it into words, and [`learn`] stores a key that was accepted.
 
+mod certificate;
+mod check;
+mod edit;
 mod fingerprint;
 mod known_hosts;
+mod krl;
 mod learn;
 mod line;
 mod name;
+mod offer;
+mod order;
+mod revoked;
+mod store;
 mod verdict;
 
+pub use certificate::{CertificateError, CertificateRules};
+pub use edit::{Edit, EditError, edit};
 pub use fingerprint::{algorithm_word, fingerprint, randomart};
-pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES, SUPPORTED_HOST_KEYS};
+pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES};
 pub use learn::{LearnError, learn};
 pub use name::HostName;
+pub use order::{HostKeyOffer, SUPPORTED_HOST_KEYS};
 pub use verdict::{KnownKey, Verdict, refusal};

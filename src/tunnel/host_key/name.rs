@@ -47,19 +47,23 @@ impl HostName {
         }
     }
 
+    /// What a person types to reach a hop: its alias, with the port where the alias alone would not say.
+    pub fn target_of_hop(hop: &HopSpec) -> String {
+        match (&hop.alias, hop.port) {
+            (alias, port) if port == DEFAULT_PORT || *alias != hop.host => alias.clone(),
+            (alias, port) if alias.contains(':') => format!("[{alias}]:{port}"),
+            (alias, port) => format!("{alias}:{port}"),
+        }
+    }
+
     /// As it is stored.
     pub fn as_str(&self) -> &str {
         &self.stored
     }
 
-    /// What a person types to reach it: `desktop` or `desktop:2222`.
-    pub fn typed(&self) -> String {
-        match &self.place {
-            Some((host, port)) if *port != DEFAULT_PORT && !host.contains(':') => {
-                format!("{host}:{port}")
-            }
-            _ => self.stored.clone(),
-        }
+    /// The name that a certificate has to list.
+    pub(super) fn principal(&self) -> &str {
+        self.place.as_ref().map_or(&self.stored, |(host, _)| host)
     }
 
     /// The spellings under which it may be recorded; `[host]:22` is the same as `host`.
@@ -105,7 +109,15 @@ mod tests {
         assert_eq!(HostName::new("Desktop", 22).as_str(), "desktop");
         assert_eq!(HostName::new("desktop", 2222).as_str(), "[desktop]:2222");
         assert_eq!(HostName::new("::1", 2222).as_str(), "[::1]:2222");
-        assert_eq!(HostName::new("desktop", 2222).typed(), "desktop:2222");
+        let hop = HopSpec::bare("desktop", 2222, "me");
+        assert_eq!(HostName::target_of_hop(&hop), "desktop:2222");
+        let hop = HopSpec::bare("::1", 2222, "me");
+        assert_eq!(HostName::target_of_hop(&hop), "[::1]:2222");
+        let hop = HopSpec {
+            alias: "home".into(),
+            ..HopSpec::bare("desktop", 2222, "me")
+        };
+        assert_eq!(HostName::target_of_hop(&hop), "home");
         assert_eq!(HostName::alias("Home").as_str(), "home");
     }
 

@@ -7,7 +7,7 @@ use russh::keys::PublicKey;
 
 use super::fingerprint::{algorithm_word, fingerprint};
 use super::name::HostName;
-use crate::layer::{Layer, LayerError, Retry};
+use crate::layer::{Layer, LayerError, Retry, printable};
 
 /// A key that is on record for a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +32,15 @@ pub enum Verdict {
         /// The line there, from 1.
         line: usize,
     },
+    /// An authority that is on record for this host vouches for the key: go on.
+    Certified {
+        /// Where the authority is recorded.
+        file: PathBuf,
+        /// The line there, from 1.
+        line: usize,
+        /// The certificate's id, in the authority's words.
+        id: String,
+    },
     /// Nothing is on record for this host: ask, or follow `StrictHostKeyChecking`.
     Unknown {
         /// Something worth knowing, e.g. that the same key is known under another name.
@@ -52,12 +61,28 @@ pub enum Verdict {
         /// The fingerprint of the key on record.
         known_fingerprint: String,
     },
-    /// The key is marked as revoked; nothing overrides that.
+    /// The key, its certificate or the authority behind it is revoked; nothing overrides that.
     Revoked {
         /// Where it is marked.
         file: PathBuf,
+        /// The line there, from 1; binary lists have none.
+        line: Option<usize>,
+    },
+    /// The address that answered is on record with another key (`CheckHostIP`).
+    AddressDiffers {
+        /// The address.
+        address: String,
+        /// The keys on record for it, at least one.
+        known: Vec<KnownKey>,
+    },
+    /// A line of `RevokedHostKeys` cannot be read, so nobody knows whether the key is revoked.
+    RevocationsUnreadable {
+        /// Where it stands.
+        file: PathBuf,
         /// The line there, from 1.
         line: usize,
+        /// What is wrong with it.
+        why: String,
     },
     /// The only line for this host cannot be read, so nobody knows whether the key changed.
     Unreadable {
@@ -70,75 +95,84 @@ pub enum Verdict {
     },
 }
 
-/// The words for not going on with `key`, offered by `name`.
+/// The words for not going on with `key`, offered by `name`. `target` is what a person types to
+/// reach the server.
 ///
 /// For [`Verdict::Unknown`] they are those of a run in which nobody can be asked.
-pub fn refusal(verdict: &Verdict, name: &HostName, key: &PublicKey) -> LayerError {
-    let (word, offered) = (algorithm_word(key), fingerprint(key));
+pub fn refusal(verdict: &Verdict, name: &HostName, target: &str, key: &PublicKey) -> LayerError {
+    let offered = format!("{} {}", algorithm_word(key), fingerprint(key));
+    let target = printable(target, 120);
     let (what, next) = match verdict {
-        Verdict::Known { .. } => (
-            format!("the known host key of {name} was turned down ({word} {offered})"),
+        Verdict::Known { .. } | Verdict::Certified { .. } => (
+            format!("the known host key of {name} was turned down ({offered})"),
             String::new(),
         ),
-        Verdict::Unknown { .. } => (
-            format!("the host key of {name} is not known yet ({word} {offered})"),
-            format!(
-                "run `clawline {}` once in a terminal, or add --accept-new-host-key",
-                name.typed()
-            ),
-        ),
-        Verdict::OtherAlgorithm { known } => {
-            let mut what = format!(
-                "{name} is known by another kind of host key: it offered {word} {offered}, known"
-            );
-            let mut lines = String::new();
-            for (index, key) in known.iter().enumerate() {
-                let joint = if index == 0 { " is" } else { "," };
-                let place = place(&key.file, key.line);
-                let _ = write!(
-                    what,
-                    "{joint} {} {} ({place})",
-                    key.algorithm, key.fingerprint
-                );
-                let joint = if index == 0 { "" } else { " and " };
-                let _ = write!(lines, "{joint}line {} of {}", key.line, key.file.display());
-            }
+        Verdict::Unknown { note } => {
+            let note = note.as_ref().map(|n| format!("; {n}")).unwrap_or_default();
             (
-                what,
-                format!("if you expected this, remove {lines} and connect again"),
+                format!("the host key of {name} is not known yet ({offered}){note}"),
+                format!(
+                    "run `clawline hosts add {target}` in a terminal, or add --accept-new-host-key"
+                ),
             )
         }
+        Verdict::OtherAlgorithm { known } => (
+            format!(
+                "{name} is known by another kind of host key: it offered {offered}, known {}",
+                listed(known)
+            ),
+            trust(&target),
+        ),
         Verdict::Changed {
             file,
             line,
             known_fingerprint,
         } => (
             format!(
-                "the host key of {name} has changed: it offered {word} {offered}, known is {known_fingerprint} ({}); \
+                "the host key of {name} has changed: it offered {offered}, known is {known_fingerprint} ({}); \
                  somebody may be listening in",
                 place(file, *line)
             ),
-            remove(*line, file),
+            trust(&target),
+        ),
+        Verdict::AddressDiffers { address, known } => (
+            format!(
+                "the key of {name} is known, but not for its address {address}: it offered {offered}, known there {} (CheckHostIP)",
+                listed(known)
+            ),
+            format!(
+                "if the address is now {name}'s, run `clawline hosts remove {address}` and connect again"
+            ),
         ),
         Verdict::Revoked { file, line } => (
             format!(
-                "the host key of {name} is revoked ({word} {offered}, revoked in {}); \
+                "the host key of {name} is revoked ({offered}, revoked in {}); \
                  whoever answers may have stolen it",
+                line.map_or_else(|| file.display().to_string(), |line| place(file, line))
+            ),
+            format!(
+                "ask who runs {name} for its new key; no option of clawline trusts a revoked one"
+            ),
+        ),
+        Verdict::RevocationsUnreadable { file, line, why } => (
+            format!(
+                "nobody can say whether the host key of {name} ({offered}) is revoked: {}: {why}",
                 place(file, *line)
             ),
             format!(
-                "ask who runs {name} for its new key; only if the revocation is a mistake, remove line {line} of {}",
+                "correct line {line} of {}: one public key a line",
                 file.display()
             ),
         ),
         Verdict::Unreadable { file, line, why } => (
             format!(
-                "the only known host key of {name} cannot be read ({}: {why}); it offered {word} {offered}",
+                "the only known host key of {name} cannot be read ({}: {why}); it offered {offered}",
                 place(file, *line)
             ),
             format!(
-                "correct or remove line {line} of {}, then connect again",
-                file.display()
+                "correct line {line} of {}, or {}",
+                file.display(),
+                trust(&target)
             ),
         ),
     };
@@ -147,14 +181,28 @@ pub fn refusal(verdict: &Verdict, name: &HostName, key: &PublicKey) -> LayerErro
         .retry(Retry::Never)
 }
 
+/// Keys on record, each with its place.
+fn listed(known: &[KnownKey]) -> String {
+    let mut text = String::new();
+    for (index, key) in known.iter().enumerate() {
+        let joint = if index == 0 { "is" } else { "," };
+        let place = place(&key.file, key.line);
+        let _ = write!(
+            text,
+            "{joint} {} {} ({place})",
+            key.algorithm, key.fingerprint
+        );
+    }
+    text
+}
+
 fn place(file: &Path, line: usize) -> String {
     format!("{}:{line}", file.display())
 }
 
-fn remove(line: usize, file: &Path) -> String {
+fn trust(target: &str) -> String {
     format!(
-        "if you expected this, remove line {line} of {} and connect again",
-        file.display()
+        "if you expected this, compare the fingerprint with who runs it, then `clawline hosts trust {target}`"
     )
 }
 
@@ -178,7 +226,7 @@ mod tests {
             (
                 Verdict::Unknown { note: None },
                 "is not known yet",
-                "run `clawline desktop:2222` once in a terminal, or add --accept-new-host-key",
+                "run `clawline hosts add me@desktop:2222` in a terminal, or add --accept-new-host-key",
             ),
             (
                 Verdict::OtherAlgorithm {
@@ -190,7 +238,7 @@ mod tests {
                     }],
                 },
                 "known is ssh-rsa SHA256:old (/home/me/.ssh/known_hosts:3)",
-                "remove line 3 of /home/me/.ssh/known_hosts",
+                "then `clawline hosts trust me@desktop:2222`",
             ),
             (
                 Verdict::Changed {
@@ -199,12 +247,12 @@ mod tests {
                     known_fingerprint: "SHA256:old".into(),
                 },
                 "has changed: it offered ED25519 SHA256:",
-                "remove line 4 of /home/me/.ssh/known_hosts and connect again",
+                "then `clawline hosts trust me@desktop:2222`",
             ),
             (
                 Verdict::Revoked {
                     file: file.clone(),
-                    line: 5,
+                    line: Some(5),
                 },
                 "is revoked",
                 "ask who runs [desktop]:2222 for its new key",
@@ -216,11 +264,11 @@ mod tests {
                     why: "the key is broken".into(),
                 },
                 "cannot be read (/home/me/.ssh/known_hosts:6: the key is broken)",
-                "correct or remove line 6",
+                "correct line 6",
             ),
         ];
         for (verdict, what, next) in rows {
-            let error = refusal(&verdict, &name, &key());
+            let error = refusal(&verdict, &name, "me@desktop:2222", &key());
             assert!(error.what.contains(what), "{}", error.what);
             assert!(error.what.contains(&offered), "{}", error.what);
             assert!(error.what.contains("[desktop]:2222"), "{}", error.what);

@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use russh::keys::ssh_key::public::{Ed25519PublicKey, KeyData};
+use russh::keys::{Algorithm, PublicKey};
 
 use super::*;
+use crate::tunnel::host_key::{HostName, Verdict};
 
 const RSA: &str = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAABAQC";
 
@@ -42,7 +44,13 @@ fn short(verdict: &Verdict) -> String {
         Verdict::Unknown { note: Some(_) } => "unknown+note".into(),
         Verdict::OtherAlgorithm { known } => format!("other:{}", known.len()),
         Verdict::Changed { line, .. } => format!("changed:{line}"),
-        Verdict::Revoked { line, .. } => format!("revoked:{line}"),
+        Verdict::Revoked {
+            line: Some(line), ..
+        } => format!("revoked:{line}"),
+        Verdict::Revoked { line: None, .. } => "revoked".into(),
+        Verdict::Certified { line, .. } => format!("certified:{line}"),
+        Verdict::AddressDiffers { known, .. } => format!("address:{}", known.len()),
+        Verdict::RevocationsUnreadable { line, .. } => format!("revocations:{line}"),
         Verdict::Unreadable { line, .. } => format!("unreadable:{line}"),
     }
 }
@@ -277,20 +285,20 @@ fn known_kinds_are_offered_first_and_sha1_never() {
     };
     let rsa = "ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC8ahHEzDHXFkDdJ1mL3ZCnlQvQSF1OgPoWTaXVVC1P";
     let h = HostName::new("h", 22);
-    let unknown = names(known("").preferred_algorithms(&h, None));
+    let unknown = names(known("").offer(&h, None).keys);
     assert_eq!(unknown.first().map(String::as_str), Some("ssh-ed25519"));
     assert!(!unknown.iter().any(|name| name == "ssh-rsa"));
     let ecdsa_known = known(&format!("h {}\nh {rsa}", text(&ecdsa())));
     assert_eq!(
-        names(ecdsa_known.preferred_algorithms(&h, None))[..2],
+        names(ecdsa_known.offer(&h, None).keys)[..2],
         ["ecdsa-sha2-nistp256", "ssh-ed25519"]
     );
     // Only for that host, and only among what is allowed.
-    let elsewhere = ecdsa_known.preferred_algorithms(&HostName::new("x", 22), None);
+    let elsewhere = ecdsa_known.offer(&HostName::new("x", 22), None).keys;
     assert_eq!(names(elsewhere), unknown);
     let allowed = ["rsa-sha2-256", "ssh-rsa", "nonsense", "ssh-ed25519"].map(String::from);
     assert_eq!(
-        names(ecdsa_known.preferred_algorithms(&h, Some(&allowed))),
+        names(ecdsa_known.offer(&h, Some(&allowed)).keys),
         ["rsa-sha2-256", "ssh-ed25519"]
     );
 }
@@ -330,18 +338,34 @@ fn revoked_host_keys_win_over_known_ones_and_must_be_readable() {
     let dir = tempfile::tempdir().unwrap();
     let (user, revoked) = (dir.path().join("kh"), dir.path().join("revoked"));
     std::fs::write(&user, format!("h {}", text(&key(1)))).unwrap();
-    std::fs::write(&revoked, format!("# stolen\n{} laptop\n", text(&key(1)))).unwrap();
-    let known = KnownHosts::load(&files(&user, Some(&revoked))).unwrap();
-    assert_eq!(
-        known.check(&HostName::new("h", 22), None, &key(1)),
-        Verdict::Revoked {
-            file: revoked.clone(),
-            line: 2
-        }
-    );
-    std::fs::write(&revoked, b"SSHKRL\n\0\0\0\0\x01").unwrap();
-    let error = KnownHosts::load(&files(&user, Some(&revoked))).unwrap_err();
-    assert!(error.to_string().contains("(KRL)"), "{error}");
+    let verdict = |content: &[u8]| {
+        std::fs::write(&revoked, content).unwrap();
+        let known = KnownHosts::load(&files(&user, Some(&revoked)))?;
+        Ok::<_, KnownHostsError>(short(&known.check(&HostName::new("h", 22), None, &key(1))))
+    };
+    let (ours, other) = (text(&key(1)), text(&key(2)));
+    for (content, expected) in [
+        (format!("# stolen\n{ours} laptop\n"), "revoked:2"),
+        (format!("\n  {other}\r\n"), "known:1"),
+        (String::new(), "known:1"),
+        // What cannot be read could be this very key.
+        (format!("garbage\n{ours}\n"), "revocations:1"),
+        (format!("h {ours}\n"), "revocations:1"),
+        (format!("{ours}\ngarbage\n"), "revoked:1"),
+    ] {
+        assert_eq!(verdict(content.as_bytes()).unwrap(), expected, "{content}");
+    }
+    let list = dir.path().join("list");
+    std::fs::write(dir.path().join("k.pub"), &ours).unwrap();
+    let made = std::process::Command::new("ssh-keygen")
+        .arg("-qkf")
+        .args([&list, &dir.path().join("k.pub")])
+        .status();
+    if made.is_ok_and(|status| status.success()) {
+        assert_eq!(verdict(&std::fs::read(list).unwrap()).unwrap(), "revoked");
+    }
+    let error = verdict(b"SSHKRL\n\0\0\0\0\x01").unwrap_err();
+    assert!(error.to_string().ends_with("is cut off"), "{error}");
     std::fs::remove_file(&revoked).unwrap();
     let error = KnownHosts::load(&files(&user, Some(&revoked))).unwrap_err();
     assert!(
