@@ -32,7 +32,6 @@ pub(super) fn preferred(hop: &HopSpec, host_keys: HostKeyOffer) -> Preferred {
         cipher: Cow::Owned(names::<cipher::Name>(&hop.ciphers, &algorithms::ciphers())),
         mac: Cow::Owned(names::<mac::Name>(&hop.macs, &MACS)),
         compression: Cow::Borrowed(&[compression::NONE]),
-        ..Preferred::DEFAULT
     }
 }
 
