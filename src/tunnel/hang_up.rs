@@ -179,8 +179,20 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.shared().stream).poll_shutdown(cx)
+        match ready!(Pin::new(&mut self.shared().stream).poll_shutdown(cx)) {
+            // The peer was first. russh would keep its last words to itself over this.
+            Err(error) if is_over(&error) => Poll::Ready(Ok(())),
+            result => Poll::Ready(result),
+        }
     }
+}
+
+fn is_over(error: &io::Error) -> bool {
+    use io::ErrorKind as Kind;
+    matches!(
+        error.kind(),
+        Kind::NotConnected | Kind::BrokenPipe | Kind::ConnectionReset | Kind::ConnectionAborted
+    )
 }
 
 #[cfg(test)]
