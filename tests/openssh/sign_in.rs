@@ -12,7 +12,7 @@ use clawline::tunnel::target::SshTarget;
 use clawline::tunnel::{Tunnel, TunnelOptions};
 
 use crate::support::account::Account;
-use crate::support::keys::{SshAgent, certify, keygen};
+use crate::support::keys::{SshAgent, can_keygen, certify, keygen};
 use crate::support::person::{person, secret};
 use crate::support::sshd::{Sshd, local_user, spec_of, write_key};
 use crate::support::{PATIENCE, eventually};
@@ -104,6 +104,36 @@ async fn a_full_agent_with_identities_only_gets_in_where_two_tries_are_allowed()
     let (_tunnel, result) = outcome(hop).await;
     assert!(result.unwrap().starts_with("publickey, agent key "));
     assert!(!sshd.log().contains("Failed publickey"), "{}", sshd.log());
+}
+
+#[tokio::test]
+#[ignore = "needs OpenSSH"]
+async fn an_agent_with_keys_of_every_kind_costs_no_try_for_those_that_are_too_old() {
+    let sshd = Sshd::start("MaxAuthTries 4");
+    let kinds = sshd.path("kinds");
+    std::fs::create_dir(&kinds).unwrap();
+    let agent = SshAgent::start(0, &[]);
+    let mut files = Vec::new();
+    for kind in ["dsa", "rsa", "ecdsa", "ed25519"] {
+        let file = kinds.join(kind);
+        if can_keygen(kind, &file, "") {
+            files.push(file);
+        }
+    }
+    agent.add(&files);
+    std::fs::copy(kinds.join("ed25519.pub"), sshd.path("authorized_keys")).unwrap();
+    let mut hop = sshd.hop();
+    hop.identity_files.clear();
+    hop.agent = AgentChoice::Socket(agent.socket());
+    let (_tunnel, result) = outcome(hop).await;
+    let how = result.unwrap();
+    assert!(how.starts_with("publickey, agent key "), "{how}");
+    assert_eq!(
+        sshd.log().matches("Failed publickey").count(),
+        2,
+        "{}",
+        sshd.log()
+    );
 }
 
 #[tokio::test]

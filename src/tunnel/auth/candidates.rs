@@ -463,6 +463,29 @@ mod tests {
     }
 
     #[test]
+    fn a_security_key_is_used_through_the_agent_alone() {
+        let public = PublicKey::from_openssh(
+            "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAICFo/k5LU8863u66YC9\
+             eUO2170QduohPURkQnbLa/dczAAAABHNzaDo= test",
+        )
+        .unwrap();
+        assert!(is_security_key(&public));
+        let files = || Files {
+            keys: vec![("/k/sk".into(), true, KeyFile::Private(public.clone()))],
+            ..Files::default()
+        };
+        let hop = HopSpec::bare("desktop", 22, "me");
+        let (offers, notes) = order(&hop, files(), &[], 5, SystemTime::now());
+        assert!(offers.is_empty());
+        assert!(notes[0].contains("ssh-add /k/sk"), "{notes:?}");
+        let agent = [AgentIdentity::PublicKey {
+            key: public.clone(),
+            comment: "touch".into(),
+        }];
+        assert_eq!(labels(&hop, files(), &agent), ["agent key /k/sk"]);
+    }
+
+    #[test]
     fn a_missing_default_is_no_news_and_a_missing_named_file_is() {
         let mut hop = HopSpec::bare("desktop", 22, "me");
         hop.identity_files = [("/no/default", false), ("/no/named", true)]

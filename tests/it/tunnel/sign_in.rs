@@ -504,6 +504,24 @@ async fn an_opened_key_goes_to_the_agent_where_that_is_wanted() {
 }
 
 #[tokio::test]
+async fn the_preferred_way_in_is_tried_first_and_one_that_is_off_never() {
+    let world = SshWorld::new(LoopbackOptions {
+        password: Some(Secret::new("right")),
+        ..LoopbackOptions::default()
+    })
+    .await;
+    let mut hop = world.hop();
+    hop.auth_methods = vec![AuthMethod::Password, AuthMethod::PublicKey];
+    let (result, asked) = outcome(hop.clone(), |_| secret("right")).await;
+    assert_eq!((result.unwrap().as_str(), asked.len()), ("password", 1));
+    hop.auth_methods = vec![AuthMethod::KeyboardInteractive];
+    let (result, _) = outcome(hop, nobody_asked).await;
+    let error = result.unwrap_err();
+    assert!(error.what.contains("nothing to offer"), "{error}");
+    assert!(error.next.contains("it takes"), "{error:?}");
+}
+
+#[tokio::test]
 async fn a_kind_of_key_that_the_config_leaves_out_is_not_offered() {
     let world = SshWorld::new(LoopbackOptions::default()).await;
     let mut hop = world.hop();

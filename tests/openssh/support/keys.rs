@@ -90,10 +90,17 @@ pub fn certify(authority: &Path, file: &Path, user: &str, validity: &str) {
 /// Makes a key of a kind (`ed25519`, `rsa`), with its public half beside it.
 #[allow(dead_code)]
 pub fn keygen(kind: &str, file: &Path, passphrase: &str) {
+    assert!(can_keygen(kind, file, passphrase), "ssh-keygen -t {kind}");
+}
+
+/// The same for a kind that newer ssh-keygens no longer make.
+#[allow(dead_code)]
+pub fn can_keygen(kind: &str, file: &Path, passphrase: &str) -> bool {
     let made = Command::new("ssh-keygen")
         .args(["-q", "-t", kind, "-N", passphrase, "-C", "test", "-f"])
         .arg(file)
+        .stderr(Stdio::null())
         .status()
         .expect("ssh-keygen is installed");
-    assert!(made.success());
+    made.success()
 }
