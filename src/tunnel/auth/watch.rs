@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
+use tokio::time::Instant;
+
 use crate::tunnel::spec::TunnelSpec;
 
 use super::candidates;
@@ -11,8 +13,12 @@ use super::candidates;
 const LOOK: Duration = Duration::from_secs(1);
 
 /// The keys and certificates of a tunnel, as they were at one moment.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct SignInFiles(Vec<(PathBuf, Option<Looks>)>);
+#[derive(Debug, Clone)]
+pub(crate) struct SignInFiles {
+    files: Vec<(PathBuf, Option<Looks>)>,
+    /// When they are looked at again.
+    due: Option<Instant>,
+}
 
 /// What tells one version of a file from another.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,18 +42,26 @@ impl SignInFiles {
         }
         paths.sort();
         paths.dedup();
-        Self(paths.into_iter().map(seen).collect())
+        Self {
+            files: paths.into_iter().map(seen).collect(),
+            due: None,
+        }
     }
 
-    /// Returns when one of them has changed since. Cancel safe.
-    pub(crate) async fn changed(&self) {
+    /// Returns when one of them has changed since. Cancel safe: a call that is dropped and made again
+    /// looks when the first one would have looked.
+    pub(crate) async fn changed(&mut self) {
         loop {
-            tokio::time::sleep(LOOK).await;
-            let paths: Vec<PathBuf> = self.0.iter().map(|(path, _)| path.clone()).collect();
+            let due = *self.due.get_or_insert_with(|| Instant::now() + LOOK);
+            tokio::time::sleep_until(due).await;
+            let files = self.files.iter();
+            let paths: Vec<PathBuf> = files.map(|(path, _)| path.clone()).collect();
             let now = tokio::task::spawn_blocking(move || paths.into_iter().map(seen).collect());
-            if now.await.is_ok_and(|now: Vec<_>| now != self.0) {
+            let now: Result<Vec<_>, _> = now.await;
+            if now.is_ok_and(|now| now != self.files) {
                 return;
             }
+            self.due = None;
         }
     }
 }
@@ -90,7 +104,7 @@ mod tests {
             hops: vec![hop],
             local_forwards: Vec::new(),
         };
-        let files = SignInFiles::look(&spec);
+        let mut files = SignInFiles::look(&spec);
         let early = timeout(LOOK * 2, files.changed());
         assert!(early.await.is_err());
         std::fs::write(home.path().join("id-cert.pub"), "renewed").unwrap();
