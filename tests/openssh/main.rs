@@ -6,6 +6,7 @@
 
 mod support;
 
+mod forwards;
 mod sign_in;
 mod sign_in_account;
 mod sign_in_trouble;

@@ -1,6 +1,7 @@
 //! What these tests share: a real sshd, a relay that misbehaves, and waiting with a deadline.
 
 pub mod account;
+pub mod alone;
 pub mod keys;
 pub mod person;
 pub mod relay;
