@@ -6,10 +6,10 @@ TARGET=$ME@127.0.0.1
 
 through() { openclaw v4 gateway health --url "ws://127.0.0.1:$LOCAL" --token "$TOKEN"; }
 same_process() { alive "$TUNNEL" && listening "$LOCAL" && ss -Hltnp "sport = :$LOCAL" | tee /dev/stderr | grep -q "pid=$TUNNEL,"; }
-# A port that is taken: exit code 8, and the words name the pid that holds it.
+# says_holder CODE TARGET: the same tunnel once more is exit code 2, another one on its port 8; the words name the pid that holds it.
 says_holder() {
   local out
-  out=$(expect 8 clawline --tunnel-only --listen "127.0.0.1:$LOCAL" -p "$SSH_PORT" -i "$KEY" "$TARGET" 2>&1) || { echo "$out"; return 1; }
+  out=$(expect "$1" clawline --tunnel-only --listen "127.0.0.1:$LOCAL" -p "$SSH_PORT" -i "$KEY" "$2" 2>&1) || { echo "$out"; return 1; }
   echo "$out"
   grep -q "$TUNNEL" <<<"$out"
 }
@@ -33,7 +33,8 @@ need "the tunnel listens" wait_for 15 listening "$LOCAL"
 check "the official client works through it" says OK through
 check "the far port was found, nobody told it" grep -E "$GATEWAY_PORT" "$WORK/log/tunnel"
 
-check "a second one on that port says who holds it" says_holder
+check "the same tunnel once more says who holds it" says_holder 2 "$TARGET"
+check "another one on that port says who holds it" says_holder 8 "$ME@localhost"
 check "sshd's processes killed" kill_sshd
 check "the local port is kept meanwhile" same_process
 check "sshd started again" start_sshd

@@ -12,6 +12,7 @@ use crate::tunnel::connection::ChannelStream;
 use crate::tunnel::spec::RemoteEnd;
 use crate::tunnel::supervisor::Tunnel;
 
+use super::counts::OpenMark;
 use super::gate::Gate;
 use super::listener::{Local, Visitor};
 use super::pump::{Limits, pump};
@@ -139,21 +140,24 @@ async fn answer<S: AsyncWrite + Unpin>(
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(local: Local, anybody: bool, way: std::sync::Arc<Way>) {
+pub(super) async fn serve(local: Local, anybody: bool, way: std::sync::Arc<Way>, mark: OpenMark) {
     if !anybody && let Visitor::Other(uid) = local.visitor() {
         tracing::warn!(?uid, "a connection of another user was refused");
+        mark.refused();
         return;
     }
     let limits = Limits::within(way.tunnel.room());
     match local {
         Local::Tcp(mut stream) => {
             let Some(channel) = way.channel_for(&mut stream).await else {
+                mark.refused();
                 return farewell(&mut stream).await;
             };
             // Whatever ends it early, this call being dropped too, is a reset: a clean end would look
             // like the whole answer to the program.
             reset_on_close(&stream, true);
             let (read, write) = stream.split();
+            let (read, write) = (mark.up(read), mark.down(write));
             match pump(read, write, channel, limits).await {
                 Ok(()) => reset_on_close(&stream, false),
                 Err(error) => tracing::debug!(%error, "local connection ended early"),
@@ -162,9 +166,11 @@ pub(super) async fn serve(local: Local, anybody: bool, way: std::sync::Arc<Way>)
         #[cfg(unix)]
         Local::Unix(mut stream) => {
             let Some(channel) = way.channel_for(&mut stream).await else {
+                mark.refused();
                 return farewell(&mut stream).await;
             };
             let (read, write) = stream.split();
+            let (read, write) = (mark.up(read), mark.down(write));
             if let Err(error) = pump(read, write, channel, limits).await {
                 tracing::debug!(%error, "local connection ended early");
             }

@@ -3,6 +3,7 @@
 //! Binding and serving are two steps, so that a taken port is reported before anything connects.
 
 mod connection;
+mod counts;
 mod gate;
 mod holder;
 mod listener;
@@ -22,10 +23,12 @@ use super::spec::{LocalEnd, RemoteEnd};
 use super::status::{TunnelStatus, TunnelView};
 use super::supervisor::Tunnel;
 
+pub use counts::Counts;
 pub use holder::Holder;
 pub use listener::BindError;
 
 use connection::{Towards, Way};
+use counts::Counters;
 use listener::Listener;
 
 /// Connections at a time; more are refused at once.
@@ -39,6 +42,7 @@ pub struct Forward {
     listener: Listener,
     local: LocalEnd,
     anybody: bool,
+    counters: Arc<Counters>,
 }
 
 impl Forward {
@@ -66,12 +70,18 @@ impl Forward {
             listener,
             local,
             anybody,
+            counters: Arc::default(),
         })
     }
 
     /// Where it listens, with the port that the system chose.
     pub fn local(&self) -> &LocalEnd {
         &self.local
+    }
+
+    /// What went through since it was bound.
+    pub fn counts(&self) -> Counts {
+        self.counters.now()
     }
 
     /// Serves connections through `tunnel` to `remote` until the tunnel is stopped.
@@ -111,10 +121,12 @@ impl Forward {
                 Some(_) = connections.join_next() => {}
                 accepted = self.listener.accept() => match accepted {
                     Ok(_) if connections.len() >= MAX_CONNECTIONS => {
+                        self.counters.came().refused();
                         tracing::warn!(local = %self.local, "too many connections");
                     }
                     Ok(local) => {
-                        connections.spawn(connection::serve(local, self.anybody, way.clone()));
+                        let (way, mark) = (way.clone(), self.counters.came());
+                        connections.spawn(connection::serve(local, self.anybody, way, mark));
                     }
                     Err(error) => {
                         tracing::warn!(local = %self.local, %error, "accept failed");

@@ -74,6 +74,9 @@ pub(crate) struct AppArgs {
         requires = "tunnel_only"
     )]
     pub dynamic: Vec<String>,
+    /// Write how the tunnel stands to this file, as JSON, at each change
+    #[arg(long, value_name = "FILE", requires = "tunnel_only")]
+    pub status_file: Option<PathBuf>,
     /// Let programs of other users through the local ends
     #[arg(long, requires = "tunnel_only")]
     pub allow_other_users: bool,
@@ -172,6 +175,8 @@ pub(crate) enum Command {
     Config(super::config::Args),
     /// Every SSH setting for a target, with file and line
     Explain(super::explain::Args),
+    /// The tunnels that `clawline --tunnel-only` holds on this machine
+    Tunnel(super::tunnel::Args),
     /// Completions for a shell
     Completions(super::completions::Args),
     /// The app against a gateway of its own, over a real SSH connection inside this process
@@ -186,8 +191,6 @@ pub(crate) enum Command {
     Hosts(Later),
     #[command(hide = true)]
     Doctor(Later),
-    #[command(hide = true)]
-    Tunnel(Later),
     #[command(hide = true)]
     InstallTunnel(Later),
 }

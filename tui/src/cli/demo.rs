@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::args::GeneralArgs;
-use super::failure::{Failure, INTERRUPTED, TERMINATED};
+use super::failure::{Failure, HUNG_UP, INTERRUPTED, TERMINATED};
 use super::output::Output;
 use crate::app;
 #[cfg(test)]
@@ -33,8 +33,6 @@ use crate::start::AppStart;
 /// Who signs in.
 const LOGIN: &str = "me";
 
-/// The exit code of a SIGHUP.
-const HUNG_UP: u8 = 129;
 /// How long an answer that nobody waits for any more may hold the end of the demo.
 const GRACE: Duration = Duration::from_millis(300);
 /// Longest script that is read.

@@ -10,6 +10,8 @@ use crate::link::UsageError;
 pub(crate) const USAGE: u8 = 2;
 /// A local end cannot be bound.
 const BIND: u8 = 8;
+/// SIGHUP, as shells count it.
+pub(crate) const HUNG_UP: u8 = 129;
 /// Ctrl-C.
 pub(crate) const INTERRUPTED: u8 = 130;
 /// SIGTERM, as shells count it.
@@ -38,6 +40,14 @@ pub(crate) enum Failure {
         /// What to do instead.
         next: String,
     },
+    /// A tunnel that another process holds does not do what it is asked, or a service cannot be set up.
+    #[error("{what}")]
+    Tunnel {
+        /// What does not work.
+        what: String,
+        /// What to do instead; may be empty.
+        next: String,
+    },
     /// Ctrl-C.
     #[error("interrupted")]
     Interrupted,
@@ -60,6 +70,7 @@ impl Failure {
                 | CallError::Unreadable { .. }
                 | CallError::Stopped,
             )
+            | Self::Tunnel { .. }
             | Self::Other(_) => 1,
             Self::Bind { .. } => BIND,
             Self::Interrupted => INTERRUPTED,
@@ -75,6 +86,7 @@ impl Failure {
             | Self::Config(_)
             | Self::Call(_)
             | Self::Bind { .. }
+            | Self::Tunnel { .. }
             | Self::Interrupted
             | Self::Other(_) => None,
         }
@@ -84,7 +96,7 @@ impl Failure {
     pub fn next(&self) -> &str {
         match self {
             Self::Usage(error) => &error.next,
-            Self::Bind { next, .. } => next,
+            Self::Bind { next, .. } | Self::Tunnel { next, .. } => next,
             Self::Layer(_)
             | Self::Call(_)
             | Self::Config(_)

@@ -17,10 +17,12 @@ mod health;
 mod logs;
 mod open;
 pub(crate) mod output;
+mod process;
 mod report;
 mod sessions;
 mod signals;
 mod status;
+mod tunnel;
 mod tunnel_only;
 
 use std::time::Duration;
@@ -90,6 +92,7 @@ fn named(cli: &Cli) -> String {
         Some(Command::Health(args)) => args.target.target.as_ref(),
         Some(Command::Status(args)) => args.target.target.as_ref(),
         Some(Command::Explain(args)) => args.target.as_ref(),
+        Some(Command::Tunnel(args)) => args.target(),
         _ => None,
     };
     let named = bare.or(cli.target.as_ref()).or(cli.connect.host.as_ref());
@@ -159,13 +162,13 @@ async fn choose(mut cli: Cli) -> u8 {
         Some(Command::Logs(args)) => logs::run(&context, args).await,
         Some(Command::Config(args)) => config::run(&context, args),
         Some(Command::Explain(args)) => explain::run(&context, args),
+        Some(Command::Tunnel(args)) => tunnel::run(&context, args).await,
         Some(
             Command::Completions(_)
             | Command::Nodes(_)
             | Command::Node(_)
             | Command::Hosts(_)
             | Command::Doctor(_)
-            | Command::Tunnel(_)
             | Command::InstallTunnel(_),
         ) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
@@ -184,7 +187,6 @@ fn later(command: &Command) -> Option<&'static str> {
         Command::Node(_) => Some("node"),
         Command::Hosts(_) => Some("hosts"),
         Command::Doctor(_) => Some("doctor"),
-        Command::Tunnel(_) => Some("tunnel"),
         Command::InstallTunnel(_) => Some("install-tunnel"),
         _ => None,
     }

@@ -106,7 +106,7 @@ fn person(entry: &PresenceEntry) -> String {
 }
 
 /// `3 d 4 h`, `12 min`, `8 s`.
-pub(super) fn duration(seconds: u64) -> String {
+pub(crate) fn duration(seconds: u64) -> String {
     let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds} s"),

@@ -12,4 +12,6 @@ mod demo;
 mod json;
 mod support;
 mod terminal;
+#[cfg(all(target_os = "linux", feature = "demo"))]
+mod tunnel;
 mod usage;

@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 
 use clawline::tunnel::Tunnel;
 use clawline::tunnel::ends::{EndError, ListenSpec, parse_socks_end};
-use clawline::tunnel::forward::{BindError, Forward};
+use clawline::tunnel::forward::Forward;
 use clawline::tunnel::spec::{LocalEnd, RemoteEnd};
 use tokio::sync::watch;
 
+use super::{claim, taken};
 use crate::cli::args::AppArgs;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
@@ -43,35 +44,53 @@ impl End {
     }
 }
 
-/// Binds every local end that was asked for, or none.
-pub(super) fn bind(
+/// The local ends that are wanted, each of them whole: typed, else configured, else the usual one.
+///
+/// # Errors
+/// When one cannot be read, or two have the same name.
+pub(super) fn wanted(
     context: &Context,
     app: &AppArgs,
     request: &LinkRequest,
-) -> Result<Vec<End>, Failure> {
-    let for_everybody = app.allow_other_users || context.loaded().config.tunnel.allow_other_users;
+) -> Result<Vec<ListenSpec>, UsageError> {
+    let mut specs = typed(app, request)?;
     let mut names = BTreeSet::new();
-    wanted(app, request)?
+    for spec in &mut specs {
+        if let Some(name) = &spec.name
+            && !names.insert(name.clone())
+        {
+            let what = format!("--listen: two local ends are called \"{name}\"");
+            return Err(UsageError::new(what, "give one of them another NAME="));
+        }
+        if let LocalEnd::Unix(path) = &spec.local {
+            let path = context.connector.env.expand(&path.to_string_lossy());
+            // A socket is found from every directory, and is one thing under one name.
+            spec.local = LocalEnd::Unix(std::path::absolute(&path).unwrap_or(path));
+        }
+    }
+    Ok(specs)
+}
+
+/// Binds every local end, or none.
+pub(super) fn bind(
+    context: &Context,
+    app: &AppArgs,
+    wanted: Vec<ListenSpec>,
+) -> Result<Vec<End>, Failure> {
+    let paths = &context.loaded().paths;
+    let for_everybody = app.allow_other_users || context.loaded().config.tunnel.allow_other_users;
+    wanted
         .into_iter()
         .map(|spec| {
-            if let Some(name) = &spec.name
-                && !names.insert(name.clone())
-            {
-                let what = format!("--listen: two local ends are called \"{name}\"");
-                return Err(UsageError::new(what, "give one of them another NAME=").into());
-            }
-            let local = match spec.local {
-                LocalEnd::Unix(path) => {
-                    LocalEnd::Unix(context.connector.env.expand(&path.to_string_lossy()))
-                }
-                tcp @ LocalEnd::Tcp(_) => tcp,
-            };
             let forward = if for_everybody {
-                Forward::bind_for_everybody(&local)
+                Forward::bind_for_everybody(&spec.local)
             } else {
-                Forward::bind(&local)
+                Forward::bind(&spec.local)
             };
-            let forward = forward.map_err(|error| cannot_bind(&error))?;
+            let forward = forward.map_err(|error| {
+                let tunnels = claim::held(&claim::places(paths));
+                taken::explain(&error, &spec.local, &tunnels, &paths.gateway_notice())
+            })?;
             Ok(End {
                 name: spec.name.unwrap_or_else(|| forward.local().to_string()),
                 forward,
@@ -83,10 +102,9 @@ pub(super) fn bind(
 }
 
 /// The local ends that were typed, else those of the config, else the usual one.
-fn wanted(app: &AppArgs, request: &LinkRequest) -> Result<Vec<ListenSpec>, Failure> {
-    let usage = |option: &str, error: EndError| {
-        Failure::from(UsageError::new(format!("{option}: {error}"), error.next()))
-    };
+fn typed(app: &AppArgs, request: &LinkRequest) -> Result<Vec<ListenSpec>, UsageError> {
+    let usage =
+        |option: &str, error: EndError| UsageError::new(format!("{option}: {error}"), error.next());
     let default = [DEFAULT_LISTEN.to_owned()];
     let typed = match (app.listen.is_empty(), request.listen.is_empty()) {
         (false, _) => app.listen.as_slice(),
@@ -103,18 +121,4 @@ fn wanted(app: &AppArgs, request: &LinkRequest) -> Result<Vec<ListenSpec>, Failu
         .iter()
         .map(|text| parse_socks_end(text).map_err(|error| usage("--dynamic", error)));
     listen.chain(dynamic).collect()
-}
-
-fn cannot_bind(error: &BindError) -> Failure {
-    let next = match error {
-        BindError::Taken {
-            free_port: Some(port),
-            ..
-        } => format!("stop it, or choose another: --listen {port} is free"),
-        other => other.next_step(),
-    };
-    Failure::Bind {
-        what: error.to_string(),
-        next,
-    }
 }

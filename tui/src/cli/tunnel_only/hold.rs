@@ -26,13 +26,13 @@ pub(super) async fn hold(
     request: &LinkRequest,
     far: &FarSide,
     ends: &[End],
+    found: &watch::Sender<Option<RemoteEnd>>,
 ) -> Failure {
-    let (found, far_end) = watch::channel(None);
     let forwards = ends
         .iter()
-        .map(|end| end.serve(far.tunnel(), far_end.clone()));
+        .map(|end| end.serve(far.tunnel(), found.subscribe()));
     tokio::select! {
-        failure = follow(context, request, far, ends, &found) => failure,
+        failure = follow(context, request, far, ends, found) => failure,
         _ = join_all(forwards) => stopped(),
     }
 }

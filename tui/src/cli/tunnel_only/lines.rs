@@ -5,6 +5,7 @@ use std::time::Duration;
 use clawline::layer::LayerError;
 use serde_json::{Map, Value};
 
+use super::state::{State, now_ms};
 use crate::cli::context::Context;
 
 pub(super) fn trouble(why: &LayerError) -> Vec<(&'static str, Value)> {
@@ -32,7 +33,7 @@ pub(super) fn say(context: &Context, label: &str, state: &str, members: &[(&str,
     if context.out.json {
         let mut object = Map::new();
         object.insert("v".into(), 1.into());
-        object.insert("ts".into(), jiff::Timestamp::now().as_millisecond().into());
+        object.insert("ts".into(), now_ms().into());
         object.insert("state".into(), state.into());
         object.insert("target".into(), label.into());
         for (name, value) in members {
@@ -44,12 +45,82 @@ pub(super) fn say(context: &Context, label: &str, state: &str, members: &[(&str,
     }
 }
 
-fn line(label: &str, state: &str, members: &[(&str, Value)]) -> String {
-    let mut line = format!("state={state} target={}", word(&label.into()));
+/// Everything that is known now, a line each for the tunnel, its layers and its local ends; or one JSON
+/// object.
+pub(super) fn report(context: &Context, state: &State) {
+    if context.out.json {
+        context
+            .out
+            .value(&serde_json::to_value(state).unwrap_or_default());
+        return;
+    }
+    for line in report_lines(state) {
+        context.out.line(&line);
+    }
+}
+
+fn report_lines(state: &State) -> Vec<String> {
+    let mut members: Vec<(&str, Value)> = vec![
+        ("pid", state.pid.into()),
+        ("for_ms", (now_ms() - state.since).max(0).into()),
+        ("generation", state.generation.into()),
+        ("reconnects", state.reconnects.into()),
+    ];
+    let known = [
+        ("rtt_ms", state.rtt_ms.map(Value::from)),
+        ("layer", state.layer.as_deref().map(Value::from)),
+        ("attempt", state.attempt.map(Value::from)),
+        (
+            "retry_ms",
+            state.retry_at.map(|at| (at - now_ms()).max(0).into()),
+        ),
+    ];
+    members.extend(known.into_iter().filter_map(|(name, v)| Some((name, v?))));
+    for (name, text) in [
+        ("why", &state.why),
+        ("peer", &state.peer),
+        ("next", &state.next),
+    ] {
+        if !text.is_empty() {
+            members.push((name, text.as_str().into()));
+        }
+    }
+    let mut lines = vec![line(&state.target, &state.state, &members)];
+    for row in &state.rows {
+        let mut members: Vec<(&str, Value)> = vec![("state", row.state.as_str().into())];
+        members.extend(row.ms.map(|ms| ("ms", ms.into())));
+        if !row.detail.is_empty() {
+            members.push(("detail", row.detail.as_str().into()));
+        }
+        lines.push(pairs("layer", &row.layer, &members));
+    }
+    for forward in &state.forwards {
+        let members: [(&str, Value); 7] = [
+            ("listen", forward.local.as_str().into()),
+            ("remote", forward.remote.as_str().into()),
+            ("open", forward.open.into()),
+            ("total", forward.total.into()),
+            ("refused", forward.refused.into()),
+            ("bytes_up", forward.bytes_up.into()),
+            ("bytes_down", forward.bytes_down.into()),
+        ];
+        lines.push(pairs("forward", &forward.name, &members));
+    }
+    lines
+}
+
+fn pairs(what: &str, name: &str, members: &[(&str, Value)]) -> String {
+    let mut line = format!("{what}={}", word(&name.into()));
     for (name, value) in members {
         line.push_str(&format!(" {name}={}", word(value)));
     }
     line
+}
+
+fn line(label: &str, state: &str, members: &[(&str, Value)]) -> String {
+    let mut all = vec![("target", label.into())];
+    all.extend_from_slice(members);
+    pairs("state", state, &all)
 }
 
 /// A value that a script can split at spaces: anything else than a plain word is quoted.

@@ -1,0 +1,6 @@
+//! `--tunnel-only` as a service, and the subcommands that talk to it.
+
+mod one_holder;
+mod service;
+mod subcommands;
+mod world;
