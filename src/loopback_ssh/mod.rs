@@ -45,6 +45,8 @@ pub struct LoopbackOptions {
     pub max_auth_tries: Option<usize>,
     /// Its host key; a fresh ed25519 one when not said.
     pub host_key: Option<PrivateKey>,
+    /// Its algorithms; russh's when not said.
+    pub preferred: Option<russh::Preferred>,
     /// Its port; any free one when not said.
     pub port: u16,
     /// Answers `exec`; without one every command is refused.
@@ -203,6 +205,7 @@ fn server_config(options: &LoopbackOptions, host_key: PrivateKey) -> russh::serv
         keys: vec![host_key],
         inactivity_timeout: None,
         nodelay: true,
+        preferred: options.preferred.clone().unwrap_or_default(),
         ..russh::server::Config::default()
     }
 }

@@ -24,6 +24,7 @@ struct Inner {
     password_turns: Mutex<HashMap<String, Arc<AsyncMutex<()>>>>,
     keys: Mutex<HashMap<PathBuf, KeySlot>>,
     host_keys: AsyncMutex<()>,
+    lacking_strict_kex: Mutex<HashSet<String>>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -48,6 +49,16 @@ impl Memory {
         if let Ok(blob) = key.to_bytes() {
             locked(&self.0.trusted).insert((name.to_owned(), blob));
         }
+    }
+
+    /// True when a server has shown that it does not know strict key exchange.
+    pub(crate) fn lacks_strict_kex(&self, server: &str) -> bool {
+        locked(&self.0.lacking_strict_kex).contains(server)
+    }
+
+    /// Remembers that a server does not know strict key exchange.
+    pub(crate) fn note_lacking_strict_kex(&self, server: &str) {
+        locked(&self.0.lacking_strict_kex).insert(server.to_owned());
     }
 
     /// Held while a host key is asked about, so that two tunnels do not ask the same at once.

@@ -14,6 +14,7 @@ use super::closings::Closings;
 use super::diagnostics::Diagnostics;
 use super::host_key_check::HostKeyCheck;
 use super::host_key_update::Announcement;
+use super::strictness::Strictness;
 
 /// Why a session ended: russh's reason, or ours.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ pub(crate) struct Hook {
     pub(crate) diagnostics: Diagnostics,
     pub(crate) closings: Closings,
     pub(crate) life: Lifeline,
+    pub(super) strictness: Strictness,
     pub(crate) hang_up: HangUp,
 }
 
@@ -94,6 +96,9 @@ impl russh::client::Handler for Hook {
         names: &Names,
         _session: &mut Session,
     ) -> Done {
+        self.strictness
+            .check(names.strict_kex(), names.cipher)
+            .map_err(HookError::Ours)?;
         let kex = names.kex.as_ref().split('@').next().unwrap_or_default();
         let cipher = names.cipher.as_ref().split('@').next().unwrap_or_default();
         let strict = if names.strict_kex() {

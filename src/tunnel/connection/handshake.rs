@@ -33,6 +33,7 @@ pub(super) fn config(
     hop: &HopSpec,
     known: &KnownHosts,
     window: u32,
+    careful: bool,
 ) -> Result<Arc<Config>, LayerError> {
     let allowed = hop.host_key_algorithms.as_deref();
     let host_keys = known.offer(&HostName::of_hop(hop), allowed);
@@ -50,7 +51,7 @@ pub(super) fn config(
         ))),
         window_size: window,
         limits: offer::limits(hop.rekey_limit),
-        preferred: offer::preferred(hop, host_keys),
+        preferred: offer::preferred(hop, host_keys, careful),
         // Liveness is watched from outside the session, which cannot watch its own writes.
         keepalive_interval: None,
         inactivity_timeout: None,

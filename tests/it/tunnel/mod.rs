@@ -8,3 +8,4 @@ mod half_open;
 #[cfg(unix)]
 mod proxy_command;
 mod sign_in;
+mod strictness;
