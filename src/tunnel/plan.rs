@@ -18,8 +18,8 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::fro
 /// A connection that lasted this long was good: its loss is tried again at once.
 const PROVEN: Duration = Duration::from_secs(10);
 /// Growing pauses after the loss of a younger one that had served somebody: a server that lets us in and
-/// opens channels is there, and is asked about twice a second at most.
-const SERVED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
+/// opens channels is there, and is asked a few times a second at most.
+const SERVED: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(500));
 /// The first unattended try after somebody should have looked, and the longest pause between them.
 /// Servers count refused sign-ins and lock out who comes too often.
 const UNATTENDED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
@@ -339,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_lets_us_in_and_serves_is_never_waited_for_longer_than_a_second() {
+    fn a_server_that_lets_us_in_and_serves_is_never_waited_for_longer_than_half_a_second() {
         let mut pace = Pace::new(true, false);
         for _ in 0..50 {
             let Next::Wait(pause) = pace.lost(Duration::from_millis(300), true) else {
