@@ -197,13 +197,30 @@ impl Drop for StalledReader {
 
 /// What the peer said first, before russh made sense of it.
 #[derive(Debug, Clone, Default)]
-pub struct Head(Arc<Mutex<Vec<u8>>>);
+pub struct Head(Arc<FirstWords>);
+
+#[derive(Debug, Default)]
+struct FirstWords {
+    bytes: Mutex<Vec<u8>>,
+    grew: Notify,
+}
 
 impl Head {
     /// The first bytes, as text.
     pub fn text(&self) -> String {
-        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bytes = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         String::from_utf8_lossy(&bytes).into_owned()
+    }
+
+    /// Waits until `judge` makes something of the first bytes. Cancel safe.
+    pub async fn once<T>(&self, judge: impl Fn(&Self) -> Option<T>) -> T {
+        loop {
+            let grown = self.0.grew.notified();
+            if let Some(found) = judge(self) {
+                return found;
+            }
+            grown.await;
+        }
     }
 
     /// The SSH identification line, once it was seen whole.
@@ -218,9 +235,10 @@ impl Head {
 
     /// Keeps what still fits; true while there is room.
     fn push(&self, bytes: &[u8]) -> bool {
-        let mut head = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut head = self.0.bytes.lock().unwrap_or_else(PoisonError::into_inner);
         let room = HEAD_BYTES.saturating_sub(head.len()).min(bytes.len());
         head.extend_from_slice(&bytes[..room]);
+        self.0.grew.notify_waiters();
         head.len() < HEAD_BYTES
     }
 }

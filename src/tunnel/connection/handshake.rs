@@ -17,6 +17,7 @@ use crate::tunnel::transport::{Head, Transport};
 use super::handler::{Hook, HookError, in_words};
 use super::offer;
 use super::peer_address::PeerAddress;
+use super::stranger;
 
 /// How long a server may take to say what it is.
 const BANNER: Duration = Duration::from_secs(10);
@@ -59,6 +60,23 @@ pub(super) fn config(
     }))
 }
 
+/// What comes first of a handshake.
+enum First<T> {
+    /// It ended, well or not.
+    Over(T),
+    /// The server said that it speaks SSH.
+    Ssh,
+    /// Another kind of server answered.
+    Stranger,
+}
+
+fn first_words<T>(head: &Head) -> Option<First<T>> {
+    if head.ssh_id().is_some() {
+        return Some(First::Ssh);
+    }
+    stranger::is_known(&head.text()).then_some(First::Stranger)
+}
+
 /// Exchanges banners and keys; the host key is judged on the way.
 pub(super) async fn shake_hands<S>(
     config: Arc<Config>,
@@ -72,20 +90,32 @@ pub(super) async fn shake_hands<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let banner = match hop.proxy_command {
+    let patience = match hop.proxy_command {
         Some(_) => hop.connect_timeout.unwrap_or(BANNER_BY_COMMAND),
         None => BANNER,
     };
     let connecting = russh::client::connect_stream(config, transport, hook);
     tokio::pin!(connecting);
-    let result = match asker.within(banner, &mut connecting).await {
-        Ok(result) => result,
-        Err(_) if head.ssh_id().is_none() => return Err(silent(head, address, banner)),
-        Err(_) => match asker.within(KEY_EXCHANGE, &mut connecting).await {
+    let banner = async {
+        tokio::select! {
+            biased;
+            result = &mut connecting => First::Over(result),
+            first = head.once(first_words) => first,
+        }
+    };
+    let result = match asker.within(patience, banner).await {
+        Ok(First::Over(result)) => result,
+        Ok(First::Stranger) => return Err(stranger::not_ssh(&head.text(), address)),
+        Err(_) => return Err(stranger::no_banner(&head.text(), address, patience)),
+        Ok(First::Ssh) => match asker.within(KEY_EXCHANGE, &mut connecting).await {
             Ok(result) => result,
             Err(_) => {
-                let what = format!("{address} did not finish the SSH key exchange in time");
-                return Err(LayerError::new(Layer::Ssh, what));
+                let what = format!(
+                    "{address} did not finish the SSH key exchange within {} s",
+                    KEY_EXCHANGE.as_secs()
+                );
+                return Err(LayerError::new(Layer::Ssh, what)
+                    .next("a path that drops large packets looks like this: try another network"));
             }
         },
     };
@@ -107,25 +137,11 @@ pub(super) fn server_name(head: &Head) -> String {
     printable(&name, 60)
 }
 
-fn silent(head: &Head, address: &PeerAddress, waited: Duration) -> LayerError {
-    match head.text() {
-        text if text.is_empty() => LayerError::new(
-            Layer::Ssh,
-            format!(
-                "{address} accepts connections but says nothing (no SSH banner within {} s)",
-                waited.as_secs()
-            ),
-        )
-        .next("is this the SSH port?"),
-        text => not_ssh(&text, address),
-    }
-}
-
 /// What a failed handshake means.
 fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerError {
     let ssh = |what: String| LayerError::new(Layer::Ssh, what);
     match (head.ssh_id(), error) {
-        (None, _) if !head.text().is_empty() => not_ssh(&head.text(), address),
+        (None, _) if !head.text().is_empty() => stranger::not_ssh(&head.text(), address),
         (None, _) => ssh(format!("{address} {CLOSED_EARLY}"))
             .next("sshd may be starting, overloaded, or turning this address away"),
         (Some(_), russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
@@ -142,33 +158,7 @@ fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerErr
         (Some(_), error) => ssh(format!(
             "the SSH key exchange with {address} failed: {}",
             in_words(error)
-        )),
+        ))
+        .next("the server's own log may say more"),
     }
-}
-
-/// Something else answered, or sshd said why it will not talk.
-fn not_ssh(text: &str, address: &PeerAddress) -> LayerError {
-    let line = text.lines().find(|line| !line.trim().is_empty());
-    let line = line.unwrap_or_default();
-    let ssh = |what: String| LayerError::new(Layer::Ssh, what).peer(line);
-    if line.contains("MaxStartups") {
-        return ssh(format!("sshd at {address} has too many sign-ins under way"))
-            .next("it takes new ones in a moment");
-    }
-    if line.contains("Not allowed at this time") {
-        return ssh(format!("sshd at {address} is penalising this address"))
-            .next("earlier failed sign-ins are the reason; it passes by itself")
-            .retry(Retry::Later);
-    }
-    let what = if line.starts_with("HTTP/") || line.starts_with("<!") || line.starts_with("<html") {
-        "an HTTP server"
-    } else if text.starts_with(['\u{15}', '\u{16}']) {
-        "a TLS server"
-    } else {
-        "not an SSH server"
-    };
-    // In a network that answers for everybody until somebody has signed in there, it passes.
-    ssh(format!("{address} is {what}"))
-        .next("check host and port, and whether this network wants a sign-in of its own")
-        .retry(Retry::Later)
 }

@@ -13,6 +13,7 @@ mod offer;
 mod peer_address;
 mod refusal;
 mod report;
+mod stranger;
 mod stream;
 mod strictness;
 pub(crate) mod watch;
