@@ -6,12 +6,16 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use crate::layer::printable;
+
 /// How much of a sign-in banner is kept.
 const BANNER_BYTES: usize = 4096;
 /// How many lines of all banners are shown, as many screens would be filled otherwise.
 const BANNER_LINES: usize = 20;
 /// How many banners are kept; the last ones say why an account is turned away.
 const BANNERS: usize = 8;
+/// How much of a server's goodbye is shown.
+const PARTING_CHARS: usize = 200;
 /// How many refusals of channels are kept for their askers.
 const REFUSALS: usize = 64;
 /// How long an asker waits for the text of its refusal; it comes in the same packet.
@@ -73,7 +77,8 @@ impl Diagnostics {
     }
 
     /// Why the connection ended, in the server's or the transport's words; the first one counts.
-    pub(crate) fn set_parting(&self, text: String) {
+    pub(crate) fn set_parting(&self, text: &str) {
+        let text = printable(text, PARTING_CHARS);
         self.inner().parting.get_or_insert(text);
     }
 

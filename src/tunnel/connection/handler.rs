@@ -143,13 +143,13 @@ impl russh::client::Handler for Hook {
     async fn disconnected(&mut self, reason: DisconnectReason<HookError>) -> Done {
         match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
-                self.diagnostics.set_parting(info.message);
+                self.diagnostics.set_parting(&info.message);
             }
             DisconnectReason::Error(HookError::Russh(error)) => {
-                self.diagnostics.set_parting(in_words(&error));
+                self.diagnostics.set_parting(&in_words(&error));
             }
             DisconnectReason::Error(HookError::Ours(error)) => {
-                self.diagnostics.set_parting(error.what);
+                self.diagnostics.set_parting(&error.what);
             }
         }
         Ok(())
