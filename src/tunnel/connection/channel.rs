@@ -15,7 +15,7 @@ use super::stream::ChannelStream;
 use super::{Connection, Hook};
 
 /// How long a server may take to open a channel; it dials the far end meanwhile.
-const OPEN_ANSWER: Duration = Duration::from_secs(20);
+const OPEN_ANSWER: Duration = Duration::from_secs(15);
 
 impl Connection {
     /// Opens a stream to `remote`, as the server sees it. Cancel safe: a channel that nobody waits

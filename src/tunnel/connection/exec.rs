@@ -88,7 +88,7 @@ impl Connection {
                 "a command on {server} printed more than {max_bytes} bytes"
             ))),
             Ok(Err(Failed::Silent(stderr))) => Err(error(format!(
-                "a command on {server} did not end within {} s",
+                "a command on {server} did not end within {:.0} s",
                 deadline.as_secs_f32()
             ))
             .peer(&stderr)),
