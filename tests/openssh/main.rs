@@ -7,6 +7,9 @@
 mod support;
 
 mod forwards;
+mod hostile;
+mod kills;
+mod leaks;
 mod sign_in;
 mod sign_in_account;
 mod sign_in_trouble;

@@ -223,7 +223,11 @@ async fn what_is_no_ssh_server_is_named() {
             "is penalising this address",
             Retry::Later,
         ),
-        (b"220 mail ESMTP\r\n", "is a mail or FTP server", Retry::Later),
+        (
+            b"220 mail ESMTP\r\n",
+            "is a mail or FTP server",
+            Retry::Later,
+        ),
         (
             b"",
             "closed the connection before its SSH banner",

@@ -2,8 +2,11 @@
 
 pub mod account;
 pub mod alone;
+pub mod far_end;
+pub mod figures;
 pub mod keys;
 pub mod person;
+pub mod program;
 pub mod relay;
 pub mod sshd;
 
