@@ -71,6 +71,13 @@ async fn follow(
                 }
                 continue;
             }
+            // It was up: the ends stay bound, for a renewed key or a person brings it back, and starting
+            // anew would only knock at the server's door more often.
+            TunnelStatus::Attention { why } if now.generation > 0 && why.layer == Layer::SignIn => {
+                if told.is_news("attention", &why.what) {
+                    say(context, label, "attention", &trouble(why));
+                }
+            }
             TunnelStatus::Attention { why } | TunnelStatus::Failed { why } => {
                 return Failure::Layer(why.clone());
             }
@@ -114,7 +121,7 @@ impl Told {
     fn is_news(&mut self, state: &'static str, why: &str) -> bool {
         let is_news = match &self.0 {
             None => true,
-            Some((_, told)) => state == "waiting" && told != why,
+            Some((_, told)) => state != "connecting" && told != why,
         };
         if is_news {
             self.0 = Some((state, why.to_owned()));
@@ -136,5 +143,8 @@ mod tests {
         assert!(!news("connecting", ""));
         assert!(!news("waiting", "refused"));
         assert!(news("waiting", "no route"));
+        assert!(news("attention", "the certificate expired 3 h ago"));
+        assert!(!news("connecting", ""));
+        assert!(!news("attention", "the certificate expired 3 h ago"));
     }
 }
