@@ -57,7 +57,8 @@ section! {
         jump: Vec<String> = "jump";
         /// The gateway's address on the far side: `host:port` or the path of a socket.
         remote: Option<String> = "remote";
-        /// Local ends that `--tunnel-only` opens.
+        /// Local ends that `--tunnel-only` opens: `[name=][address:]port[:host:port]`, either end may be the
+        /// path of a socket; `[name=]socks:[address:]port` for SOCKS.
         listen: Vec<String> = "listen";
         /// The gateway's token; looked up on the far side when nothing was said.
         token: Option<Secret> = "token";

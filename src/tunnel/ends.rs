@@ -204,7 +204,7 @@ fn split(text: &str) -> Option<Vec<&str>> {
 }
 
 fn tcp(host: &str, port: &str) -> Result<RemoteEnd, EndError> {
-    let odd = |c: char| c.is_whitespace() || is_unsafe_to_show(c) || c == '/';
+    let odd = |c: char| c.is_whitespace() || is_unsafe_to_show(c) || "/[]".contains(c);
     if host.is_empty() || host.len() > 255 || host.starts_with('-') || host.contains(odd) {
         return Err(EndError::Host(printable(host, 120)));
     }
@@ -317,7 +317,9 @@ mod tests {
         #[test]
         fn any_text_is_an_end_or_an_error(text in any::<String>()) {
             let _ = text.parse::<ListenSpec>();
-            let _ = parse_remote_end(&text);
+            if let Ok(end) = parse_remote_end(&text) {
+                prop_assert_eq!(parse_remote_end(&end.to_string()), Ok(end));
+            }
             let _ = parse_socks_end(&text);
         }
     }

@@ -419,3 +419,51 @@ async fn refused_channels_cost_no_memory_in_the_long_run() {
     assert!(grown < 5 * 1024, "{grown} kB");
     tunnel.stop().await;
 }
+
+#[tokio::test]
+#[ignore = "needs OpenSSH"]
+async fn who_holds_others_up_for_half_a_minute_is_reset_and_they_go_on() {
+    if !soak() {
+        return;
+    }
+    let sshd = Sshd::start("");
+    let flood = far_end(|mut socket| async move {
+        let piece = vec![7; 1_000_000];
+        while socket.write_all(&piece).await.is_ok() {}
+    })
+    .await;
+    let tunnel = start_with_one_connection(&sshd);
+    let (stuck, lively) = (
+        forwarded(&tunnel, &flood),
+        forwarded(&tunnel, &echo().await),
+    );
+    let mut other = TcpStream::connect(lively).await.unwrap();
+    assert!(answers(&mut other).await);
+    let mut never_reads = TcpStream::connect(stuck).await.unwrap();
+    let started = Instant::now();
+    let mut longest = Duration::ZERO;
+    while started.elapsed() < Duration::from_secs(60) {
+        let asked = Instant::now();
+        other.write_all(b"!").await.unwrap();
+        let answered = tokio::time::timeout(Duration::from_secs(45), other.read_u8());
+        answered.await.unwrap().unwrap();
+        longest = longest.max(asked.elapsed());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    eprintln!("the others waited {longest:?}");
+    assert!(
+        longest > Duration::from_secs(20) && longest < Duration::from_secs(35),
+        "{longest:?}"
+    );
+    let mut piece = vec![0; 1_000_000];
+    let end = loop {
+        match never_reads.read(&mut piece).await {
+            Ok(0) => panic!("it ended as if that had been all"),
+            Ok(_) => {}
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(end.kind(), std::io::ErrorKind::ConnectionReset);
+    assert_eq!(tunnel.view().borrow().generation, 1);
+    tunnel.stop().await;
+}

@@ -228,6 +228,7 @@ fn states(lanes: &mut Vec<Lane>, now: Instant) -> Vec<LaneState> {
             LaneState {
                 channels,
                 stalled: lane.connection.life().has_stalled_reader()
+                    || closings.is_swollen()
                     || lane.connection.life().is_in_doubt(),
                 busy: lane.busy,
                 worn: closings.is_worn(),

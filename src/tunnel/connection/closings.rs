@@ -20,6 +20,15 @@ const LEAK_LIMIT: usize = 64 * 1024 * 1024;
 /// So is one that opened this many channels, whatever it leaked.
 const OPENS: usize = 50_000;
 
+/// Held while a channel's reader is so far behind that the session may soon have to wait for it.
+pub(crate) struct Swollen(Closings);
+
+impl Drop for Swollen {
+    fn drop(&mut self) {
+        self.0.0.swollen.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// The books of one session.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Closings(Arc<Books>);
@@ -33,6 +42,7 @@ struct Books {
     opens: AtomicUsize,
     moved: AtomicU64,
     forwards_only: AtomicBool,
+    swollen: AtomicUsize,
 }
 
 impl Closings {
@@ -97,6 +107,17 @@ impl Closings {
     /// How many channels are open.
     pub(crate) fn in_use(&self) -> usize {
         self.0.in_use.load(Ordering::Relaxed)
+    }
+
+    /// Marks a channel whose reader is far behind.
+    pub(crate) fn swell(&self) -> Swollen {
+        self.0.swollen.fetch_add(1, Ordering::Relaxed);
+        Swollen(self.clone())
+    }
+
+    /// Whether any channel's reader is far behind.
+    pub(crate) fn is_swollen(&self) -> bool {
+        self.0.swollen.load(Ordering::Relaxed) > 0
     }
 
     /// Nothing but forwarded connections uses this session.

@@ -42,12 +42,12 @@ pub use exec::ExecOutput;
 pub use report::{Report, RowNews};
 pub use stream::ChannelStream;
 
+pub(crate) use closings::{Closings, Swollen};
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
 pub(crate) use handshake::CLOSED_EARLY;
 pub(crate) use stream::{FarReader, FarWriter};
 
-use closings::Closings;
 use host_key_check::HostKeyCheck;
 use host_key_update::Announcement;
 use peer_address::PeerAddress;

@@ -16,7 +16,7 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 use crate::tunnel::transport::{Lifeline, StalledReader};
 
-use super::closings::Closings;
+use super::closings::{Closings, Swollen};
 
 /// The largest piece handed to russh at once; it cuts to the packet size itself.
 const MAX_PIECE: usize = 32 * 1024;
@@ -98,6 +98,11 @@ impl FarReader {
     /// Marks that our side does not take what comes, so that silence is not taken for a dead link.
     pub(crate) fn stalled(&self) -> StalledReader {
         self.open.life.stalled_reader()
+    }
+
+    /// Marks that our side is far behind, so that nobody new comes to the same SSH connection.
+    pub(crate) fn swollen(&self) -> Swollen {
+        self.open.closings.swell()
     }
 
     /// Whether others use the same SSH connection, and so wait when this reader does not read.

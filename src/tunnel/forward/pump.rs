@@ -13,7 +13,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::tunnel::bulk::Room;
-use crate::tunnel::connection::{ChannelStream, FarReader, FarWriter};
+use crate::tunnel::connection::{ChannelStream, FarReader, FarWriter, Swollen};
 use crate::tunnel::transport::StalledReader;
 
 use super::ring::{Ring, SLICES};
@@ -67,6 +67,8 @@ pub(super) trait Source {
     fn next_if_here(&mut self) -> Option<io::Result<Option<Bytes>>>;
     /// Held while nothing is taken.
     fn stalled(&self) -> StalledReader;
+    /// Held while much more waits here than usual.
+    fn swollen(&self) -> Swollen;
     /// Whether others wait when nothing is taken.
     fn has_company(&self) -> bool;
 }
@@ -82,6 +84,10 @@ impl Source for FarReader {
 
     fn stalled(&self) -> StalledReader {
         FarReader::stalled(self)
+    }
+
+    fn swollen(&self) -> Swollen {
+        FarReader::swollen(self)
     }
 
     fn has_company(&self) -> bool {
@@ -191,12 +197,18 @@ async fn carry_down(
     let mut ring = Ring::new(limits.room.clone());
     let mut ended = false;
     let mut full: Option<Full> = None;
+    let mut swollen: Option<Swollen> = None;
     loop {
         take_what_is_here(&mut from, &mut ring, &mut ended, &limits)?;
         if ring.is_full() && full.is_none() {
             full = Some(Full::new(&limits, from.stalled()));
         } else if ring.is_relieved() {
             full = None;
+        }
+        if ring.allowed() > limits.ring {
+            swollen.get_or_insert_with(|| from.swollen());
+        } else {
+            swollen = None;
         }
         let deadline = full.as_ref().map_or_else(Instant::now, |full| full.until);
         let has_room = !ring.is_full() && !ended;
@@ -262,6 +274,7 @@ fn take_what_is_here(
 mod tests {
     use super::super::ring::SHARE;
     use super::*;
+    use crate::tunnel::connection::Closings;
     use crate::tunnel::transport::Lifeline;
 
     /// Pieces that are all there at once, or without end.
@@ -286,6 +299,10 @@ mod tests {
 
         fn stalled(&self) -> StalledReader {
             self.life.stalled_reader()
+        }
+
+        fn swollen(&self) -> Swollen {
+            Closings::default().swell()
         }
 
         fn has_company(&self) -> bool {
