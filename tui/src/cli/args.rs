@@ -177,6 +177,8 @@ pub(crate) enum Command {
     Explain(super::explain::Args),
     /// The tunnels that `clawline --tunnel-only` holds on this machine
     Tunnel(super::tunnel::Args),
+    /// Hold a tunnel from every login on, as a service of this user
+    InstallTunnel(super::install_tunnel::Args),
     /// Completions for a shell
     Completions(super::completions::Args),
     /// The app against a gateway of its own, over a real SSH connection inside this process
@@ -191,8 +193,6 @@ pub(crate) enum Command {
     Hosts(Later),
     #[command(hide = true)]
     Doctor(Later),
-    #[command(hide = true)]
-    InstallTunnel(Later),
 }
 
 /// A subcommand that a later release has.

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod gateway;
 mod health;
+mod install_tunnel;
 mod logs;
 mod open;
 pub(crate) mod output;
@@ -93,6 +94,7 @@ fn named(cli: &Cli) -> String {
         Some(Command::Status(args)) => args.target.target.as_ref(),
         Some(Command::Explain(args)) => args.target.as_ref(),
         Some(Command::Tunnel(args)) => args.target(),
+        Some(Command::InstallTunnel(args)) => args.target.target.as_ref(),
         _ => None,
     };
     let named = bare.or(cli.target.as_ref()).or(cli.connect.host.as_ref());
@@ -163,13 +165,15 @@ async fn choose(mut cli: Cli) -> u8 {
         Some(Command::Config(args)) => config::run(&context, args),
         Some(Command::Explain(args)) => explain::run(&context, args),
         Some(Command::Tunnel(args)) => tunnel::run(&context, args).await,
+        Some(Command::InstallTunnel(args)) => {
+            install_tunnel::run(&context, args, &cli.general).await
+        }
         Some(
             Command::Completions(_)
             | Command::Nodes(_)
             | Command::Node(_)
             | Command::Hosts(_)
-            | Command::Doctor(_)
-            | Command::InstallTunnel(_),
+            | Command::Doctor(_),
         ) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {
@@ -187,7 +191,6 @@ fn later(command: &Command) -> Option<&'static str> {
         Command::Node(_) => Some("node"),
         Command::Hosts(_) => Some("hosts"),
         Command::Doctor(_) => Some("doctor"),
-        Command::InstallTunnel(_) => Some("install-tunnel"),
         _ => None,
     }
 }

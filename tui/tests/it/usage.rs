@@ -64,10 +64,11 @@ fn without_anything_configured_the_help_is_one_line_away() {
         "explain",
         "Exit codes",
         "--tunnel-only",
+        "install-tunnel",
     ] {
         assert!(help.stdout.contains(word), "{word}");
     }
-    assert!(!help.stdout.contains("install-tunnel"));
+    assert!(!help.stdout.contains("doctor"));
     let version = Home::new().run(&["--version"]);
     assert!(version.stdout.starts_with("clawline "));
 }
