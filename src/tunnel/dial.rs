@@ -1,5 +1,6 @@
-//! Opens the TCP connection: resolves anew each time, races the addresses, sets the socket's options.
+//! Opens the TCP connection: races the addresses, and those that the name gets meanwhile.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -11,116 +12,18 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::layer::{Layer, LayerError, Retry};
 
+use super::resolve::{self, MAX_ADDRESSES, Resolved};
 use super::socket;
-use super::spec::{AddressFamily, HopSpec};
+use super::spec::HopSpec;
 
-/// How long a name may take to resolve.
-const RESOLVE: Duration = Duration::from_secs(10);
 /// How long one address may take, unless `ConnectTimeout` says otherwise.
 pub(crate) const CONNECT: Duration = Duration::from_secs(10);
-/// How often a name is looked up while a try is waited for.
-const LOOK_AGAIN: Duration = Duration::from_secs(4);
 /// The head start of an address over the next one (RFC 8305).
 const HEAD_START: Duration = Duration::from_millis(250);
 /// The pause between the attempts of `ConnectionAttempts`; ssh's.
 const BETWEEN_ATTEMPTS: Duration = Duration::from_secs(1);
-/// How many addresses of a name are tried; more is a mistake or an attack.
-const MAX_ADDRESSES: usize = 16;
-
-/// A name and what it resolved to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resolved {
-    /// The addresses in the order in which they are tried.
-    pub addresses: Vec<SocketAddr>,
-    /// How long it took.
-    pub took: Duration,
-}
-
-/// Resolves the hop's host. Cancel safe.
-///
-/// # Errors
-/// [`Layer::Dns`] when the name is unknown, has no address of the wanted family, or nobody answers.
-pub async fn resolve(hop: &HopSpec) -> Result<Resolved, LayerError> {
-    let host = &hop.host;
-    let error = |what: String| LayerError::new(Layer::Dns, what);
-    let started = Instant::now();
-    let found = timeout(RESOLVE, tokio::net::lookup_host((host.as_str(), hop.port)))
-        .await
-        .map_err(|_| {
-            error(format!(
-                "no name server answered for {host} within {} s",
-                RESOLVE.as_secs()
-            ))
-            .next("is this machine online?")
-        })?
-        .map_err(|cause| {
-            error(format!("the name {host} is not known"))
-                .peer(&cause.to_string())
-                .next("check the spelling, and that this machine is online")
-        })?;
-    let addresses = in_order(found, hop.address_family);
-    if addresses.is_empty() {
-        let family = match hop.address_family {
-            AddressFamily::Inet => "IPv4 ",
-            AddressFamily::Inet6 => "IPv6 ",
-            AddressFamily::Any => "",
-        };
-        // The next network may have name servers that know one.
-        return Err(error(format!("{host} has no {family}address")).retry(Retry::Later));
-    }
-    Ok(Resolved {
-        addresses,
-        took: started.elapsed(),
-    })
-}
-
-/// Returns when the hop's name resolves to other addresses than it does now; never for an address.
-/// Cancel safe: a dropped call forgets what it knew.
-pub async fn renamed(hop: Option<&HopSpec>) {
-    let hop = match hop {
-        Some(hop) if hop.host.parse::<IpAddr>().is_err() => hop,
-        _ => return std::future::pending().await,
-    };
-    let mut known: Option<Vec<SocketAddr>> = None;
-    loop {
-        if let Ok(found) = resolve(hop).await {
-            let mut now = found.addresses;
-            now.sort_unstable();
-            if known.as_ref().is_some_and(|known| *known != now) {
-                return;
-            }
-            known = Some(now);
-        }
-        tokio::time::sleep(LOOK_AGAIN).await;
-    }
-}
-
-/// Keeps one family or alternates both, IPv6 first, without doubles.
-fn in_order(found: impl Iterator<Item = SocketAddr>, family: AddressFamily) -> Vec<SocketAddr> {
-    let (mut v6, mut v4) = (Vec::new(), Vec::new());
-    for address in found {
-        let list = if address.is_ipv6() { &mut v6 } else { &mut v4 };
-        if !list.contains(&address) {
-            list.push(address);
-        }
-    }
-    match family {
-        AddressFamily::Inet => v6.clear(),
-        AddressFamily::Inet6 => v4.clear(),
-        AddressFamily::Any => {}
-    }
-    let (mut v6, mut v4) = (v6.into_iter(), v4.into_iter());
-    let mut order = Vec::new();
-    loop {
-        let before = order.len();
-        order.extend(v6.next());
-        order.extend(v4.next());
-        if order.len() == before || order.len() >= MAX_ADDRESSES {
-            order.truncate(MAX_ADDRESSES);
-            return order;
-        }
-    }
-}
+/// How often a name is looked up anew while no address answers.
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 /// Dials the addresses, each with a head start over the next one, and keeps the first that answers;
 /// all of it as often as `ConnectionAttempts` says.
@@ -151,14 +54,24 @@ async fn dial_once(
     resolved: &Resolved,
 ) -> Result<(TcpStream, SocketAddr), LayerError> {
     let limit = hop.connect_timeout.unwrap_or(CONNECT);
-    let mut waiting = resolved.addresses.iter().copied();
+    let mut known = resolved.addresses.clone();
+    let mut waiting: VecDeque<SocketAddr> = known.iter().copied().collect();
+    let mut looking = std::pin::pin!(look_again(hop));
     let mut racing = FuturesUnordered::new();
     let mut failures: Vec<(SocketAddr, io::Error)> = Vec::new();
     let mut next_start = Instant::now();
     loop {
-        let more = waiting.len() > 0;
+        let more = !waiting.is_empty();
         if !more && racing.is_empty() {
-            return Err(nobody(&failures));
+            let error = nobody(&failures);
+            return Err(match &resolved.remembered {
+                None => error,
+                // The address was a guess; what is wrong is the name.
+                Some(why) => LayerError {
+                    what: format!("{}, and where it was last: {}", why.what, error.what),
+                    ..why.clone()
+                },
+            });
         }
         tokio::select! {
             biased;
@@ -170,7 +83,7 @@ async fn dial_once(
                 }
             },
             () = sleep_until(next_start), if more => {
-                if let Some(address) = waiting.next() {
+                if let Some(address) = waiting.pop_front() {
                     racing.push(async move {
                         let attempt = timeout(limit, dial_one(hop, address)).await;
                         let timed_out = |_| Err(io::ErrorKind::TimedOut.into());
@@ -179,8 +92,28 @@ async fn dial_once(
                 }
                 next_start = Instant::now() + HEAD_START;
             }
+            found = &mut looking => {
+                let new = found.into_iter().filter(|address| !known.contains(address));
+                let new: Vec<SocketAddr> = new.take(MAX_ADDRESSES).collect();
+                if !new.is_empty() && known.len() < MAX_ADDRESSES {
+                    next_start = Instant::now();
+                    known.extend(&new);
+                    waiting.extend(new);
+                }
+                looking.set(look_again(hop));
+            }
         }
     }
+}
+
+/// What the name resolves to a moment later: a host that has moved answers at its new address.
+async fn look_again(hop: &HopSpec) -> Vec<SocketAddr> {
+    if !resolve::is_name(&hop.host) {
+        return std::future::pending().await;
+    }
+    tokio::time::sleep(LOOK_AGAIN).await;
+    let found = resolve::resolve(hop, None).await;
+    found.map(|found| found.addresses).unwrap_or_default()
 }
 
 async fn dial_one(hop: &HopSpec, address: SocketAddr) -> io::Result<TcpStream> {
@@ -265,18 +198,6 @@ mod tests {
         text.parse().unwrap()
     }
 
-    #[test]
-    fn families_alternate_and_doubles_go() {
-        let found = ["10.0.0.1:1", "10.0.0.2:1", "10.0.0.1:1", "[::1]:1"].map(address);
-        let order = in_order(found.into_iter(), AddressFamily::Any);
-        assert_eq!(order, ["[::1]:1", "10.0.0.1:1", "10.0.0.2:1"].map(address));
-        let found = ["10.0.0.1:1", "[::1]:1"].map(address);
-        assert_eq!(
-            in_order(found.into_iter(), AddressFamily::Inet),
-            [address("10.0.0.1:1")]
-        );
-    }
-
     #[tokio::test]
     async fn an_address_that_refuses_does_not_hide_one_that_answers() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -288,6 +209,7 @@ mod tests {
         let resolved = Resolved {
             addresses: vec![closed, open],
             took: Duration::ZERO,
+            remembered: None,
         };
         let (stream, answered) = dial(&hop("127.0.0.1", 1), &resolved).await.unwrap();
         assert_eq!(answered, open);
@@ -300,9 +222,24 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         drop(listener);
         let hop = hop("127.0.0.1", port);
-        let error = dial(&hop, &resolve(&hop).await.unwrap()).await.unwrap_err();
+        let error = dial(&hop, &resolve::resolve(&hop, None).await.unwrap())
+            .await
+            .unwrap_err();
         assert_eq!((error.layer, error.retry), (Layer::Tcp, Retry::Soon));
         assert_eq!(error.what, format!("127.0.0.1:{port} refuses connections"));
+    }
+
+    #[tokio::test]
+    async fn a_remembered_address_that_refuses_is_still_trouble_with_the_name() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let last = listener.local_addr().unwrap();
+        drop(listener);
+        let hop = hop("no-such-host.invalid", last.port());
+        let resolved = resolve::resolve(&hop, Some(last)).await.unwrap();
+        let error = dial(&hop, &resolved).await.unwrap_err();
+        assert_eq!((error.layer, error.retry), (Layer::Dns, Retry::Soon));
+        let words = format!("{last} refuses connections");
+        assert!(error.what.ends_with(&words), "{error}");
     }
 
     #[tokio::test]
@@ -314,7 +251,7 @@ mod tests {
             connection_attempts: 3,
             ..hop("127.0.0.1", port)
         };
-        let resolved = resolve(&hop).await.unwrap();
+        let resolved = resolve::resolve(&hop, None).await.unwrap();
         // The server comes up while the second attempt is waited for.
         let server = async {
             sleep(BETWEEN_ATTEMPTS / 2).await;
@@ -323,13 +260,6 @@ mod tests {
         };
         let (dialled, ()) = tokio::join!(dial(&hop, &resolved), server);
         assert!(dialled.is_ok());
-    }
-
-    #[tokio::test]
-    async fn a_name_that_cannot_exist_is_dns() {
-        let error = resolve(&hop("no-such-host.invalid", 22)).await.unwrap_err();
-        assert_eq!(error.layer, Layer::Dns);
-        assert!(error.what.contains("no-such-host.invalid"), "{error}");
     }
 
     #[test]

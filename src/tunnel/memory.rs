@@ -2,6 +2,7 @@
 //! run, decrypted keys, passwords that worked. Nothing of it is ever written down.
 
 use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -25,6 +26,7 @@ struct Inner {
     keys: Mutex<HashMap<PathBuf, KeySlot>>,
     host_keys: AsyncMutex<()>,
     lacking_strict_kex: Mutex<HashSet<String>>,
+    addresses: Mutex<HashMap<String, SocketAddr>>,
 }
 
 impl std::fmt::Debug for Memory {
@@ -81,6 +83,16 @@ impl Memory {
             .entry(login.to_owned())
             .or_default()
             .clone()
+    }
+
+    /// The address under which `host` answered last.
+    pub(crate) fn last_address(&self, host: &str) -> Option<SocketAddr> {
+        locked(&self.0.addresses).get(host).copied()
+    }
+
+    /// Remembers where `host` answered.
+    pub(crate) fn set_last_address(&self, host: &str, address: SocketAddr) {
+        locked(&self.0.addresses).insert(host.to_owned(), address);
     }
 
     /// The password that worked for `login` last time.

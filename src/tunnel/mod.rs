@@ -19,6 +19,7 @@ mod plan;
 pub mod prompt;
 #[cfg(unix)]
 mod proxy_command;
+mod resolve;
 mod socket;
 pub mod spec;
 pub mod ssh_config;

@@ -11,8 +11,11 @@ use super::connection::CLOSED_EARLY;
 const SOON: Duration = Duration::from_millis(250);
 /// For how long that pause is kept.
 const SOON_FOR: Duration = Duration::from_secs(60);
+/// The same while a name does not resolve: name servers are asked less often.
+const SOON_DNS: Duration = Duration::from_secs(1);
 /// The pause after that.
 const LATER: Duration = Duration::from_secs(5);
+const LATER_DNS: Duration = Duration::from_secs(3);
 /// Growing pauses after timeouts and resets.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
 /// A connection that lasted this long was good: its loss is tried again at once.
@@ -125,9 +128,15 @@ impl Pace {
             Retry::Soon => {
                 let since = *self.refused_since.get_or_insert(now);
                 if now.saturating_duration_since(since) < SOON_FOR {
-                    Next::Wait(SOON)
+                    Next::Wait(match error.layer {
+                        Layer::Dns => SOON_DNS,
+                        _ => SOON,
+                    })
                 } else {
-                    Next::Wait(LATER)
+                    Next::Wait(match error.layer {
+                        Layer::Dns => LATER_DNS,
+                        _ => LATER,
+                    })
                 }
             }
             Retry::Backoff => {
@@ -194,6 +203,16 @@ mod tests {
         assert_eq!(pace.failed(&refused, later), Next::Wait(LATER));
         pace.reset();
         assert_eq!(pace.failed(&refused, later), Next::Wait(SOON));
+    }
+
+    #[test]
+    fn a_name_that_does_not_resolve_is_tried_every_second_and_then_every_three() {
+        let start = Instant::now();
+        let mut pace = Pace::new(true, false);
+        let unknown = error(Layer::Dns, Retry::Soon);
+        assert_eq!(pace.failed(&unknown, start), Next::Wait(SOON_DNS));
+        let later = start + SOON_FOR;
+        assert_eq!(pace.failed(&unknown, later), Next::Wait(LATER_DNS));
     }
 
     #[test]

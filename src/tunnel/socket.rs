@@ -11,10 +11,13 @@ const TCP_KEEPALIVE: Duration = Duration::from_secs(30);
 /// How long sent bytes may stay unacknowledged.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const TCP_USER_TIMEOUT: Duration = Duration::from_secs(20);
-/// The longest pause between two attempts of the kernel to get a packet through, while it dials and
-/// while it carries. Its own limit is two minutes; a path that heals would stay unused that long.
+/// The longest pause between two attempts of the kernel to get a packet through. Its own limit is two
+/// minutes; a path that heals would stay unused that long.
 #[cfg(target_os = "linux")]
-const RETRANSMIT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(2));
+const RETRANSMIT: Duration = Duration::from_secs(1);
+/// On a slow path, so many round trips instead: what is only late should not be sent again.
+#[cfg(target_os = "linux")]
+const RETRANSMIT_ROUND_TRIPS: u32 = 4;
 
 /// What the kernel knows about a way that is silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +26,8 @@ pub(crate) struct PathFacts {
     pub(crate) unacked: u32,
     /// How long ago the peer's machine acknowledged anything.
     pub(crate) last_ack: Duration,
+    /// The kernel's own measure of the round trip.
+    pub(crate) round_trip: Duration,
     /// Segments sent more than once, in all.
     pub(crate) retransmitted: u32,
 }
@@ -69,7 +74,7 @@ impl Path {
 /// Before the dialling.
 pub(super) fn prepare(socket: &tokio::net::TcpSocket) {
     #[cfg(target_os = "linux")]
-    linux::limit_retransmit_pause(socket, RETRANSMIT.0);
+    linux::limit_retransmit_pause(socket, RETRANSMIT);
     #[cfg(not(target_os = "linux"))]
     let _ = socket;
 }
@@ -90,7 +95,9 @@ pub(super) fn set_options(stream: &TcpStream, keepalive: bool) -> io::Result<()>
     {
         // Six quick attempts before the pauses grow, for the few packets of somebody who types.
         let _ = socket.set_tcp_thin_linear_timeouts(true);
-        linux::limit_retransmit_pause(stream, RETRANSMIT.1);
+        let round_trip = linux::facts(stream).map_or(RETRANSMIT, |facts| facts.round_trip);
+        let pause = RETRANSMIT.max(round_trip * RETRANSMIT_ROUND_TRIPS);
+        linux::limit_retransmit_pause(stream, pause);
     }
     Ok(())
 }
@@ -143,6 +150,7 @@ mod linux {
         Some(PathFacts {
             unacked: info[6],
             last_ack: Duration::from_millis(info[14].into()),
+            round_trip: Duration::from_micros(info[17].into()),
             retransmitted: info[25],
         })
     }

@@ -34,6 +34,7 @@ use super::hang_up::Watched;
 use super::memory::Memory;
 #[cfg(unix)]
 use super::proxy_command;
+use super::resolve::resolve;
 use super::socket::Path;
 use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
@@ -298,10 +299,14 @@ async fn open_direct(
         return open_by_command(hop, command, around, report, life, last).await;
     }
     report.busy(Layer::Dns, &hop.host);
-    let resolved = dial::resolve(hop).await?;
+    let name = format!("{}:{}", hop.host, hop.port);
+    let resolved = resolve(hop, around.memory.last_address(&name)).await?;
     let first = resolved.addresses.first().map(|address| address.ip());
     let found = match first {
         Some(ip) if ip.to_string() == hop.host => hop.host.clone(),
+        Some(ip) if resolved.remembered.is_some() => {
+            format!("{} does not resolve now, and was {ip} last", hop.host)
+        }
         Some(ip) => format!("{} → {ip}", hop.host),
         None => hop.host.clone(),
     };
@@ -309,6 +314,7 @@ async fn open_direct(
     report.busy(Layer::Tcp, &format!("{}:{}", hop.host, hop.port));
     let started = Instant::now();
     let (stream, address) = dial::dial(hop, &resolved).await?;
+    around.memory.set_last_address(&name, address);
     if let Ok(path) = Path::of(&stream) {
         life.set_path(path);
     }

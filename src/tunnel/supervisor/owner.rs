@@ -13,9 +13,9 @@ use crate::layer::{Layer, LayerError};
 use crate::tunnel::auth::SignInFiles;
 use crate::tunnel::connection::liveness::{self, Hurry, Pulse};
 use crate::tunnel::connection::{Connection, Surroundings};
-use crate::tunnel::dial;
 use crate::tunnel::network::NetworkWatch;
 use crate::tunnel::plan::Pace;
+use crate::tunnel::resolve;
 use crate::tunnel::spec::TunnelSpec;
 use crate::tunnel::status::TunnelStatus;
 
@@ -181,7 +181,7 @@ impl Owner {
             () = self.network.changed() => Wake::Hurry(Hurry::Moved),
             (id, result) = of(&mut self.opening, opened) => Wake::Opened(id, result),
             (id, outcome) = of(&mut self.live, outcome) => Wake::Live(id, outcome),
-            () = dial::renamed(hop), if waits => Wake::Renamed,
+            () = resolve::renamed(hop), if waits => Wake::Renamed,
             () = of(&mut self.files, changed), if reads => Wake::NewFiles,
             Some(_) = self.retired.join_next() => Wake::RollCall,
         }

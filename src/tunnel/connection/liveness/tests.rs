@@ -187,6 +187,7 @@ fn data_that_gets_through_slowly_is_no_silence() {
     let acked = |ms| {
         Some(PathFacts {
             unacked: 10,
+            round_trip: RTT,
             last_ack: Duration::from_millis(ms),
             retransmitted: 3,
         })
@@ -252,6 +253,7 @@ fn a_second_connection_takes_over_only_after_the_silent_one_had_its_chance() {
     let facts = |retransmitted| {
         Some(PathFacts {
             unacked: 2,
+            round_trip: RTT,
             last_ack: Duration::from_secs(30),
             retransmitted,
         })
