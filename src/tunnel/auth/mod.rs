@@ -8,6 +8,7 @@ mod certificate;
 mod keep;
 mod key_file;
 mod keys;
+mod offers;
 mod password;
 mod questions;
 mod signer;
