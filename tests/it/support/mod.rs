@@ -1,6 +1,7 @@
 //! What tests share: an SSH server of their own, temporary homes, and waiting with a deadline.
 
 pub mod agent;
+pub mod person;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

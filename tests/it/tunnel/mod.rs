@@ -8,4 +8,6 @@ mod half_open;
 #[cfg(unix)]
 mod proxy_command;
 mod sign_in;
+mod sign_in_asked;
+mod sign_in_refused;
 mod strictness;
