@@ -13,6 +13,7 @@ use crate::tunnel::prompt::{Answer, Prompt};
 use crate::tunnel::spec::{HopSpec, KnownHostsFiles, StrictHostKey};
 
 use super::host_key_update::Announcement;
+use super::look::{Look, Shown};
 use super::peer_address::PeerAddress;
 use super::report::Report;
 
@@ -27,6 +28,8 @@ pub(crate) struct HostKeyCheck {
     also_at: Option<HostName>,
     /// Opened when the server may tell its other keys.
     announcement: Announcement,
+    /// Only look; see [`look`](super::look).
+    pub(super) look: Option<Look>,
     pub(crate) known: KnownHosts,
     pub(crate) files: KnownHostsFiles,
     pub(crate) strict: StrictHostKey,
@@ -64,6 +67,7 @@ impl HostKeyCheck {
             required_rsa_size: hop.required_rsa_size,
             also_at: also_at(hop, &address),
             announcement,
+            look: None,
             known,
             files: hop.known_hosts.clone(),
             strict: hop.strict_host_key,
@@ -105,6 +109,21 @@ impl HostKeyCheck {
             host_key::fingerprint(&key)
         );
         self.report.busy(Layer::HostKey, &label);
+        if let Some(look) = &self.look {
+            let verdict = match &certified {
+                Some(Ok(verdict)) => verdict.clone(),
+                _ => self.known.check(&self.name, self.address.ip(), &key),
+            };
+            return Err(look.seen(Shown {
+                name: self.name.clone(),
+                target: self.target.clone(),
+                address: self.address.to_string(),
+                key,
+                verdict,
+                files: self.files.clone(),
+                hash: self.hash,
+            }));
+        }
         self.check_size(&key)?;
         let how = match certified {
             None => self.verdict(&key, None).await?,

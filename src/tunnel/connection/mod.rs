@@ -9,6 +9,7 @@ mod handshake;
 mod host_key_check;
 mod host_key_update;
 pub(crate) mod liveness;
+mod look;
 mod offer;
 mod peer_address;
 mod refusal;
@@ -24,6 +25,7 @@ use std::time::Duration;
 use russh::client::Handle;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::Instant;
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::layer::{Layer, LayerError, Retry};
 
@@ -40,6 +42,7 @@ use super::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use super::transport::{Head, Lifeline, Transport, WRITE_STALL};
 
 pub use exec::ExecOutput;
+pub use look::{Shown, host_key_of};
 pub use report::{Report, RowNews};
 pub use stream::ChannelStream;
 
@@ -50,7 +53,8 @@ pub(crate) use handshake::CLOSED_EARLY;
 pub(crate) use stream::{FarReader, FarWriter};
 
 use host_key_check::HostKeyCheck;
-use host_key_update::Announcement;
+use host_key_update::{Announcement, Update};
+use look::Look;
 use peer_address::PeerAddress;
 use strictness::Strictness;
 
@@ -67,6 +71,8 @@ pub(crate) struct Surroundings {
     pub(crate) memory: Memory,
     /// The receive window of a channel, in bytes.
     pub(crate) window: u32,
+    /// Only look at the last server's host key.
+    pub(crate) look: Option<Look>,
 }
 
 /// An SSH connection that is signed in. Dropping it ends it, with every channel.
@@ -81,6 +87,8 @@ pub(crate) struct Connection {
     life: Lifeline,
     diagnostics: Diagnostics,
     closings: Closings,
+    /// Learns the other host keys of the servers on the way.
+    updates: Vec<AbortOnDropHandle<()>>,
     /// Whether somebody had to answer or to touch something for it, and so would have to again.
     attended: bool,
 }
@@ -153,6 +161,9 @@ impl Connection {
         };
         connection.attended |= done.iter().any(|jump| jump.attended);
         connection.by_person |= done.iter().any(|jump| jump.by_person);
+        for jump in &mut done {
+            connection.updates.append(&mut jump.updates);
+        }
         connection._jumps = done.iter().map(|jump| jump.handle.clone()).collect();
         // The life goes on with the connection; its jump hosts share it.
         for jump in &mut done {
@@ -399,7 +410,7 @@ where
         transport = transport.uncounted();
     }
     let config = handshake::config(hop, &known, around.window, strictness.is_missing())?;
-    let check = HostKeyCheck::new(
+    let mut check = HostKeyCheck::new(
         hop,
         known,
         address.clone(),
@@ -408,6 +419,7 @@ where
         report.clone(),
         announcement.clone(),
     );
+    check.look = around.look.clone().filter(|_| last);
     let hook = Hook {
         host_key: check,
         announcement: announcement.clone(),
@@ -430,21 +442,34 @@ where
     let questions = asker.questions();
     report.busy(Layer::SignIn, &format!("as {}", hop.user));
     let person = Person {
-        asker,
+        asker: asker.clone(),
         life: life.clone(),
         hang_up,
     };
     let memory = &around.memory;
     let signed_in = auth::sign_in(&mut handle, hop, &person, memory, &diagnostics, report).await?;
     report.ok(Layer::SignIn, Some(started.elapsed()), &signed_in.how);
+    let attended = questions.were_asked();
+    let handle = Arc::new(handle);
+    let update = Update {
+        announcement,
+        handle: handle.clone(),
+        hop: hop.clone(),
+        asker,
+        memory: around.memory.clone(),
+    };
+    let updates = update
+        .is_wanted()
+        .then(|| AbortOnDropHandle::new(tokio::spawn(update.run())));
     Ok(Connection {
         server: hop.alias.clone(),
-        handle: Arc::new(handle),
+        handle,
+        updates: updates.into_iter().collect(),
         by_person: signed_in.by_person,
         _jumps: Vec::new(),
         life: life.clone(),
         diagnostics,
         closings,
-        attended: questions.were_asked(),
+        attended,
     })
 }

@@ -119,6 +119,11 @@ impl KnownHosts {
         })
     }
 
+    /// True when a key must not be used for `name`.
+    pub(super) fn is_revoked(&self, name: &HostName, key: &PublicKey) -> bool {
+        Blobs::of_key(key).is_none_or(|shown| self.find_revoked(name, &shown).is_some())
+    }
+
     fn find_revoked(&self, name: &HostName, shown: &Blobs) -> Option<Verdict> {
         let plain = name.on_default_port();
         let marked = || {

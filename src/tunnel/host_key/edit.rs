@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use russh::keys::PublicKey;
 
+use super::fingerprint::fingerprint_of_blob;
 use super::learn::line_for;
 use super::line::{Hosts, Line, Marker};
 use super::name::HostName;
@@ -37,12 +38,15 @@ pub enum EditError {
 }
 
 /// What is to be taken out and put in.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Edit<'a> {
     /// The host.
     pub name: &'a HostName,
-    /// The lines to take the host out of, from 1; `None` means every line with a plain key for it.
-    pub lines: Option<&'a [usize]>,
+    /// Whether to take the host out of a line about it with a plain key: by the line's number from 1 and
+    /// the key's fingerprint, which a broken key has none of.
+    pub takes: &'a dyn Fn(usize, Option<&str>) -> bool,
+    /// A line that means the host by a pattern is an error where it would be taken; else it stays.
+    pub refuse_patterns: bool,
     /// Keys to add for the host at the end.
     pub add: &'a [PublicKey],
     /// Hide the name of what is added (`HashKnownHosts`).
@@ -51,9 +55,22 @@ pub struct Edit<'a> {
     pub keep_old: bool,
 }
 
+impl<'a> Edit<'a> {
+    /// Takes lines out and adds nothing.
+    pub fn of(name: &'a HostName, takes: &'a dyn Fn(usize, Option<&str>) -> bool) -> Self {
+        Self {
+            name,
+            takes,
+            refuse_patterns: false,
+            add: &[],
+            hash: false,
+            keep_old: false,
+        }
+    }
+}
+
 /// Carries out `edit` on `file` and returns the numbers of the lines that the host was taken out of.
-/// Lines with `@revoked` and `@cert-authority` stay; a line that also names others keeps those; a line
-/// that means the host by a pattern is an error when it was asked for by number, else it stays.
+/// Lines with `@revoked` and `@cert-authority` stay, and a line that also names others keeps those.
 ///
 /// The file changes as a whole or not at all, and keeps its mode and every other byte.
 pub fn edit(file: &Path, edit: &Edit<'_>) -> Result<Vec<usize>, EditError> {
@@ -77,14 +94,15 @@ pub fn edit(file: &Path, edit: &Edit<'_>) -> Result<Vec<usize>, EditError> {
         .enumerate()
     {
         let number = index + 1;
-        let wanted = edit.lines.is_none_or(|lines| lines.contains(&number));
-        match fate(line, edit.name) {
+        let (fate, key) = fate(line, edit.name);
+        let wanted = !matches!(fate, Fate::Keep) && (edit.takes)(number, key.as_deref());
+        match fate {
             Fate::Drop if wanted => changed.push(number),
             Fate::Shorten(shorter) if wanted => {
                 changed.push(number);
                 content.extend(shorter);
             }
-            Fate::Pattern(hosts) if wanted && edit.lines.is_some() => {
+            Fate::Pattern(hosts) if wanted && edit.refuse_patterns => {
                 return Err(EditError::Pattern {
                     file: file.to_owned(),
                     line: number,
@@ -122,38 +140,39 @@ enum Fate {
     Pattern(String),
 }
 
-fn fate(raw: &[u8], name: &HostName) -> Fate {
+/// What becomes of a line, and the fingerprint of its key.
+fn fate(raw: &[u8], name: &HostName) -> (Fate, Option<String>) {
     let text = String::from_utf8_lossy(raw);
     let Ok(Some(line)) = Line::parse(&text) else {
-        return Fate::Keep;
+        return (Fate::Keep, None);
     };
     if line.marker != Marker::Host || !line.hosts.matches(name) {
-        return Fate::Keep;
+        return (Fate::Keep, None);
     }
+    let key = line.key.as_ref().ok();
+    let key = key.map(|key| fingerprint_of_blob(&key.blob));
     let Hosts::Patterns(patterns) = &line.hosts else {
-        return Fate::Drop;
+        return (Fate::Drop, key);
     };
-    let spellings = name.spellings();
-    let is_plain = |pattern: &String| !pattern.contains(['*', '?', '!']);
-    if !patterns.iter().all(is_plain) {
-        return Fate::Pattern(patterns.join(","));
+    if patterns.iter().any(|p| p.contains(['*', '?', '!'])) {
+        return (Fate::Pattern(patterns.join(",")), key);
     }
+    let spellings = name.spellings();
     let others: Vec<&str> = patterns
         .iter()
         .filter(|pattern| !spellings.contains(pattern))
         .map(String::as_str)
         .collect();
     if others.is_empty() {
-        return Fate::Drop;
+        return (Fate::Drop, key);
     }
-    let start = raw
-        .iter()
-        .position(|b| !matches!(b, b' ' | b'\t'))
-        .unwrap_or(0);
+    let is_blank = |b: &u8| matches!(b, b' ' | b'\t');
+    let start = raw.iter().take_while(|b| is_blank(b)).count();
     let hosts = raw.iter().skip(start);
-    let end = start + hosts.take_while(|b| !matches!(b, b' ' | b'\t')).count();
+    let end = start + hosts.take_while(|b| !is_blank(b)).count();
     let rest = raw.get(end..).unwrap_or_default();
-    Fate::Shorten([others.join(",").as_bytes(), rest].concat())
+    let shorter = [others.join(",").as_bytes(), rest].concat();
+    (Fate::Shorten(shorter), key)
 }
 
 #[cfg(test)]
@@ -176,7 +195,8 @@ mod tests {
             &file,
             &Edit {
                 name: &HostName::new("h", 22),
-                lines,
+                takes: &|number, _| lines.is_none_or(|lines| lines.contains(&number)),
+                refuse_patterns: lines.is_some(),
                 add,
                 hash: false,
                 keep_old: true,
@@ -216,12 +236,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let file = dir.path().join("known_hosts");
         std::fs::write(&file, &before).unwrap();
+        let (name, second) = (HostName::new("h", 22), |number: usize, _: Option<&str>| {
+            number == 2
+        });
         let asked = Edit {
-            name: &HostName::new("h", 22),
-            lines: Some(&[2]),
-            add: &[],
-            hash: false,
-            keep_old: true,
+            refuse_patterns: true,
+            ..Edit::of(&name, &second)
         };
         let error = edit(&file, &asked).unwrap_err();
         assert!(error.to_string().contains("line 2 of "), "{error}");

@@ -68,6 +68,21 @@ impl KnownHostsError {
     }
 }
 
+/// A line about a host, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// `@revoked`, `@cert-authority` or nothing.
+    pub marker: &'static str,
+    /// The hosts it is about.
+    pub hosts: String,
+    /// The key, or why it cannot be read.
+    pub key: Result<KnownKey, String>,
+    /// Where it stands.
+    pub file: PathBuf,
+    /// The line there, from 1.
+    pub line: usize,
+}
+
 /// A line and where it stands.
 #[derive(Debug, Clone)]
 pub(super) struct Entry {
@@ -162,6 +177,29 @@ impl KnownHosts {
         self.entries
             .iter()
             .filter(|entry| entry.line.marker == Marker::Host && entry.line.hosts.matches(name))
+    }
+
+    /// Every line that is about `name`, in the order of the files.
+    pub fn about(&self, name: &HostName) -> Vec<Recorded> {
+        let about = self.entries.iter().filter(|e| e.line.hosts.matches(name));
+        about
+            .map(|entry| {
+                let key = entry.line.key.as_ref();
+                Recorded {
+                    marker: match entry.line.marker {
+                        Marker::Host => "",
+                        Marker::CertAuthority => "@cert-authority",
+                        Marker::Revoked => "@revoked",
+                    },
+                    hosts: entry.line.hosts.shown(),
+                    key: key
+                        .map(|key| entry.known_key(key))
+                        .map_err(|why| (*why).to_owned()),
+                    file: entry.file.to_path_buf(),
+                    line: entry.number,
+                }
+            })
+            .collect()
     }
 
     /// The lines with authorities for a host, on its own port or on SSH's.

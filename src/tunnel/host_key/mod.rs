@@ -16,14 +16,16 @@ mod name;
 mod offer;
 mod order;
 mod revoked;
+mod rotation;
 mod store;
 mod verdict;
 
 pub use certificate::{CertificateError, CertificateRules};
 pub use edit::{Edit, EditError, edit};
 pub use fingerprint::{algorithm_word, fingerprint, randomart};
-pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES};
+pub use known_hosts::{KnownHosts, KnownHostsError, MAX_FILE_BYTES, Recorded};
 pub use learn::{LearnError, learn};
 pub use name::HostName;
 pub use order::{HostKeyOffer, SUPPORTED_HOST_KEYS};
+pub use rotation::{Rotation, RotationError, RotationPlan};
 pub use verdict::{KnownKey, Verdict, refusal};

@@ -112,6 +112,7 @@ impl Tunnel {
             asker: Asker::new(prompter),
             memory: options.memory,
             window: options.window,
+            look: None,
         };
         if let Some(bulk) = &shared.bulk {
             let rtt_of = shared.clone();

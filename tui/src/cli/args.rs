@@ -179,6 +179,8 @@ pub(crate) enum Command {
     Tunnel(super::tunnel::Args),
     /// Hold a tunnel from every login on, as a service of this user
     InstallTunnel(super::install_tunnel::Args),
+    /// Server keys that are known: list, add, remove, trust
+    Hosts(super::hosts::Args),
     /// Completions for a shell
     Completions(super::completions::Args),
     /// The app against a gateway of its own, over a real SSH connection inside this process
@@ -189,8 +191,6 @@ pub(crate) enum Command {
     Nodes(Later),
     #[command(hide = true)]
     Node(Later),
-    #[command(hide = true)]
-    Hosts(Later),
     #[command(hide = true)]
     Doctor(Later),
 }

@@ -14,6 +14,7 @@ mod explain;
 mod failure;
 mod gateway;
 mod health;
+mod hosts;
 mod install_tunnel;
 mod logs;
 mod open;
@@ -160,6 +161,7 @@ async fn choose(mut cli: Cli) -> u8 {
         Some(Command::Gateway(args)) => gateway::run(&context, args).await,
         Some(Command::Sessions(args)) => sessions::run(&context, args).await,
         Some(Command::Agent(args)) => agent::run(&context, args).await,
+        Some(Command::Hosts(args)) => hosts::run(&context, args).await,
         Some(Command::Devices(args)) => devices::run(&context, args).await,
         Some(Command::Logs(args)) => logs::run(&context, args).await,
         Some(Command::Config(args)) => config::run(&context, args),
@@ -169,11 +171,7 @@ async fn choose(mut cli: Cli) -> u8 {
             install_tunnel::run(&context, args, &cli.general).await
         }
         Some(
-            Command::Completions(_)
-            | Command::Nodes(_)
-            | Command::Node(_)
-            | Command::Hosts(_)
-            | Command::Doctor(_),
+            Command::Completions(_) | Command::Nodes(_) | Command::Node(_) | Command::Doctor(_),
         ) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {
@@ -189,7 +187,6 @@ fn later(command: &Command) -> Option<&'static str> {
     match command {
         Command::Nodes(_) => Some("nodes"),
         Command::Node(_) => Some("node"),
-        Command::Hosts(_) => Some("hosts"),
         Command::Doctor(_) => Some("doctor"),
         _ => None,
     }
