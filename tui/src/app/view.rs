@@ -194,6 +194,7 @@ fn draw_main(model: &Model, areas: Areas, buf: &mut Buffer) -> Position {
         now: model.now.at,
         frame: model.frame,
         linked: model.is_linked(),
+        trouble: model.link.why(),
     };
     chat_view::draw(&model.chat, look, areas.chat, buf);
     let cursor =

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use clawline::layer::LayerError;
 use jiff::tz::TimeZone;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -11,6 +12,7 @@ use super::entry::{Entry, Kind, Tool, ToolEnd};
 use super::layout::{Row, gutter};
 use super::state::{Chat, Load, agent_of};
 use crate::outbox::Delivery;
+use crate::panes::link::view::trouble_lines;
 use crate::theme::{Meaning, Theme};
 use crate::widgets::text::{cut, one_line, put, put_line, put_right, width};
 
@@ -27,6 +29,8 @@ pub(crate) struct Look<'a> {
     pub(crate) frame: u64,
     /// There is a link.
     pub(crate) linked: bool,
+    /// Why there is none.
+    pub(crate) trouble: Option<&'a LayerError>,
 }
 
 fn clock(at: Option<i64>, time_zone: &TimeZone) -> String {
@@ -121,14 +125,17 @@ fn draw_empty(chat: &Chat, look: Look<'_>, area: Rect, buf: &mut Buffer) {
         ),
     };
     let x = area.x + gutter(area.width);
-    put(
-        buf,
-        area,
-        x,
-        area.y + area.height / 3,
-        &text,
-        look.theme.style(meaning),
-    );
+    let mut y = area.y + area.height / 3;
+    // Whoever has just started the app sees nothing else, and need not know where more is said.
+    if let (false, Some(why)) = (look.linked, look.trouble) {
+        let room = usize::from(area.right().saturating_sub(x + 1));
+        for line in trouble_lines(why, room, look.theme) {
+            put_line(buf, area, x, y, &line);
+            y += 1;
+        }
+        y += 1;
+    }
+    put(buf, area, x, y, &text, look.theme.style(meaning));
 }
 
 fn draw_head(chat: &Chat, entry: &Entry, look: Look<'_>, area: Rect, buf: &mut Buffer) {

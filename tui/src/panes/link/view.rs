@@ -318,19 +318,13 @@ pub(crate) fn page_lines(
             lines.push(Line::from(spans));
         }
     }
+    lines.extend(said("", "", Meaning::Text, columns, theme));
+    if let Some(why) = link.why() {
+        lines.extend(trouble_lines(why, columns, theme));
+    }
     let mut say = |label: &str, text: &str, meaning: Meaning| {
         lines.extend(said(label, text, meaning, columns, theme));
     };
-    say("", "", Meaning::Text);
-    if let Some(why) = link.why() {
-        say("what", &why.what, Meaning::Bad);
-        if !why.peer_text.is_empty() {
-            say("it said", &why.peer_text, Meaning::Text);
-        }
-        if !why.next.is_empty() {
-            say("next", &why.next, Meaning::Text);
-        }
-    }
     if let Some(request) = &link.pairing_request {
         say(
             "pairing",
@@ -376,6 +370,19 @@ pub(crate) fn page_lines(
         say(if number == 0 { "notes" } else { "" }, note, Meaning::Dim);
     }
     lines
+}
+
+/// What is wrong, the peer's own words, and the next step.
+pub(crate) fn trouble_lines(why: &LayerError, columns: usize, theme: Theme) -> Vec<Line<'static>> {
+    [
+        ("what", &why.what, Meaning::Bad),
+        ("it said", &why.peer_text, Meaning::Text),
+        ("next", &why.next, Meaning::Text),
+    ]
+    .into_iter()
+    .filter(|(_, text, _)| !text.is_empty())
+    .flat_map(|(label, text, meaning)| said(label, text, meaning, columns, theme))
+    .collect()
 }
 
 /// A text behind its label.
