@@ -283,7 +283,8 @@ start_gateway() {
 
 # ---- terminals -------------------------------------------------------------------------------------------
 
-# term_start NAME HOME COMMAND...: in a terminal of 120 by 40 that stays readable after the command ended.
+# term_start NAME HOME COMMAND...: in a terminal of 120 by 40, or TERM_COLUMNS by TERM_ROWS, that stays readable after the
+# command ended.
 term_start() {
   local name=$1 home=$2 quoted
   shift 2
@@ -293,7 +294,7 @@ term_start() {
 echo "[ended with \$?]"
 exec sleep 600
 EOF
-  tmux -S "$WORK/tmux" -f /dev/null new-session -d -s "$name" -x 120 -y 40 "bash $WORK/tmp/$name.sh"
+  tmux -S "$WORK/tmux" -f /dev/null new-session -d -s "$name" -x "${TERM_COLUMNS:-120}" -y "${TERM_ROWS:-40}" "bash $WORK/tmp/$name.sh"
 }
 term_send() { tmux -S "$WORK/tmux" send-keys -t "$1" -l "$2"; }
 term_key() { tmux -S "$WORK/tmux" send-keys -t "$1" "${@:2}"; }
