@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let result = match Options::from_args() {
         Ok(Role::Nothing) => Ok(()),
         Ok(Role::FarEnd) => far_end::run(),
-        Ok(Role::Line { server, delay }) => line::run(server, delay),
+        Ok(Role::Line(server, nature)) => line::run(server, nature),
         Ok(Role::Bench(options)) => sections::run(&options),
         Err(error) => Err(error),
     };

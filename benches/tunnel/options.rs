@@ -7,13 +7,16 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 
+use crate::line::Nature;
+
 /// The sections, in the order in which they run.
-pub const SECTIONS: [&str; 7] = [
+pub const SECTIONS: [&str; 8] = [
     "start",
     "setup",
     "echo",
     "throughput",
     "distance",
+    "home",
     "memory",
     "reconnect",
 ];
@@ -48,7 +51,8 @@ impl Options {
                 let server = args.nth(1).context("a line needs a server")?.parse()?;
                 let delay = args.next().context("a line needs a delay")?.parse()?;
                 let delay = Duration::from_millis(delay);
-                return Ok(Role::Line { server, delay });
+                let rate = args.next().map(|rate| rate.parse()).transpose()?;
+                return Ok(Role::Line(server, Nature { delay, rate }));
             }
             _ => {}
         }
@@ -108,11 +112,6 @@ pub enum Role {
     Bench(Options),
     /// The program behind the tunnel.
     FarEnd,
-    /// The long line between client and sshd.
-    Line {
-        /// Where it leads.
-        server: SocketAddr,
-        /// How late each direction is.
-        delay: Duration,
-    },
+    /// A line between client and sshd, and where it leads.
+    Line(SocketAddr, Nature),
 }

@@ -24,7 +24,7 @@ impl Process {
     }
 
     /// This program in another role; returns it with the port that it announced.
-    pub fn role(args: &[&str]) -> anyhow::Result<(Self, u16)> {
+    pub fn role(args: &[String]) -> anyhow::Result<(Self, u16)> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(args);
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
@@ -33,7 +33,7 @@ impl Process {
         let mut line = String::new();
         BufReader::new(said).read_line(&mut line)?;
         let port = line.trim().parse();
-        let role = args.first().copied().unwrap_or_default();
+        let role = args.join(" ");
         Ok((
             process,
             port.with_context(|| format!("{role} has no port"))?,

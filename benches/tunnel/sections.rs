@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use serde_json::json;
 
+use crate::line::Nature;
 use crate::measure::{self, Beside, Direction};
 use crate::options::{Options, SECTIONS};
 use crate::process::first_line;
@@ -12,8 +13,16 @@ use crate::stand::Stand;
 use crate::table::{Better, Rounds, Row};
 use crate::tunnel::{Kind, Tunnel};
 
-/// Half of the long line's round trip.
-const ONE_WAY: Duration = Duration::from_millis(50);
+/// A line across an ocean that carries whatever comes.
+const FAR: Nature = Nature {
+    delay: Duration::from_millis(50),
+    rate: None,
+};
+/// A line from home to a server: 100 Mbit/s.
+const HOME: Nature = Nature {
+    delay: Duration::from_millis(15),
+    rate: Some(12.5e6),
+};
 /// Connections opened one after the other in a round of `setup`.
 const SET_UPS: usize = 100;
 /// Numbers of open connections at which memory is read.
@@ -37,6 +46,7 @@ pub fn run(options: &Options) -> anyhow::Result<()> {
             "echo" => bench.echo(),
             "throughput" => bench.throughput(),
             "distance" => bench.distance(),
+            "home" => bench.home(),
             "memory" => bench.memory(),
             _ => bench.reconnect(),
         }
@@ -214,11 +224,11 @@ impl Bench<'_> {
     }
 
     fn distance(&mut self) -> anyhow::Result<()> {
-        let (_line, port) = self.stand.line(ONE_WAY)?;
+        let (_line, port) = self.stand.line(FAR)?;
         let both = self.both(port)?;
         let [down, _] = self.transfers(&both, Direction::Download)?;
         let [up, _] = self.transfers(&both, Direction::Upload)?;
-        let trip = format!("at {} ms round trip", 2 * ONE_WAY.as_millis());
+        let trip = format!("at {} ms round trip", 2 * FAR.delay.as_millis());
         self.row(
             format!("download {trip}"),
             "MB/s",
@@ -236,6 +246,32 @@ impl Bench<'_> {
         )?;
         self.row(format!("echo {trip}"), "ms p50", Better::Lower, None, p50);
         self.row(format!("echo {trip}"), "ms p99", Better::Lower, None, p99);
+        Ok(())
+    }
+
+    /// What a line that is full does to what else goes over it.
+    fn home(&mut self) -> anyhow::Result<()> {
+        let (_line, port) = self.stand.line(HOME)?;
+        let both = self.both(port)?;
+        let [down, _] = self.transfers(&both, Direction::Download)?;
+        let line = "100 Mbit/s and 30 ms";
+        self.row(
+            format!("download over {line}"),
+            "MB/s",
+            Better::Higher,
+            None,
+            down,
+        );
+        let once = |kind| {
+            let port = of(&both, kind).port;
+            let _beside = Beside::start(port, Direction::Download)?;
+            let (p50, p99) = measure::echoes(port, self.options.echoes)?;
+            Ok([p50 / 1e3, p99 / 1e3])
+        };
+        let [p50, p99] = self.rounds(once, Kind::Ssh)?;
+        let what = format!("echo beside a download over {line}");
+        self.row(&what, "ms p50", Better::Lower, None, p50);
+        self.row(&what, "ms p99", Better::Lower, None, p99);
         Ok(())
     }
 

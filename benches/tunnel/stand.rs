@@ -3,10 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 
+use crate::line::Nature;
 use crate::options::Options;
 use crate::process::{Process, find};
 use crate::support::sshd::{Sshd, local_user};
@@ -40,7 +40,7 @@ impl Stand {
             None => build()?,
         };
         ensure!(clawline.is_file(), "there is no {}", clawline.display());
-        let (far_end, far_port) = Process::role(&["far-end"])?;
+        let (far_end, far_port) = Process::role(&["far-end".to_owned()])?;
         Ok(Self {
             sshd: Sshd::start(""),
             clawline,
@@ -50,10 +50,13 @@ impl Stand {
         })
     }
 
-    /// A line to sshd that is late by `delay` each way, and the port at its near end.
-    pub fn line(&self, delay: Duration) -> anyhow::Result<(Process, u16)> {
+    /// A line to sshd, and the port at its near end.
+    pub fn line(&self, nature: Nature) -> anyhow::Result<(Process, u16)> {
         let server = SocketAddr::from((Ipv4Addr::LOCALHOST, self.sshd.port()));
-        Process::role(&["line", &server.to_string(), &delay.as_millis().to_string()])
+        let delay = nature.delay.as_millis().to_string();
+        let mut args = vec!["line".to_owned(), server.to_string(), delay];
+        args.extend(nature.rate.map(|rate| rate.to_string()));
+        Process::role(&args)
     }
 
     /// `program` in surroundings of its own, with the options that both clients understand.
