@@ -24,10 +24,11 @@ use super::plan::Step;
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a connection could not be opened, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
-/// What a link that is as fast as we plan for carries in a millisecond of its round trip.
-const BYTES_A_MS: u128 = 160 * 1024;
-/// No window is larger: more is never on the way.
-const MAX_WINDOW: u32 = 64 * 1024 * 1024;
+/// Window for each millisecond of the round trip. A server gets new credit when half of the last was used,
+/// so half a window is on the way: 120 MB/s, as much as a gigabit carries.
+const WINDOW_A_MS: u128 = 240 * 1024;
+/// No window is larger. sshd keeps up to 16 MiB of it in a buffer that it copies whole, time and again.
+const MAX_WINDOW: u32 = 32 * 1024 * 1024;
 
 type Opening = Pin<Box<dyn Future<Output = Result<Connection, LayerError>> + Send>>;
 
@@ -191,7 +192,7 @@ fn is_for_ever(error: &LayerError) -> bool {
 
 /// What one channel may have on the way: enough to fill a fast link over this round trip.
 fn window(round_trip: Option<Duration>, least: u32) -> u32 {
-    let on_the_way = round_trip.map_or(0, |rtt| rtt.as_millis() * BYTES_A_MS);
+    let on_the_way = round_trip.map_or(0, |rtt| rtt.as_millis() * WINDOW_A_MS);
     u32::try_from(on_the_way)
         .unwrap_or(MAX_WINDOW)
         .min(MAX_WINDOW)
@@ -207,8 +208,8 @@ mod tests {
         let least = crate::tunnel::BULK_WINDOW;
         let ms = |ms| Some(Duration::from_millis(ms));
         assert_eq!(window(None, least), least);
-        assert_eq!(window(ms(20), least), least);
-        assert_eq!(window(ms(200), least), 200 * 160 * 1024);
+        assert_eq!(window(ms(10), least), least);
+        assert_eq!(window(ms(100), least), 100 * 240 * 1024);
         assert_eq!(window(ms(60_000), least), MAX_WINDOW);
     }
 
