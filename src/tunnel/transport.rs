@@ -23,6 +23,9 @@ use super::socket::Path;
 
 /// A write that makes no progress for this long ends the connection.
 pub const WRITE_STALL: Duration = Duration::from_secs(20);
+/// How much is read at once: several of the largest packets that servers send. russh asks for the four bytes
+/// of a packet's length, then for its body; each would be a call to the kernel.
+const READ_AHEAD: usize = 128 * 1024;
 /// How much of what the peer says first is kept, to tell an SSH server from another program.
 const HEAD_BYTES: usize = 512;
 
@@ -243,6 +246,54 @@ impl Head {
     }
 }
 
+/// What was read from the stream and not asked for yet.
+#[derive(Default)]
+struct Ahead {
+    /// Made at the first read, so that a connection that never comes costs nothing.
+    buffer: Box<[u8]>,
+    from: usize,
+    to: usize,
+}
+
+impl std::fmt::Debug for Ahead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.to - self.from)
+    }
+}
+
+impl Ahead {
+    fn is_empty(&self) -> bool {
+        self.from == self.to
+    }
+
+    fn rest(&self) -> &[u8] {
+        &self.buffer[self.from..self.to]
+    }
+
+    /// Reads what is there; nothing at the end of the stream. Only for one that is empty.
+    fn poll_fill(
+        &mut self,
+        stream: Pin<&mut impl AsyncRead>,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.buffer.is_empty() {
+            self.buffer = vec![0; READ_AHEAD].into();
+        }
+        let mut buf = ReadBuf::new(&mut self.buffer);
+        let result = stream.poll_read(cx, &mut buf);
+        if matches!(result, Poll::Ready(Ok(()))) {
+            (self.from, self.to) = (0, buf.filled().len());
+        }
+        result
+    }
+
+    fn give(&mut self, buf: &mut ReadBuf<'_>) {
+        let count = self.rest().len().min(buf.remaining());
+        buf.put_slice(&self.rest()[..count]);
+        self.from += count;
+    }
+}
+
 /// A stream with a [`Lifeline`].
 #[derive(Debug)]
 pub struct Transport<S> {
@@ -250,6 +301,7 @@ pub struct Transport<S> {
     life: Lifeline,
     head: Option<Head>,
     counted: bool,
+    ahead: Ahead,
     write_stall: Duration,
     stalled: Option<Pin<Box<Sleep>>>,
     read_end: Pin<Box<WaitForCancellationFutureOwned>>,
@@ -263,6 +315,7 @@ impl<S> Transport<S> {
             stream,
             head: None,
             counted: true,
+            ahead: Ahead::default(),
             write_stall,
             stalled: None,
             read_end: Box::pin(life.ended()),
@@ -321,23 +374,26 @@ impl<S: AsyncRead + Unpin> AsyncRead for Transport<S> {
         if this.life.is_over() {
             return Poll::Ready(Err(over()));
         }
-        let before = buf.filled().len();
-        match Pin::new(&mut this.stream).poll_read(cx, buf) {
-            Poll::Pending if this.read_end.as_mut().poll(cx).is_ready() => Poll::Ready(Err(over())),
-            Poll::Ready(Ok(())) => {
-                let new = &buf.filled()[before..];
-                if !new.is_empty() {
-                    if this.counted {
-                        this.life.saw_bytes();
-                    }
-                    if this.head.as_ref().is_some_and(|head| !head.push(new)) {
-                        this.head = None;
-                    }
+        if this.ahead.is_empty() {
+            match this.ahead.poll_fill(Pin::new(&mut this.stream), cx) {
+                Poll::Pending if this.read_end.as_mut().poll(cx).is_ready() => {
+                    return Poll::Ready(Err(over()));
                 }
-                Poll::Ready(Ok(()))
+                Poll::Ready(Ok(())) => {}
+                other => return other,
             }
-            other => other,
+            let new = this.ahead.rest();
+            if !new.is_empty() {
+                if this.counted {
+                    this.life.saw_bytes();
+                }
+                if this.head.as_ref().is_some_and(|head| !head.push(new)) {
+                    this.head = None;
+                }
+            }
         }
+        this.ahead.give(buf);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -448,6 +504,28 @@ mod tests {
             theirs.read_u8().await.unwrap();
         }
         assert!(writer.await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn bytes_arrive_whole_and_in_order_however_they_are_asked_for() {
+        let sent: Vec<u8> = (0..100_000_u32).flat_map(u32::to_le_bytes).collect();
+        let (ours, mut theirs) = tokio::io::duplex(10_000);
+        let mut transport = Transport::new(ours, Lifeline::default(), WRITE_STALL);
+        let copy = sent.clone();
+        let writer = tokio::spawn(async move { theirs.write_all(&copy).await.unwrap() });
+        let mut got = Vec::new();
+        for size in [0, 4, 1, 32_768, 300_000].into_iter().cycle() {
+            let size = size.min(sent.len() - got.len());
+            let start = got.len();
+            got.resize(start + size, 0);
+            transport.read_exact(&mut got[start..]).await.unwrap();
+            if got.len() == sent.len() {
+                break;
+            }
+        }
+        writer.await.unwrap();
+        assert!(got == sent);
+        assert_eq!(transport.read(&mut [0; 4]).await.unwrap(), 0);
     }
 
     #[tokio::test]
