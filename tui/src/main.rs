@@ -1,5 +1,6 @@
 //! `clawline`: parse flags, then a subcommand or the full-screen app.
 
+mod allocator;
 mod app;
 mod cli;
 mod commands;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
     if cli.command.is_some() || cli.app.tunnel_only {
         logging::start(&cli.general);
     }
+    allocator::keep_freed_memory();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
