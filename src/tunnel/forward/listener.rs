@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::peer::peer_uid;
-use crate::tunnel::spec::LocalEnd;
+use crate::tunnel::spec::{LocalEnd, STREAM_LOCAL_BIND_MASK};
 
 use super::holder::{Holder, free_port_near, holder_of};
 #[cfg(unix)]
@@ -99,12 +99,46 @@ pub(super) enum Visitor {
     Other(Option<u32>),
 }
 
-pub(super) fn bind(local: &LocalEnd, anybody: bool) -> Result<(Listener, LocalEnd), BindError> {
+/// How a local end is bound, beyond where.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BindRules {
+    /// Every user of this machine may use it (`--allow-other-users`), and other machines too when the
+    /// address is one that they can reach.
+    pub anybody: bool,
+    /// `StreamLocalBindMask`: permissions that a socket does not get. Programs of other users are turned
+    /// away whatever it says.
+    pub socket_mask: u32,
+    /// `StreamLocalBindUnlink`: a socket on which another program listens is taken away too. One of a
+    /// program that is gone always is; other files never are.
+    pub socket_unlink: bool,
+}
+
+impl Default for BindRules {
+    fn default() -> Self {
+        Self {
+            anybody: false,
+            socket_mask: STREAM_LOCAL_BIND_MASK,
+            socket_unlink: false,
+        }
+    }
+}
+
+impl BindRules {
+    /// The permissions of a socket.
+    pub(super) fn socket_mode(self) -> u32 {
+        match self.anybody && self.socket_mask == STREAM_LOCAL_BIND_MASK {
+            true => 0o666,
+            false => 0o777 & !self.socket_mask,
+        }
+    }
+}
+
+pub(super) fn bind(local: &LocalEnd, rules: BindRules) -> Result<(Listener, LocalEnd), BindError> {
     match local {
-        LocalEnd::Tcp(address) => bind_tcp(*address, anybody),
+        LocalEnd::Tcp(address) => bind_tcp(*address, rules.anybody),
         #[cfg(unix)]
         LocalEnd::Unix(path) => {
-            let listener = SocketFile::bind(path, anybody)?;
+            let listener = SocketFile::bind(path, rules)?;
             Ok((Listener::Unix(listener), local.clone()))
         }
         #[cfg(not(unix))]

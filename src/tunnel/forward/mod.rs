@@ -25,7 +25,7 @@ use super::supervisor::Tunnel;
 
 pub use counts::Counts;
 pub use holder::Holder;
-pub use listener::BindError;
+pub use listener::{BindError, BindRules};
 
 use connection::{Towards, Way};
 use counts::Counters;
@@ -52,24 +52,19 @@ impl Forward {
     /// When it is taken, with the holder and a free port near it, when other machines could reach it, or
     /// the system says no.
     pub fn bind(local: &LocalEnd) -> Result<Self, BindError> {
-        Self::bind_as(local, false)
+        Self::bind_by(local, BindRules::default())
     }
 
-    /// Binds an end that every user of this machine may use (`--allow-other-users`), and other machines
-    /// too when the address is one that they can reach.
+    /// Binds an end by these rules.
     ///
     /// # Errors
     /// As [`Forward::bind`].
-    pub fn bind_for_everybody(local: &LocalEnd) -> Result<Self, BindError> {
-        Self::bind_as(local, true)
-    }
-
-    fn bind_as(local: &LocalEnd, anybody: bool) -> Result<Self, BindError> {
-        let (listener, local) = listener::bind(local, anybody)?;
+    pub fn bind_by(local: &LocalEnd, rules: BindRules) -> Result<Self, BindError> {
+        let (listener, local) = listener::bind(local, rules)?;
         Ok(Self {
             listener,
             local,
-            anybody,
+            anybody: rules.anybody,
             counters: Arc::default(),
         })
     }

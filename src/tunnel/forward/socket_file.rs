@@ -9,7 +9,7 @@ use nix::fcntl::{Flock, FlockArg};
 use tokio::net::UnixListener;
 
 use super::holder::{Holder, holder_of_socket, program};
-use super::listener::BindError;
+use super::listener::{BindError, BindRules};
 
 /// Connections that wait in the kernel for us.
 const BACKLOG: i32 = 1024;
@@ -26,7 +26,7 @@ pub(super) struct SocketFile {
 }
 
 impl SocketFile {
-    pub(super) fn bind(path: &Path, anybody: bool) -> Result<Self, BindError> {
+    pub(super) fn bind(path: &Path, rules: BindRules) -> Result<Self, BindError> {
         let system = |source| BindError::System {
             local: path.display().to_string(),
             source,
@@ -43,10 +43,11 @@ impl SocketFile {
         match is_in_the_way(path).map_err(system)? {
             InTheWay::Nothing => {}
             InTheWay::Stale => std::fs::remove_file(path).map_err(system)?,
+            InTheWay::Live if rules.socket_unlink => std::fs::remove_file(path).map_err(system)?,
             InTheWay::Live => return Err(taken(holder_of_socket(path))),
             InTheWay::Other => return Err(BindError::NotASocket(path.to_owned())),
         }
-        let listener = listen(path, anybody).map_err(system)?;
+        let listener = listen(path, rules.socket_mode()).map_err(system)?;
         Ok(Self {
             listener,
             path: path.to_owned(),
@@ -65,11 +66,10 @@ impl Drop for SocketFile {
     }
 }
 
-fn listen(path: &Path, anybody: bool) -> io::Result<UnixListener> {
+fn listen(path: &Path, mode: u32) -> io::Result<UnixListener> {
     let socket = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     // Nobody can connect before `listen`, so the mode is in force for the first visitor.
-    let mode = if anybody { 0o666 } else { 0o600 };
     std::fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;

@@ -2,10 +2,11 @@
 //! while nothing can be reached.
 
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use clawline::loopback_ssh::LoopbackOptions;
-use clawline::tunnel::forward::{BindError, Forward};
+use clawline::tunnel::forward::{BindError, BindRules, Forward};
 use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::{LocalEnd, RemoteEnd};
 use clawline::tunnel::{BULK_CONNECTIONS, Tunnel, TunnelOptions};
@@ -89,6 +90,15 @@ async fn a_second_instance_is_told_who_holds_the_socket_and_gets_it_when_that_is
     assert_eq!(holder.unwrap().process.unwrap().0, std::process::id());
     let left = std::fs::read_dir(directory.path()).unwrap().count();
     assert_eq!(left, 1);
+    // Whoever says so takes it away.
+    let rules = BindRules {
+        socket_mask: 0o117,
+        socket_unlink: true,
+        ..BindRules::default()
+    };
+    let _ours = Forward::bind_by(&end, rules).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
 }
 
 #[tokio::test]
@@ -97,7 +107,11 @@ async fn what_other_machines_could_reach_is_bound_only_when_asked_for_twice() {
     let error = Forward::bind(&anywhere).unwrap_err();
     assert!(matches!(error, BindError::Open(_)), "{error}");
     assert!(error.next_step().contains("--allow-other-users"));
-    drop(Forward::bind_for_everybody(&anywhere).unwrap());
+    let rules = BindRules {
+        anybody: true,
+        ..BindRules::default()
+    };
+    drop(Forward::bind_by(&anywhere, rules).unwrap());
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use clawline::layer::printable;
 use clawline::secret::Secret;
 use clawline::tunnel::ends::parse_remote_end;
 use clawline::tunnel::prompt::Prompter;
-use clawline::tunnel::spec::{RemoteEnd, TunnelSpec};
+use clawline::tunnel::spec::{HopSpec, RemoteEnd, TunnelSpec};
 use clawline::tunnel::ssh_config::{self, ConfigFile, Flags, OwnSetting, Resolved};
 use clawline::tunnel::target::{SshTarget, Target};
 use clawline::tunnel::{Tunnel, TunnelOptions};
@@ -155,6 +155,14 @@ impl SshWay {
 }
 
 impl LinkRequest {
+    /// The SSH server where the tunnel ends; `None` when it does not go over SSH.
+    pub fn ssh_server(&self) -> Option<&HopSpec> {
+        match &self.way {
+            Way::Ssh(way) => way.spec.destination(),
+            Way::Local(_) | Way::Direct(_) => None,
+        }
+    }
+
     /// Starts only the tunnel, for the programs of others; `None` when it does not go over SSH. Must be
     /// called inside a tokio runtime.
     pub fn tunnel_alone(&self, prompter: Prompter, options: TunnelOptions) -> Option<FarSide> {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use clawline::tunnel::Tunnel;
 use clawline::tunnel::ends::{EndError, ListenSpec, parse_socks_end};
-use clawline::tunnel::forward::Forward;
+use clawline::tunnel::forward::{BindRules, Forward};
 use clawline::tunnel::spec::{LocalEnd, RemoteEnd};
 use tokio::sync::watch;
 
@@ -75,19 +75,22 @@ pub(super) fn wanted(
 pub(super) fn bind(
     context: &Context,
     app: &AppArgs,
+    request: &LinkRequest,
     wanted: Vec<ListenSpec>,
 ) -> Result<Vec<End>, Failure> {
     let paths = &context.loaded().paths;
-    let for_everybody = app.allow_other_users || context.loaded().config.tunnel.allow_other_users;
+    let mut rules = BindRules {
+        anybody: app.allow_other_users || context.loaded().config.tunnel.allow_other_users,
+        ..BindRules::default()
+    };
+    if let Some(hop) = request.ssh_server() {
+        rules.socket_mask = hop.stream_local_bind_mask;
+        rules.socket_unlink = hop.stream_local_bind_unlink;
+    }
     wanted
         .into_iter()
         .map(|spec| {
-            let forward = if for_everybody {
-                Forward::bind_for_everybody(&spec.local)
-            } else {
-                Forward::bind(&spec.local)
-            };
-            let forward = forward.map_err(|error| {
+            let forward = Forward::bind_by(&spec.local, rules).map_err(|error| {
                 let tunnels = claim::held(&claim::places(paths));
                 taken::explain(&error, &spec.local, &tunnels, &paths.gateway_notice())
             })?;

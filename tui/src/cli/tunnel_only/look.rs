@@ -72,9 +72,13 @@ pub(super) async fn look_around(
         .filter_map(|(_, remote)| remote.as_ref())
         .map(|remote| (remote.to_string(), remote))
         .collect();
+    // ssh goes on by itself; a service that holds nothing open should rather say so and end.
+    let server = request.ssh_server();
+    let ends_if_forbidden = server.and_then(|hop| hop.exit_on_forward_failure);
+    let ends_if_forbidden = ends_if_forbidden.unwrap_or(true);
     let looks = remotes
         .into_values()
-        .map(|remote| look(context, label, far, remote));
+        .map(|remote| look(context, label, far, remote, ends_if_forbidden));
     match try_join_all(looks).await {
         Err(failure) => failure,
         Ok(_) => std::future::pending().await,
@@ -82,12 +86,14 @@ pub(super) async fn look_around(
 }
 
 /// Looks whether something listens at a far end, until something does. An error needs a person: the
-/// server forbids forwarding.
+/// server forbids forwarding. Where that is to end nothing (`ExitOnForwardFailure no`), it is told, and
+/// not looked at again over this connection, for which the server has read its configuration.
 async fn look(
     context: &Context,
     label: &str,
     far: &FarSide,
     remote: &RemoteEnd,
+    ends_if_forbidden: bool,
 ) -> Result<(), Failure> {
     let mut is_told = false;
     loop {
@@ -105,8 +111,11 @@ async fn look(
             }
             Err(error) => error,
         };
+        let is_forbidden = error.layer == Layer::Forward && needs_a_person(&error);
+        if is_forbidden && ends_if_forbidden {
+            return Err(Failure::Layer(error));
+        }
         match error.layer {
-            Layer::Forward if needs_a_person(&error) => return Err(Failure::Layer(error)),
             Layer::Forward | Layer::Port if !is_told => {
                 let mut members = vec![("remote", remote.to_string().into())];
                 members.extend(trouble(&error));
@@ -114,6 +123,9 @@ async fn look(
                 is_told = true;
             }
             _ => {}
+        }
+        if is_forbidden {
+            return Ok(());
         }
         tokio::time::sleep(LOOK_AGAIN).await;
     }

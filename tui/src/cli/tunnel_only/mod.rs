@@ -97,7 +97,7 @@ impl Service {
     ) -> Result<Self, Failure> {
         let wanted = ends::wanted(context, app, request)?;
         let claim = claim_for(context, request, &wanted)?;
-        let ends = Arc::new(ends::bind(context, app, wanted)?);
+        let ends = Arc::new(ends::bind(context, app, request, wanted)?);
         let options = TunnelOptions {
             window: BULK_WINDOW,
             bulk_connections: BULK_CONNECTIONS,
