@@ -118,8 +118,10 @@ fn tell(context: &Context, done: &Done) {
     for line in &done.did {
         context.out.line(line);
     }
+    let widest = done.next.iter().map(|(command, _)| command.len()).max();
+    let width = widest.unwrap_or_default();
     for (command, what) in &done.next {
-        context.out.line(&format!("  {command:<58} {what}"));
+        context.out.line(&format!("  {command:<width$}  {what}"));
     }
 }
 

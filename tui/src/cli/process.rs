@@ -30,8 +30,12 @@ pub(crate) fn is_running(pid: u32, start: Option<u64>) -> bool {
 pub(crate) fn command_line(pid: u32) -> Option<String> {
     let bytes = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
     let text = String::from_utf8_lossy(&bytes).replace('\0', " ");
-    let text = printable(text.trim(), MAX_COMMAND);
-    (!text.is_empty()).then_some(text)
+    let text = text.trim();
+    let mut shown = printable(text, MAX_COMMAND);
+    if text.chars().count() > MAX_COMMAND {
+        shown.push('…');
+    }
+    (!shown.is_empty()).then_some(shown)
 }
 
 fn field(pid: u32, number: usize) -> Option<String> {

@@ -67,8 +67,10 @@ pub(super) fn lines(held: &Held, answer: &Result<State, AskError>) -> Vec<String
                 lines.push(format!("  the other end said: {peer}"));
             }
             lines.extend(state.forwards.iter().map(forward));
-            if state.reconnects > 0 {
-                lines.push(format!("  reconnected {} times", state.reconnects));
+            match state.reconnects {
+                0 => {}
+                1 => lines.push("  connected anew once".into()),
+                times => lines.push(format!("  connected anew {times} times")),
             }
         }
         Err(why) => {

@@ -130,11 +130,14 @@ enum Readiness {
 
 impl Readiness {
     fn is_over(&self, state: &State) -> bool {
-        let is_outcome = matches!(state.state.as_str(), "up" | "waiting" | "paused");
+        let is_outcome = matches!(
+            state.state.as_str(),
+            "up" | "waiting" | "paused" | "attention"
+        );
         match self {
             Self::First(_) => is_outcome,
             Self::Again(generation, _) => {
-                state.state == "waiting" || (is_outcome && state.generation > *generation)
+                is_outcome && (state.state != "up" || state.generation > *generation)
             }
             Self::Due => true,
             Self::Told => false,

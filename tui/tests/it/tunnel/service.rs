@@ -125,3 +125,26 @@ fn sigusr1_prints_everything_as_lines_or_json() {
         value["rows"].is_array().then_some(())
     });
 }
+
+#[test]
+fn in_a_terminal_sighup_ends_it() {
+    let world = World::new();
+    let end = world.socket("end");
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let plain = world.tunnel_command("me@127.0.0.1", &["--listen", &end]);
+    let mut command = std::process::Command::new("setsid");
+    // The terminal becomes the controlling one.
+    command.arg("--ctty").args(plain.get_args());
+    command.env_clear().envs(
+        plain
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command.stdin(pty.slave);
+    let mut tunnel = super::world::Process::start(command);
+    tunnel.until("state=up");
+    tunnel.signal(Signal::SIGHUP);
+    let (code, said) = tunnel.ended();
+    assert_eq!(code, Some(129), "{said}");
+    assert!(world.left().is_empty());
+}
