@@ -30,6 +30,7 @@ pub mod transport;
 mod user_file;
 mod wildcard;
 
+pub use auth::checkup;
 pub use bulk::BULK_CONNECTIONS;
 pub use connection::{ChannelStream, ExecOutput};
 pub use memory::Memory;

@@ -5,6 +5,7 @@ mod agent;
 mod algorithm;
 mod candidates;
 mod certificate;
+pub mod checkup;
 mod keep;
 mod key_file;
 mod keys;

@@ -181,6 +181,8 @@ pub(crate) enum Command {
     InstallTunnel(super::install_tunnel::Args),
     /// Server keys that are known: list, add, remove, trust
     Hosts(super::hosts::Args),
+    /// Is this machine in order for connecting? Nothing is dialled or changed
+    Doctor(super::doctor::Args),
     /// Completions for a shell
     Completions(super::completions::Args),
     /// The app against a gateway of its own, over a real SSH connection inside this process
@@ -191,8 +193,6 @@ pub(crate) enum Command {
     Nodes(Later),
     #[command(hide = true)]
     Node(Later),
-    #[command(hide = true)]
-    Doctor(Later),
 }
 
 /// A subcommand that a later release has.
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn what_is_not_there_yet_is_not_in_the_help() {
         let help = Cli::command().render_long_help().to_string();
-        for name in ["install-tunnel", "doctor", "nodes"] {
+        for name in ["nodes", "invoke"] {
             assert!(!help.contains(name), "{name}");
         }
         assert!(help.contains("clawline me@desktop"));

@@ -10,6 +10,7 @@ mod context;
 #[cfg(feature = "demo")]
 pub(crate) mod demo;
 mod devices;
+mod doctor;
 mod explain;
 mod failure;
 mod gateway;
@@ -94,6 +95,7 @@ fn named(cli: &Cli) -> String {
         Some(Command::Health(args)) => args.target.target.as_ref(),
         Some(Command::Status(args)) => args.target.target.as_ref(),
         Some(Command::Explain(args)) => args.target.as_ref(),
+        Some(Command::Doctor(args)) => args.target.as_ref(),
         Some(Command::Tunnel(args)) => args.target(),
         Some(Command::InstallTunnel(args)) => args.target.target.as_ref(),
         _ => None,
@@ -166,13 +168,12 @@ async fn choose(mut cli: Cli) -> u8 {
         Some(Command::Logs(args)) => logs::run(&context, args).await,
         Some(Command::Config(args)) => config::run(&context, args),
         Some(Command::Explain(args)) => explain::run(&context, args),
+        Some(Command::Doctor(args)) => doctor::run(&context, args).await,
         Some(Command::Tunnel(args)) => tunnel::run(&context, args).await,
         Some(Command::InstallTunnel(args)) => {
             install_tunnel::run(&context, args, &cli.general).await
         }
-        Some(
-            Command::Completions(_) | Command::Nodes(_) | Command::Node(_) | Command::Doctor(_),
-        ) => USAGE,
+        Some(Command::Completions(_) | Command::Nodes(_) | Command::Node(_)) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {
             Ok(()) => 0,
@@ -187,7 +188,6 @@ fn later(command: &Command) -> Option<&'static str> {
     match command {
         Command::Nodes(_) => Some("nodes"),
         Command::Node(_) => Some("node"),
-        Command::Doctor(_) => Some("doctor"),
         _ => None,
     }
 }
