@@ -26,6 +26,8 @@ const GROWTH_OF_DROPS: u64 = 10 * 1024;
 const GONE: Duration = Duration::from_secs(2);
 /// Programs that come at the same time.
 const AT_ONCE: usize = 8;
+/// As many as are refused at the same time: a far end that refuses is asked once for all who wait.
+const REFUSED_AT_ONCE: usize = 400;
 
 fn times(short: usize, long: usize) -> usize {
     if soak() { long } else { short }
@@ -40,14 +42,14 @@ async fn visit(local: SocketAddr, number: usize) -> std::io::Result<TcpStream> {
     socket.connect(local).await
 }
 
-/// Runs `one` so often, a few at a time.
-async fn repeat<F>(times: usize, one: impl Fn(usize) -> F)
+/// Runs `one` so often, so many at a time.
+async fn repeat<F>(times: usize, at_once: usize, one: impl Fn(usize) -> F)
 where
     F: Future<Output = ()> + Send + 'static,
 {
     let mut running = JoinSet::new();
     for number in 0..times {
-        if running.len() == AT_ONCE {
+        if running.len() == at_once {
             running.join_next().await.unwrap().unwrap();
         }
         running.spawn(one(number));
@@ -95,10 +97,10 @@ async fn opens_that_are_refused_leave_nothing() {
         let end = tokio::time::timeout(PATIENCE, stream.read_u8()).await;
         assert!(end.expect("closed in time").is_err());
     };
-    repeat(times(500, 5000), refused).await;
+    repeat(times(1000, 5000), REFUSED_AT_ONCE, refused).await;
     let (before, started) = (tunnel.holds(), Instant::now());
     let times = times(3000, 100_000);
-    repeat(times, refused).await;
+    repeat(times, REFUSED_AT_ONCE, refused).await;
     let took = started.elapsed();
     assert_size("refused opens", &tunnel, before, times, GROWTH).await;
     figure(
@@ -131,11 +133,11 @@ async fn connections_that_programs_drop_leave_nothing() {
             _ => stream.set_zero_linger().unwrap(),
         }
     };
-    repeat(times(500, 5000), dropped).await;
+    repeat(times(500, 5000), AT_ONCE, dropped).await;
     eventually("the warm-up's sockets closed", || far.open() == 0).await;
     let (before, at_sshd) = (tunnel.holds(), files_at_sshd(&sshd));
     let times = times(2000, 50_000);
-    repeat(times, dropped).await;
+    repeat(times, AT_ONCE, dropped).await;
     let ended = Instant::now();
     eventually("no orphan on the far side", || far.open() == 0).await;
     assert!(ended.elapsed() < GONE);
