@@ -41,6 +41,27 @@ pub fn peer_uid(local: SocketAddr, peer: SocketAddr) -> io::Result<Option<u32>> 
     Ok(None)
 }
 
+/// The TCP sockets of this machine that wait for connections; none when the kernel does not tell.
+pub fn listeners() -> Vec<SocketEntry> {
+    #[cfg(target_os = "linux")]
+    if let Ok(found) = sock_diag::listening() {
+        let entry = |found: sock_diag::Found| SocketEntry {
+            local: found.own,
+            remote: found.other,
+            is_listening: true,
+            uid: found.uid,
+            inode: found.inode.into(),
+        };
+        return found.into_iter().map(entry).collect();
+    }
+    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
+    let texts = tables
+        .iter()
+        .filter_map(|table| std::fs::read_to_string(table).ok());
+    let entries = texts.flat_map(|text| parse_table(&text).collect::<Vec<_>>());
+    entries.filter(|entry| entry.is_listening).collect()
+}
+
 /// One socket of a `/proc/net/tcp` or `tcp6` table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketEntry {

@@ -1,5 +1,6 @@
-//! One question to the kernel about one socket, instead of reading its whole table: with ten thousand
-//! connections the table takes milliseconds a time.
+//! Questions to the kernel about one socket or about those that listen, instead of reading its whole table:
+//! the table takes tens of milliseconds where the kernel made room for many connections, however few there
+//! are.
 //!
 //! The messages are those of `linux/inet_diag.h`.
 
@@ -16,6 +17,12 @@ const AF_INET6: u8 = 10;
 const IPPROTO_TCP: u8 = 6;
 const SOCK_DIAG_BY_FAMILY: u16 = 20;
 const NLM_F_REQUEST: u16 = 1;
+const NLM_F_DUMP: u16 = 0x300;
+const NLMSG_DONE: u16 = 3;
+/// `TCP_LISTEN` as a bit of a set of states.
+const LISTENING: u32 = 1 << 10;
+/// One read of an answer in many parts; the kernel makes none longer.
+const PART: usize = 32 * 1024;
 /// Length of `struct nlmsghdr`.
 const HEADER: usize = 16;
 /// Length of header and `struct inet_diag_req_v2`.
@@ -39,34 +46,94 @@ pub(super) struct Found {
 /// # Errors
 /// When the kernel has no such interface or refuses it.
 pub(super) fn find(own: SocketAddr, other: SocketAddr) -> io::Result<Option<Found>> {
-    let mut socket = Socket::new(
-        Domain::from(AF_NETLINK),
-        Type::DGRAM,
-        Some(Protocol::from(NETLINK_SOCK_DIAG)),
-    )?;
-    socket.set_read_timeout(Some(PATIENCE))?;
+    let mut socket = open()?;
     socket.write_all(&request(own, other))?;
     let mut answer = [0; 512];
     let length = socket.read(&mut answer)?;
     Ok(parse(&answer[..length]))
 }
 
+/// Every TCP socket that waits for connections.
+///
+/// # Errors
+/// When the kernel has no such interface or refuses it.
+pub(super) fn listening() -> io::Result<Vec<Found>> {
+    let mut found = Vec::new();
+    let anywhere = [0; 40];
+    for family in [AF_INET, AF_INET6] {
+        let mut socket = open()?;
+        let flags = NLM_F_REQUEST | NLM_F_DUMP;
+        socket.write_all(&message(flags, family, LISTENING, &anywhere))?;
+        while !read_part(&mut socket, &mut found)? {}
+    }
+    Ok(found)
+}
+
+/// Adds what one read brings; true at the end of the answer.
+fn read_part(socket: &mut Socket, found: &mut Vec<Found>) -> io::Result<bool> {
+    let mut part = vec![0; PART];
+    let length = socket.read(&mut part)?;
+    let mut rest = &part[..length];
+    loop {
+        let (kind, one) = match split(&mut rest) {
+            Some(message) => message,
+            None if length == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            None => return Ok(false),
+        };
+        match kind {
+            NLMSG_DONE => return Ok(true),
+            SOCK_DIAG_BY_FAMILY => found.extend(parse(one)),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
+        }
+    }
+}
+
+/// Takes one message, with its kind, off the front.
+fn split<'a>(rest: &mut &'a [u8]) -> Option<(u16, &'a [u8])> {
+    let head: [u8; 6] = rest.get(..6)?.try_into().ok()?;
+    let length = u32::from_ne_bytes([head[0], head[1], head[2], head[3]]);
+    let length = usize::try_from(length)
+        .ok()
+        .filter(|length| *length >= HEADER)?;
+    let one = rest.get(..length)?;
+    // Each begins at a multiple of four.
+    *rest = rest.get(length.next_multiple_of(4)..).unwrap_or_default();
+    Some((u16::from_ne_bytes([head[4], head[5]]), one))
+}
+
+fn open() -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::from(AF_NETLINK),
+        Type::DGRAM,
+        Some(Protocol::from(NETLINK_SOCK_DIAG)),
+    )?;
+    socket.set_read_timeout(Some(PATIENCE))?;
+    Ok(socket)
+}
+
 fn request(own: SocketAddr, other: SocketAddr) -> Vec<u8> {
     let family = if own.is_ipv4() { AF_INET } else { AF_INET6 };
+    let mut id = Vec::with_capacity(48);
+    id.extend(own.port().to_be_bytes());
+    id.extend(other.port().to_be_bytes());
+    id.extend(octets(own.ip()));
+    id.extend(octets(other.ip()));
+    // Any interface.
+    id.extend([0; 4]);
+    message(NLM_F_REQUEST, family, u32::MAX, &id)
+}
+
+/// A question about sockets in these states; `id` is `struct inet_diag_sockid` without its cookie.
+fn message(flags: u16, family: u8, states: u32, id: &[u8]) -> Vec<u8> {
     let mut message = Vec::with_capacity(REQUEST);
     message.extend(u32::try_from(REQUEST).unwrap_or_default().to_ne_bytes());
     message.extend(SOCK_DIAG_BY_FAMILY.to_ne_bytes());
-    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.extend(flags.to_ne_bytes());
     message.extend([0; 8]);
     message.extend([family, IPPROTO_TCP, 0, 0]);
-    // Any state.
-    message.extend(u32::MAX.to_ne_bytes());
-    message.extend(own.port().to_be_bytes());
-    message.extend(other.port().to_be_bytes());
-    message.extend(octets(own.ip()));
-    message.extend(octets(other.ip()));
-    // Any interface, no cookie.
-    message.extend([0; 4]);
+    message.extend(states.to_ne_bytes());
+    message.extend(id);
+    // No cookie.
     message.extend([u8::MAX; 8]);
     message
 }
@@ -139,7 +206,26 @@ mod tests {
         assert_eq!(found, None);
     }
 
+    #[test]
+    fn a_listener_is_among_those_that_listen_and_a_connection_is_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let listens = listener.local_addr().unwrap();
+        let client = TcpStream::connect(listens).unwrap();
+        let Ok(found) = listening() else { return };
+        let ours = found.iter().find(|entry| entry.own == listens).unwrap();
+        assert_eq!(ours.uid, nix::unistd::getuid().as_raw());
+        assert_eq!(ours.other.port(), 0);
+        let connected = client.local_addr().unwrap();
+        assert!(!found.iter().any(|entry| entry.own == connected));
+    }
+
     proptest! {
+        #[test]
+        fn any_part_is_split_to_its_end(bytes in proptest::collection::vec(0..40_u8, 0..200)) {
+            let mut rest = bytes.as_slice();
+            while split(&mut rest).is_some() {}
+        }
+
         #[test]
         fn any_answer_is_read_or_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
             let _ = parse(&bytes);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
 use crate::layer::printable;
-use crate::peer::parse_table;
+use crate::peer::listeners;
 
 /// How many ports after the wanted one are tried for a suggestion.
 const SUGGESTIONS: u16 = 20;
@@ -29,26 +29,15 @@ impl fmt::Display for Holder {
 
 /// Who listens on `address` or on all addresses with its port. Linux only.
 pub(super) fn holder_of(address: SocketAddr) -> Option<Holder> {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts = tables
-        .iter()
-        .filter_map(|table| std::fs::read_to_string(table).ok());
     let same =
         |ip: IpAddr| ip.is_unspecified() || address.ip().is_unspecified() || ip == address.ip();
-    for text in texts {
-        let listener = parse_table(&text).find(|entry| {
-            entry.is_listening
-                && entry.local.port() == address.port()
-                && same(entry.local.ip().to_canonical())
-        });
-        if let Some(entry) = listener {
-            return Some(Holder {
-                uid: entry.uid,
-                process: process_with(entry.inode),
-            });
-        }
-    }
-    None
+    let entry = listeners().into_iter().find(|entry| {
+        entry.local.port() == address.port() && same(entry.local.ip().to_canonical())
+    })?;
+    Some(Holder {
+        uid: entry.uid,
+        process: process_with(entry.inode),
+    })
 }
 
 /// The process that holds the socket with this number.

@@ -133,20 +133,11 @@ fn is_alive(_pid: u32) -> bool {
 }
 
 fn listeners() -> Listeners {
-    let tables = ["/proc/net/tcp", "/proc/net/tcp6"];
-    let texts: Vec<String> = tables
-        .iter()
-        .filter_map(|table| fs::read_to_string(table).ok())
-        .collect();
-    let sockets = texts
-        .iter()
-        .flat_map(|text| peer::parse_table(text))
-        .filter(|entry| entry.is_listening)
-        .map(|entry| Listener {
-            ip: entry.local.ip(),
-            port: entry.local.port(),
-            uid: entry.uid,
-        });
+    let sockets = peer::listeners().into_iter().map(|entry| Listener {
+        ip: entry.local.ip(),
+        port: entry.local.port(),
+        uid: entry.uid,
+    });
     let sockets: Vec<Listener> = sockets.collect();
     Listeners {
         own: own_uid(),
