@@ -7,6 +7,7 @@
 mod support;
 
 mod forwards;
+mod host_keys;
 mod hostile;
 mod kills;
 mod leaks;

@@ -8,6 +8,8 @@
 mod config;
 #[cfg(feature = "demo")]
 mod demo;
+#[cfg(feature = "demo")]
+mod hosts;
 #[cfg(target_os = "linux")]
 mod json;
 mod support;
