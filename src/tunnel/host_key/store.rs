@@ -28,11 +28,18 @@ impl LockedFile {
         let deadline = Instant::now() + LOCK_DEADLINE;
         loop {
             let file = open(path)?;
+            if !file.metadata()?.is_file() {
+                return Err(io::Error::other("it is not a regular file"));
+            }
             lock(&file, deadline)?;
             // Whoever held the lock may have put another file in its place.
             if is_still_there(&file, path)? {
                 let mut content = Vec::new();
-                (&file).take(MAX_FILE_BYTES).read_to_end(&mut content)?;
+                (&file).take(MAX_FILE_BYTES + 1).read_to_end(&mut content)?;
+                // Only what was read whole can be written whole.
+                if content.len() as u64 > MAX_FILE_BYTES {
+                    return Err(io::ErrorKind::FileTooLarge.into());
+                }
                 let path = path.canonicalize()?;
                 return Ok(Self {
                     file,
@@ -214,6 +221,18 @@ mod tests {
             b"two\n"
         );
         assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 3);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_without_waiting_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let pipe = dir.path().join("pipe");
+        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [&pipe, Path::new("/dev/full")] {
+            let error = LockedFile::open(path).unwrap_err();
+            assert_eq!(error.to_string(), "it is not a regular file");
+        }
+        assert!(LockedFile::open(dir.path()).is_err());
     }
 
     #[test]

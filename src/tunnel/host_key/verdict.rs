@@ -258,6 +258,35 @@ mod tests {
                 "ask who runs [desktop]:2222 for its new key",
             ),
             (
+                Verdict::Unknown {
+                    note: Some("its certificate does not count: it expired 3 h ago".into()),
+                },
+                "; its certificate does not count: it expired 3 h ago",
+                "clawline hosts add me@desktop:2222",
+            ),
+            (
+                Verdict::AddressDiffers {
+                    address: "192.0.2.1".into(),
+                    known: vec![KnownKey {
+                        algorithm: "ssh-rsa".into(),
+                        fingerprint: "SHA256:old".into(),
+                        file: file.clone(),
+                        line: 3,
+                    }],
+                },
+                "is known, but not for its address 192.0.2.1",
+                "clawline hosts remove 192.0.2.1",
+            ),
+            (
+                Verdict::RevocationsUnreadable {
+                    file: file.clone(),
+                    line: 7,
+                    why: "the key is cut off".into(),
+                },
+                "nobody can say whether",
+                "correct line 7 of /home/me/.ssh/known_hosts",
+            ),
+            (
                 Verdict::Unreadable {
                     file,
                     line: 6,

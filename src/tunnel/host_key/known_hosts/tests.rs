@@ -261,6 +261,22 @@ fn notes_tell_where_the_key_or_the_address_is_known() {
 }
 
 #[test]
+fn an_address_with_another_key_is_found_and_one_with_this_key_is_fine() {
+    let address = HostName::new("192.0.2.1", 22);
+    let others = |content: String| {
+        let others = known(&content).keys_at_address(&address, &key(1));
+        others.map(|keys| keys.len())
+    };
+    let (ours, other) = (text(&key(1)), text(&key(2)));
+    assert_eq!(others(format!("h {other}\n")), None);
+    assert_eq!(others(format!("192.0.2.1 {other}\n")), Some(1));
+    assert_eq!(
+        others(format!("192.0.2.1 {other}\nh,192.0.2.1 {ours}\n")),
+        None
+    );
+}
+
+#[test]
 fn k15_bytes_that_are_not_utf8_harm_only_their_own_line() {
     let mut content = b"\xff\xfe ssh-ed25519 AAAA\n".to_vec();
     content.extend(format!("h {} caf", text(&key(1))).bytes());
