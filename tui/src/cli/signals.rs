@@ -35,6 +35,8 @@ pub(crate) struct TunnelSignals {
 pub(crate) enum TunnelSignal {
     /// SIGTERM.
     Terminate,
+    /// SIGINT.
+    Interrupt,
     /// SIGHUP.
     HangUp,
     /// SIGUSR1.
@@ -51,6 +53,7 @@ impl TunnelSignals {
             #[cfg(unix)]
             streams: [
                 (SignalKind::terminate(), TunnelSignal::Terminate),
+                (SignalKind::interrupt(), TunnelSignal::Interrupt),
                 (SignalKind::hangup(), TunnelSignal::HangUp),
                 (SignalKind::user_defined1(), TunnelSignal::Report),
             ]

@@ -183,6 +183,7 @@ impl Service {
         loop {
             match (signals.next().await, signals.hang_up) {
                 (TunnelSignal::Terminate, _) => return 0,
+                (TunnelSignal::Interrupt, _) => return INTERRUPTED,
                 (TunnelSignal::HangUp, HangUp::Ends) => return HUNG_UP,
                 (TunnelSignal::HangUp, HangUp::Reconnects) => {
                     let generation = self.board.now().generation;
