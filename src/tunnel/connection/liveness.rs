@@ -48,6 +48,9 @@ const CHANCE_UNKNOWN: Duration = Duration::from_millis(1500);
 const CHANCE_UNSENT: Duration = Duration::from_millis(3500);
 /// The margin until a round trip was measured.
 const UNMEASURED: Duration = Duration::from_secs(1);
+/// The longest margin. On a path that loses much, answers vary so much that without a limit a dead
+/// connection would get minutes; what is only slow shows by what gets through.
+const MARGIN_CAP: Duration = Duration::from_millis(1500);
 /// A look that comes this late shows that we stood still, not the other end.
 const LATE: Duration = Duration::from_secs(1);
 
@@ -392,7 +395,7 @@ impl Margin {
     }
 
     fn value(&self) -> Duration {
-        self.usual + self.spread * 4
+        (self.usual + self.spread * 4).min(MARGIN_CAP)
     }
 }
 

@@ -74,7 +74,10 @@ pub(crate) async fn watch_over(
             ping.start(handle.clone());
         }
         match look.verdict {
-            Verdict::Lost(silent) => return life.end(liveness::silence(&server, silent)),
+            Verdict::Lost(silent) => {
+                tracing::debug!(%server, ?silent, "a connection for forwards is given up");
+                return life.end(liveness::silence(&server, silent));
+            }
             Verdict::Doubt(silent) => {
                 let since = *doubt.get_or_insert_with(|| {
                     life.set_in_doubt(true);
@@ -85,6 +88,7 @@ pub(crate) async fn watch_over(
                 if let Some(at) = other {
                     let spare = spare.get_or_insert_with(|| Spare::new(at));
                     if vigil.may_replace(spare, &signs, now) {
+                        tracing::debug!(%server, ?silent, "a connection for forwards is replaced");
                         return life.end(liveness::silence(&server, silent));
                     }
                 }

@@ -2,6 +2,8 @@
 
 pub mod agent;
 pub mod person;
+#[path = "../../openssh/support/relay.rs"]
+pub mod relay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

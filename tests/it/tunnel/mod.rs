@@ -11,3 +11,4 @@ mod sign_in;
 mod sign_in_asked;
 mod sign_in_refused;
 mod strictness;
+mod supervise;
