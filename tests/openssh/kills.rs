@@ -1,6 +1,8 @@
 //! sshd's session processes are killed again and again while bytes flow; nothing but those connections
 //! notices, and nothing grows.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clawline::tunnel::prompt::Prompter;
@@ -37,28 +39,48 @@ async fn talk_through(tunnel: &TunnelOnly, seed: u64) -> Talk {
 }
 
 /// Streams under way, each of them until it is cut.
-struct Traffic(JoinSet<Talk>);
+struct Traffic {
+    streams: JoinSet<Talk>,
+    begun: Arc<AtomicUsize>,
+}
 
 impl Traffic {
     fn start(tunnel: &TunnelOnly, streams: usize) -> Self {
         let mut set = JoinSet::new();
+        let begun = Arc::<AtomicUsize>::default();
         for seed in 0..streams {
+            let begun = begun.clone();
             let local = tunnel.local;
             set.spawn(async move {
                 match TcpStream::connect(local).await {
-                    Ok(stream) => talk_until_cut(stream, bytes(seed as u64, BLOCK)).await,
+                    Ok(stream) => {
+                        let block = bytes(seed as u64, BLOCK);
+                        let begun = || {
+                            begun.fetch_add(1, Ordering::SeqCst);
+                        };
+                        talk_until_cut(stream, block, begun).await
+                    }
                     Err(_) => Talk::Cut(0),
                 }
             });
         }
-        Self(set)
+        Self {
+            streams: set,
+            begun,
+        }
+    }
+
+    /// Those through which a block went and came back.
+    fn begun(&self) -> usize {
+        self.begun.load(Ordering::SeqCst)
     }
 
     /// How many were cut, which is all of them; the bytes that came back were right.
     async fn end(mut self) -> usize {
         let mut cut = 0;
-        while let Some(ended) = self.0.join_next().await {
-            match ended.unwrap() {
+        while !self.streams.is_empty() {
+            let ended = tokio::time::timeout(PATIENCE, self.streams.join_next()).await;
+            match ended.expect("a stream outlives its kill").unwrap().unwrap() {
                 Talk::Cut(_) => cut += 1,
                 other => panic!("a killed session showed a program {other:?}"),
             }
@@ -86,10 +108,9 @@ async fn kills_during_traffic_leave_the_process_its_port_and_its_size() {
         if round % (rounds / 10) == 0 {
             growth.push(tunnel.holds().memory);
         }
-        let served = far.served();
         let traffic = Traffic::start(&tunnel, STREAMS);
         // One that comes to the kill too late would wait for the next connection, and live.
-        eventually("traffic", || far.served() == served + STREAMS).await;
+        eventually("traffic", || traffic.begun() == STREAMS).await;
         tokio::time::sleep(Duration::from_millis(rand::random::<u64>() % 20)).await;
         assert!(sshd.kill_sessions() > 0);
         let killed = Instant::now();
@@ -143,7 +164,7 @@ async fn kills_leave_no_task_behind() {
     let rounds = rounds(20);
     for round in 0..WARM_UP + rounds {
         let stream = tunnel.open(&far.remote()).await.unwrap();
-        let cut = tokio::spawn(talk_until_cut(stream, bytes(round as u64, BLOCK)));
+        let cut = tokio::spawn(talk_until_cut(stream, bytes(round as u64, BLOCK), || {}));
         let generation = tunnel.view().borrow().generation;
         assert!(sshd.kill_sessions() > 0);
         assert!(matches!(cut.await.unwrap(), Talk::Cut(_)));

@@ -117,19 +117,26 @@ where
     }
 }
 
-/// Sends a block and reads it back, again and again, until the connection ends.
-pub async fn talk_until_cut<S>(mut stream: S, block: Vec<u8>) -> Talk
+/// Sends a block and reads it back, again and again, until the connection ends; `begun` is called once,
+/// when the first one is back.
+pub async fn talk_until_cut<S>(mut stream: S, block: Vec<u8>, begun: impl FnOnce()) -> Talk
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut done = 0;
+    let mut begun = Some(begun);
     let mut back = vec![0; block.len()];
     loop {
         if stream.write_all(&block).await.is_err() {
             return Talk::Cut(done);
         }
         match stream.read_exact(&mut back).await {
-            Ok(_) if back == block => done += block.len(),
+            Ok(_) if back == block => {
+                done += block.len();
+                if let Some(begun) = begun.take() {
+                    begun();
+                }
+            }
             Ok(_) => return Talk::Wrong,
             Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => {
                 return Talk::Short(done);
