@@ -5,7 +5,8 @@ use super::plan::Plan;
 
 /// The unit.
 ///
-/// A restart helps against what passes by itself. What needs a person does not pass: wrong usage (2), a
+/// An end that was asked for (`clawline tunnel stop`, SIGTERM) stays one. After a failure, a restart helps
+/// against what passes by itself. What needs a person does not pass: wrong usage (2), a
 /// refused host key (4), a refused sign-in (5), a forbidden forward (6).
 pub(super) fn unit(plan: &Plan) -> String {
     let mut command = quoted(&plan.program.display().to_string(), false);
@@ -28,7 +29,7 @@ Type=notify
 NotifyAccess=main
 ExecStart={command}
 ExecReload=kill -HUP $MAINPID
-Restart=always
+Restart=on-failure
 RestartSec=5
 RestartPreventExitStatus=2 4 5 6
 WatchdogSec=60
@@ -83,7 +84,7 @@ mod tests {
         let unit = unit(&plan(&["--tunnel-only", "--", "me@desktop"]));
         for line in [
             "Type=notify",
-            "Restart=always",
+            "Restart=on-failure",
             "RestartPreventExitStatus=2 4 5 6",
             "WatchdogSec=60",
             "ExecStart=\"/opt/claw line/clawline\" --tunnel-only -- me@desktop",
