@@ -161,7 +161,11 @@ impl Claim {
             let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
                 Ok(file) => file,
                 Err((_, Errno::EWOULDBLOCK)) => {
-                    return Err(ClaimError::Held(read_patiently(&lock).map(Box::new)));
+                    match read_patiently(&lock) {
+                        Some(holder) => return Err(ClaimError::Held(Some(Box::new(holder)))),
+                        // Somebody only looked at what a killed holder left behind.
+                        None => continue,
+                    }
                 }
                 Err((_, error)) => return Err(failed(&lock)(error.into())),
             };
