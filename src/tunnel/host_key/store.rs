@@ -109,6 +109,13 @@ impl LockedFile {
         file.set_permissions(before.permissions())?;
         file.write_all(content)?;
         file.sync_all()?;
+        // Programs that do not lock append all the same; their line is not to be lost.
+        let length = usize::try_from(self.file.metadata()?.len());
+        if length != Ok(self.content.len()) {
+            return Err(io::Error::other(
+                "another program wrote to it meanwhile; try again",
+            ));
+        }
         if keep_old {
             let mut old = self.path.clone().into_os_string();
             old.push(".old");
@@ -193,6 +200,19 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_line_that_another_program_appended_meanwhile_is_not_lost() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("known_hosts");
+        std::fs::write(&path, "one\n").unwrap();
+        let locked = LockedFile::open(&path).unwrap();
+        std::fs::write(&path, "one\nlearned by ssh\n").unwrap();
+        let refused = locked.replace(b"two\n", true).unwrap_err();
+        assert!(refused.to_string().contains("meanwhile"), "{refused}");
+        assert_eq!(std::fs::read(&path).unwrap(), b"one\nlearned by ssh\n");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
 
     #[test]
     fn a_file_is_replaced_whole_behind_its_link_and_keeps_its_mode() {

@@ -366,9 +366,15 @@ fn store(shown: &Shown, old: &[Recorded]) -> Result<Vec<(PathBuf, usize)>, Failu
         ));
     }
     for (index, file) in shown.files.user.iter().enumerate() {
-        let is_old = |number: usize, _: Option<&str>| {
-            old.iter()
-                .any(|line| line.file == *file && line.line == number)
+        // By the key that was shown: while a person thought, the lines may have moved.
+        let is_old = |number: usize, key: Option<&str>| {
+            old.iter().any(|line| {
+                line.file == *file
+                    && match &line.key {
+                        Ok(known) => key == Some(known.fingerprint.as_str()),
+                        Err(_) => key.is_none() && line.line == number,
+                    }
+            })
         };
         let add = if index == 0 {
             std::slice::from_ref(&shown.key)
