@@ -11,10 +11,13 @@ use crate::tunnel::bulk::Room;
 pub(super) const SHARE: usize = 256 * 1024;
 /// Pieces handed to the system at once.
 pub(super) const SLICES: usize = 32;
+/// What a piece costs beside its bytes: a far end that sends them one by one gets no more memory.
+const PIECE_COST: usize = 128;
 
 /// Pieces that wait to be written.
 pub(super) struct Ring {
     pieces: VecDeque<Bytes>,
+    /// Bytes, and the cost of each piece.
     length: usize,
     /// What was taken from the room, beyond its own share.
     taken: usize,
@@ -60,7 +63,7 @@ impl Ring {
     }
 
     pub(super) fn push(&mut self, piece: Bytes) {
-        self.length += piece.len();
+        self.length += piece.len() + PIECE_COST;
         self.pieces.push_back(piece);
     }
 
@@ -84,6 +87,7 @@ impl Ring {
             }
             written -= piece.len();
             self.pieces.pop_front();
+            self.length = self.length.saturating_sub(PIECE_COST);
         }
         // A step is kept, so that a busy moment does not take and give with every piece.
         while self.taken > SHARE && self.length + 2 * SHARE < self.taken {
@@ -107,6 +111,19 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn single_bytes_fill_it_by_what_they_cost() {
+        let mut ring = Ring::new(Room::of(0));
+        let mut pieces = 0;
+        while !ring.is_full() {
+            ring.push(Bytes::from_static(b"x"));
+            pieces += 1;
+        }
+        assert!(pieces <= SHARE / PIECE_COST, "{pieces}");
+        ring.advance(pieces);
+        assert!(ring.is_empty());
+    }
 
     proptest! {
         #[test]
