@@ -106,16 +106,22 @@ impl Way {
 
     async fn open(&self, remote: &RemoteEnd, until: Instant) -> Result<ChannelStream, LayerError> {
         let left = until.saturating_duration_since(Instant::now());
+        let asked = matches!(self.towards, Towards::Asked);
         let is_up = self.tunnel.view().borrow().status.is_up();
         let _place = match is_up {
             true => None,
             // Without a place it goes through at once or not at all.
             false => match self.waiting.try_acquire() {
                 Ok(place) => Some(place),
-                Err(_) => return self.tunnel.open_forwarded(remote, Duration::ZERO).await,
+                Err(_) => {
+                    return self
+                        .tunnel
+                        .open_forwarded(remote, Duration::ZERO, asked)
+                        .await;
+                }
             },
         };
-        self.tunnel.open_forwarded(remote, left).await
+        self.tunnel.open_forwarded(remote, left, asked).await
     }
 }
 

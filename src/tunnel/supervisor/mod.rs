@@ -179,19 +179,26 @@ impl Tunnel {
             if opened.is_err() && link.life().is_over() && Instant::now() < until {
                 continue;
             }
-            self.shared
-                .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
+            self.shared.note_open(
+                generation,
+                Some(remote),
+                started.elapsed(),
+                opened.as_ref().err(),
+            );
             return opened;
         }
     }
 
     /// Opens a stream for a forwarded local connection: as [`Tunnel::open_within`], through one of the
-    /// connections that forwards have of their own when there is a good one.
+    /// connections that forwards have of their own when there is a good one. `asked` when the program itself
+    /// said where it wants to go.
     pub(crate) async fn open_forwarded(
         &self,
         remote: &RemoteEnd,
         deadline: Duration,
+        asked: bool,
     ) -> Result<ChannelStream, LayerError> {
+        let noted = (!asked).then_some(remote);
         let Some(bulk) = &self.shared.bulk else {
             return self.open_within(remote, deadline).await;
         };
@@ -212,7 +219,7 @@ impl Tunnel {
             }
             let generation = self.shared.view.borrow().generation;
             self.shared
-                .note_open(generation, remote, started.elapsed(), opened.as_ref().err());
+                .note_open(generation, noted, started.elapsed(), opened.as_ref().err());
             return opened;
         }
     }

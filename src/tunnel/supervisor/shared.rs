@@ -94,11 +94,12 @@ impl Shared {
         *self.rtt.lock().unwrap_or_else(PoisonError::into_inner) = rtt;
     }
 
-    /// Marks the rows of forward and port by what an open came to.
+    /// Marks the rows of forward and port by what an open came to. Without `remote` it was to where a
+    /// program asked for: that nothing listens there says nothing about this tunnel.
     pub(super) fn note_open(
         &self,
         generation: u64,
-        remote: &RemoteEnd,
+        remote: Option<&RemoteEnd>,
         took: Duration,
         error: Option<&LayerError>,
     ) {
@@ -109,15 +110,20 @@ impl Shared {
             let before = view.rows.clone();
             let port_failed = error.is_some_and(|error| error.layer == Layer::Port);
             if error.is_none() || port_failed {
-                let detail = format!("{remote} over one channel, no local port");
+                let detail = match remote {
+                    Some(remote) => format!("{remote} over one channel, no local port"),
+                    None => "wherever programs ask for, by SOCKS".into(),
+                };
                 let known = view.rows.row(Layer::Forward);
                 if known.is_none_or(|row| row.state != RowState::Ok || row.detail != detail) {
                     view.rows
                         .set(Layer::Forward, RowState::Ok, Some(took), &detail);
                 }
             }
-            match error {
-                None => {
+            match (error, remote) {
+                (Some(error), None) if error.layer == Layer::Port => {}
+                (None, None) => {}
+                (None, Some(remote)) => {
                     let known = view.rows.row(Layer::Port);
                     if known.is_none_or(|row| row.state != RowState::Ok) {
                         let detail = format!("something listens on {remote}");
@@ -125,10 +131,10 @@ impl Shared {
                             .set(Layer::Port, RowState::Ok, Some(took), &detail);
                     }
                 }
-                Some(error) if matches!(error.layer, Layer::Forward | Layer::Port) => {
+                (Some(error), _) if matches!(error.layer, Layer::Forward | Layer::Port) => {
                     view.rows.fail(error);
                 }
-                Some(_) => {}
+                (Some(_), _) => {}
             }
             view.rows != before
         });
