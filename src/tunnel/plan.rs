@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::layer::{Layer, LayerError, Retry};
 
-use super::connection::CLOSED_EARLY;
+use super::connection::{CLOSED_EARLY, PENALISING};
 
 /// Pause between tries while the far side refuses or has no route: both answers are cheap.
 const SOON: Duration = Duration::from_millis(250);
@@ -94,7 +94,7 @@ impl Pace {
             return error;
         }
         LayerError {
-            what: format!("{}: it is penalising this address", error.what),
+            what: format!("{}: it is {PENALISING}", error.what),
             ..error
         }
         .next("earlier failed sign-ins are the reason; it passes by itself")
@@ -173,7 +173,8 @@ impl Pace {
 pub(crate) fn may_wake(error: &LayerError, next: Next) -> bool {
     let is_refusal = matches!(error.layer, Layer::HostKey | Layer::SignIn)
         && matches!(error.retry, Retry::Later | Retry::Attention | Retry::Never);
-    next != Next::Fail && !is_refusal
+    // Each try lengthens a penalty.
+    next != Next::Fail && !is_refusal && !error.what.ends_with(PENALISING)
 }
 
 /// Whether a wait ends when a key or a certificate of the sign-in changes: a person did what was asked.
@@ -252,6 +253,17 @@ mod tests {
             let next = pace.failed(&closed, Instant::now());
             assert_eq!(next, Next::Wait(Duration::from_secs(30)));
         }
+    }
+
+    #[test]
+    fn a_penalty_is_waited_out_whatever_the_network_does() {
+        let penalty = error(Layer::Ssh, Retry::Later);
+        assert!(may_wake(&penalty, Next::Wait(LATER)));
+        let penalty = LayerError {
+            what: format!("sshd at 10.0.0.1:22 is {PENALISING}"),
+            ..penalty
+        };
+        assert!(!may_wake(&penalty, Next::Wait(LATER)));
     }
 
     #[test]

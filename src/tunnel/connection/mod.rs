@@ -50,6 +50,7 @@ pub(crate) use closings::{Closings, Swollen};
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
 pub(crate) use handshake::CLOSED_EARLY;
+pub(crate) use stranger::PENALISING;
 pub(crate) use stream::{FarReader, FarWriter};
 
 use host_key_check::HostKeyCheck;
