@@ -190,6 +190,13 @@ impl Bulk {
         self.ask_all();
     }
 
+    /// As [`Bulk::take`], unless something uses it by now.
+    fn take_idle(&self, index: usize) -> Option<Arc<Connection>> {
+        let mut lanes = self.lanes();
+        let lane = lanes.get(index)?;
+        (lane.connection.closings().in_use() == 0).then(|| lanes.remove(index).connection)
+    }
+
     /// Takes out the one at `index`, for closing.
     fn take(&self, index: usize) -> Option<Arc<Connection>> {
         let mut lanes = self.lanes();
@@ -205,10 +212,15 @@ impl Bulk {
 
     /// Measures what went through each in the last second.
     fn measure(&self) {
-        for lane in self.lanes().iter_mut() {
+        let mut lanes = self.lanes();
+        for lane in lanes.iter_mut() {
             let traffic = lane.connection.closings().traffic();
             lane.busy = traffic.saturating_sub(lane.traffic) > BUSY;
             lane.traffic = traffic;
+        }
+        // Nobody is turned away any more; who is slow alone is in nobody's way.
+        if plan::choose(&states(&mut lanes, Instant::now())).is_some() {
+            self.0.room.set_crowded(false);
         }
     }
 }

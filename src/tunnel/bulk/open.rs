@@ -63,7 +63,7 @@ impl Opener {
             match self.bulk.next_step(may_open) {
                 Step::Open => opening = Some(self.open()),
                 Step::Close(index) => {
-                    if let Some(connection) = self.bulk.take(index) {
+                    if let Some(connection) = self.bulk.take_idle(index) {
                         tasks.spawn(async move { connection.close().await });
                     }
                     continue;
