@@ -24,6 +24,8 @@ use super::plan::Step;
 const TICK: Duration = Duration::from_secs(1);
 /// The pause after a connection could not be opened, and the longest one.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// How long the server may take to say how far it is.
+const MEASURE: Duration = Duration::from_secs(2);
 /// Window for each millisecond of the round trip. A server gets new credit when half of the last was used,
 /// so half a window is on the way: 120 MB/s, as much as a gigabit carries.
 const WINDOW_A_MS: u128 = 240 * 1024;
@@ -134,8 +136,14 @@ impl Opener {
     fn open(&self) -> Opening {
         let spec = self.spec.clone();
         let mut around = self.around.clone();
-        around.window = window((self.round_trip)(), around.window);
+        let known = (self.round_trip)();
+        let control = self.link.borrow().clone();
         Box::pin(async move {
+            let round_trip = match (known, control) {
+                (None, Some(control)) => measure(&control).await,
+                (known, _) => known,
+            };
+            around.window = window(round_trip, around.window);
             let report = Report::new(|_| {});
             Connection::open(&spec, &around, &report).await
         })
@@ -188,6 +196,13 @@ async fn until(moment: Option<Instant>) {
 fn is_for_ever(error: &LayerError) -> bool {
     matches!(error.layer, Layer::HostKey | Layer::SignIn)
         || matches!(error.retry, Retry::Attention | Retry::Never)
+}
+
+/// The round trip of a connection that was not asked for it yet.
+async fn measure(control: &Connection) -> Option<Duration> {
+    let started = Instant::now();
+    let asked = tokio::time::timeout(MEASURE, control.handle().send_ping()).await;
+    matches!(asked, Ok(Ok(()))).then(|| started.elapsed())
 }
 
 /// What one channel may have on the way: enough to fill a fast link over this round trip.
