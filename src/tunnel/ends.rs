@@ -125,11 +125,12 @@ fn split_name(text: &str) -> (Option<String>, &str) {
 
 /// A local end with or without its far end.
 fn parse_ends(text: &str) -> Result<(LocalEnd, Option<RemoteEnd>), EndError> {
-    if text.contains('/') && text.starts_with(['/', '.', '~']) {
-        let (path, far) = match text.split_once(':') {
-            Some((path, far)) => (path, Some(parse_remote_end(far)?)),
-            None => (text, None),
-        };
+    let (path, far) = match text.split_once(':') {
+        Some((path, far)) => (path, Some(far)),
+        None => (text, None),
+    };
+    if path.contains('/') && path.starts_with(['/', '.', '~']) {
+        let far = far.map(parse_remote_end).transpose()?;
         return Ok((LocalEnd::Unix(PathBuf::from(check_path(path)?)), far));
     }
     let shape = || EndError::Shape(printable(text, 120));
@@ -237,6 +238,15 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn a_dot_alone_is_no_socket_whatever_follows() {
+        for text in [".://:", "~:/run/far", ".:/x"] {
+            assert!(text.parse::<ListenSpec>().is_err(), "{text}");
+        }
+        let near = "./x:/far".parse::<ListenSpec>().unwrap();
+        assert_eq!(near.local, LocalEnd::Unix("./x".into()));
+    }
 
     #[test]
     fn ends_are_read_as_ssh_reads_them() {
