@@ -111,7 +111,8 @@ pub fn parse_socks_end(text: &str) -> Result<ListenSpec, EndError> {
 /// `NAME=` in front, where it is a name.
 fn split_name(text: &str) -> (Option<String>, &str) {
     let is_name = |name: &str| {
-        !name.is_empty()
+        // A path may start with a dot and have an equals sign in it.
+        name.starts_with(|c: char| c.is_ascii_alphanumeric())
             && name.len() <= MAX_NAME
             && name
                 .chars()
@@ -240,10 +241,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dot_alone_is_no_socket_whatever_follows() {
+    fn a_dot_alone_is_neither_a_socket_nor_a_name() {
         for text in [".://:", "~:/run/far", ".:/x"] {
             assert!(text.parse::<ListenSpec>().is_err(), "{text}");
         }
+        let odd = ".=.oo=/o/o".parse::<ListenSpec>().unwrap();
+        assert_eq!(
+            (odd.name, odd.local),
+            (None, LocalEnd::Unix(".=.oo=/o/o".into()))
+        );
         let near = "./x:/far".parse::<ListenSpec>().unwrap();
         assert_eq!(near.local, LocalEnd::Unix("./x".into()));
     }
