@@ -87,3 +87,44 @@ async fn a_cut_path_is_replaced() {
     assert!(echo_works(&tunnel, &remote).await);
     tunnel.stop().await;
 }
+
+#[tokio::test]
+#[ignore = "needs OpenSSH"]
+async fn a_session_process_that_is_stopped_is_noticed_in_time_idle_and_with_a_busy_writer() {
+    const INTERVAL: Duration = Duration::from_millis(300);
+    const COUNT_MAX: u32 = 2;
+    for is_busy in [false, true] {
+        let sshd = Sshd::start("");
+        let remote = echo().await;
+        let mut hop = sshd.hop();
+        hop.alive_interval = Some(INTERVAL);
+        hop.alive_count_max = Some(COUNT_MAX);
+        let tunnel = Tunnel::start(spec_of(hop), Prompter::nobody(), TunnelOptions::default());
+        assert!(echo_works(&tunnel, &remote).await);
+        let writer = match is_busy {
+            false => None,
+            true => {
+                let mut stream = tunnel.open(&remote).await.unwrap();
+                Some(tokio::spawn(async move {
+                    while stream.write_all(&[7; 64 * 1024]).await.is_ok() {}
+                }))
+            }
+        };
+        assert!(sshd.signal_sessions(nix::sys::signal::Signal::SIGSTOP) > 0);
+        let stopped = Instant::now();
+        eventually("another connection", || {
+            tunnel.view().borrow().generation > 1
+        })
+        .await;
+        let noticed = stopped.elapsed();
+        assert!(
+            noticed < INTERVAL * (COUNT_MAX + 1) + Duration::from_secs(1),
+            "{noticed:?}"
+        );
+        assert!(echo_works(&tunnel, &remote).await);
+        tunnel.stop().await;
+        if let Some(writer) = writer {
+            writer.await.unwrap();
+        }
+    }
+}
