@@ -101,7 +101,7 @@ pub(crate) async fn serve(app: App, listener: UnixListener) {
             },
         }
     }
-    let _ = std::fs::remove_file(path(&app.settings.state_dir));
+    let _ = std::fs::remove_file(path(&app.settings().state_dir));
 }
 
 async fn exchange(app: App, stream: UnixStream) {

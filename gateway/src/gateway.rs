@@ -24,7 +24,7 @@ use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
 use crate::server::ListenError;
 use crate::sessions::Sessions;
 use crate::settings::{AuthMode, GatewaySettings};
-use crate::state::{App, Boot, Shared};
+use crate::state::{App, Boot, Live, Shared};
 use crate::store::{Store, StoreError, now_ms};
 use crate::{control, rpc, server, shutdown};
 
@@ -116,24 +116,18 @@ impl Gateway {
             health.clone(),
             models.clone(),
         ));
-        let agents = models.agents().iter().map(|agent| agent.id.to_string());
-        let agents = agents.collect();
-        let sessions = Sessions::new(
-            store.sessions(),
-            events.clone(),
-            models.default_agent().clone(),
-        );
+        let sessions = Sessions::new(store.sessions(), events.clone(), models.default_agent());
         let runs = Runs::start(&store, models, events).await?;
+        let authority = Authority {
+            mode: settings.auth.mode,
+            secret,
+            tokens: tokens.clone(),
+            throttle: Arc::new(Throttle::new(settings.rate_limit)),
+            peers,
+            payload_v1: settings.payload_v1,
+            silent: settings.silent_scopes,
+        };
         let app = App::new(Shared {
-            authority: Authority {
-                mode: settings.auth.mode,
-                secret,
-                tokens: tokens.clone(),
-                throttle: Arc::new(Throttle::new(settings.rate_limit)),
-                peers,
-                payload_v1: settings.payload_v1,
-                silent: settings.silent_scopes,
-            },
             pairing: Pairing::new(
                 store.devices(),
                 store.pairing(),
@@ -149,7 +143,6 @@ impl Gateway {
             store,
             sessions,
             runs,
-            agents,
             health,
             boot: Boot {
                 id: uuid::Uuid::new_v4().to_string(),
@@ -162,7 +155,7 @@ impl Gateway {
             calls: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
-            settings,
+            live: Live::new(settings, authority),
         });
         Ok(Self {
             app,
@@ -178,8 +171,8 @@ impl Gateway {
     }
 
     /// The shared token or password; empty in mode `none`.
-    pub fn secret(&self) -> &Secret {
-        &self.app.authority.secret
+    pub fn secret(&self) -> Secret {
+        self.app.authority().secret.clone()
     }
 
     /// The model that answers, in words for a person.
@@ -202,13 +195,13 @@ impl Gateway {
             lock,
             ..
         } = self;
-        let advert = Advert::publish(&app.settings, app.boot.port);
+        let advert = Advert::publish(&app.settings(), app.boot.port);
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener));
         }
         servers.spawn(shutdown::heartbeat(app.clone()));
-        match control::bind(&app.settings.state_dir) {
+        match control::bind(&app.settings().state_dir) {
             Ok(listener) => {
                 servers.spawn(control::serve(app.clone(), listener));
             }

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clawline::protocol::methods::system::{HealthReply, HealthSessions, RecentSession};
 use serde_json::{Map, Value, json};
 
+use crate::runs::AgentInfo;
 use crate::sessions::{ListQuery, SessionError, Sessions};
 use crate::store::{StoreHealth, now_ms};
 
@@ -75,7 +76,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) sessions: &'a Sessions,
     pub(crate) store: StoreHealth,
     pub(crate) store_path: &'a str,
-    pub(crate) agents: &'a [String],
+    pub(crate) agents: &'a [AgentInfo],
     pub(crate) active_runs: usize,
     pub(crate) connections: usize,
     pub(crate) uptime_ms: u64,
@@ -96,11 +97,12 @@ pub(crate) async fn report(sources: Sources<'_>) -> HealthReply {
     for recent in &mut sessions.recent {
         recent.age = recent.updated_at.map(|at| (ts - at).max(0));
     }
-    let default = sources.sessions.default_agent().as_str();
+    let default = sources.sessions.default_agent();
+    let default = default.as_str();
     let agents = sources
         .agents
         .iter()
-        .map(|id| agent(id, id == default, &sessions));
+        .map(|known| agent(known.id.as_str(), known.id.as_str() == default, &sessions));
     let mut more = Map::new();
     for (name, value) in [
         (

@@ -56,7 +56,8 @@ pub(crate) async fn heartbeat(app: App) {
 /// `servers` are the accept loops and the heartbeat.
 pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
     app.drain.cancel();
-    app.runs.stop(app.settings.grace).await;
+    let grace = app.settings().grace;
+    app.runs.stop(grace).await;
     app.calls.close();
     if timeout(CALLS_DEADLINE, app.calls.wait()).await.is_err() {
         tracing::warn!("some calls stay without an answer");
@@ -68,7 +69,7 @@ pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
         servers.abort_all();
     }
     app.tasks.close();
-    if timeout(app.settings.grace, app.tasks.wait()).await.is_err() {
+    if timeout(grace, app.tasks.wait()).await.is_err() {
         tracing::warn!("some connections did not end in time");
     }
     app.store.close().await;

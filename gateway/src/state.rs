@@ -4,6 +4,7 @@ use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use clawline::protocol::methods::system::{HealthReply, PresenceEntry};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -25,8 +26,8 @@ pub(crate) struct App(Arc<Shared>);
 
 /// What [`App`] gives access to.
 pub(crate) struct Shared {
-    pub(crate) settings: GatewaySettings,
-    pub(crate) authority: Authority,
+    /// What is in force now; see [`App::settings`].
+    pub(crate) live: Live,
     pub(crate) pairing: Pairing,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,
@@ -36,7 +37,6 @@ pub(crate) struct Shared {
     pub(crate) store_path: String,
     pub(crate) sessions: Sessions,
     pub(crate) runs: Runs,
-    pub(crate) agents: Vec<String>,
     pub(crate) health: Arc<HealthCache>,
     pub(crate) boot: Boot,
     /// Connections; stopping waits for them.
@@ -47,6 +47,21 @@ pub(crate) struct Shared {
     pub(crate) drain: CancellationToken,
     /// Cancelled once runs have ended, or had their time: connections close.
     pub(crate) stop: CancellationToken,
+}
+
+/// What a change of the configuration replaces while the daemon runs.
+pub(crate) struct Live {
+    settings: ArcSwap<GatewaySettings>,
+    authority: ArcSwap<Authority>,
+}
+
+impl Live {
+    pub(crate) fn new(settings: GatewaySettings, authority: Authority) -> Self {
+        Self {
+            settings: ArcSwap::from_pointee(settings),
+            authority: ArcSwap::from_pointee(authority),
+        }
+    }
 }
 
 /// What is fixed for one life of the process.
@@ -73,6 +88,16 @@ impl App {
         Self(Arc::new(shared))
     }
 
+    /// The settings in force now. Read them anew for each request: they change while the daemon runs.
+    pub(crate) fn settings(&self) -> Arc<GatewaySettings> {
+        self.live.settings.load_full()
+    }
+
+    /// How callers sign in now. One sign-in uses one of it from beginning to end.
+    pub(crate) fn authority(&self) -> Arc<Authority> {
+        self.live.authority.load_full()
+    }
+
     /// The reply of `health` now.
     pub(crate) async fn health_report(&self) -> HealthReply {
         let store = self.store_health.borrow().clone();
@@ -81,7 +106,7 @@ impl App {
             sessions: &self.sessions,
             store,
             store_path: &self.store_path,
-            agents: &self.agents,
+            agents: &self.runs.models().agents(),
             active_runs: self.runs.counts().0,
             connections: self.registry.count(),
             uptime_ms: self.uptime_ms(),

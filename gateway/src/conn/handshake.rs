@@ -226,7 +226,8 @@ async fn sign_in(
         })?,
         None => None,
     };
-    let signed_in = app.authority.sign_in(Attempt {
+    let authority = app.authority();
+    let signed_in = authority.sign_in(Attempt {
         params,
         version,
         role,
@@ -252,7 +253,7 @@ async fn sign_in(
         generation: signed_in.generation,
         may_be_silent: caller.is_local()
             && !caller.has_origin
-            && app.authority.is_own(uid)
+            && authority.is_own(uid)
             && signed_in.method != AuthMethod::DeviceToken,
     };
     let admission = app.pairing.admit(&ask).await?;
@@ -264,7 +265,7 @@ async fn peer_uid(app: &App, caller: &Caller) -> Option<u32> {
     if !caller.is_local() {
         return None;
     }
-    let peers = app.authority.peers.clone();
+    let peers = app.authority().peers.clone();
     let Caller { local, peer, .. } = *caller;
     tokio::task::spawn_blocking(move || peers.uid(local, peer))
         .await

@@ -41,21 +41,21 @@ pub(crate) async fn payload(
         "sessionDefaults": {
             "defaultAgentId": agent.as_str(),
             "mainKey": MAIN_SESSION,
-            "mainSessionKey": SessionKey::main(agent).as_str(),
+            "mainSessionKey": SessionKey::main(&agent).as_str(),
             "scope": "per-sender",
         },
     });
     if is_v4 {
         snapshot["suspension"] = json!({"phase": "accepting"});
         let defaults = &mut snapshot["sessionDefaults"];
-        defaults["modelConfigured"] = json!(app.settings.models.default.is_some());
+        defaults["modelConfigured"] = json!(app.settings().models.default.is_some());
         defaults["ownership"] = json!("sole");
         defaults["selectionRequired"] = json!(false);
     }
     if may(Scope::Admin) {
-        snapshot["configPath"] = json!(app.settings.config.path);
-        snapshot["stateDir"] = json!(app.settings.state_dir);
-        snapshot["authMode"] = json!(app.settings.auth.mode.as_str());
+        snapshot["configPath"] = json!(app.settings().config.path);
+        snapshot["stateDir"] = json!(app.settings().state_dir);
+        snapshot["authMode"] = json!(app.settings().auth.mode.as_str());
     }
     let version = env!("CARGO_PKG_VERSION");
     let server = if is_v4 {

@@ -52,7 +52,7 @@ fn session_of(app: &App, params: &AgentParams) -> Result<SessionKey, Failure> {
             app.known_agent(id, "agent")?;
             AgentId::parse(id).map_err(|error| invalid(&error))?
         }
-        None => app.sessions.default_agent().clone(),
+        None => app.sessions.default_agent(),
     };
     match params.session_key.as_deref().filter(|key| !key.is_empty()) {
         Some(key) => SessionKey::resolve(key, &agent).map_err(|error| invalid(&error)),

@@ -31,7 +31,8 @@ pub(crate) fn rows(table: Table) -> Table {
 }
 
 async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
-    let view = &app.settings.config;
+    let settings = app.settings();
+    let view = &settings.config;
     let parsed = redacted(view.parsed.as_ref().unwrap_or(&json!({})));
     let effective = redacted(&view.effective);
     // Comments of the file could hold a secret that no key betrays: the text shown is written anew.

@@ -23,7 +23,7 @@ pub(crate) fn rows(table: Table) -> Table {
 
 async fn tail(app: App, call: Call<LogsTail>) -> Result<LogsTailReply, Failure> {
     let _page = call.conn.page().await;
-    let path = logging::file(&app.settings.state_dir);
+    let path = logging::file(&app.settings().state_dir);
     let params = call.params;
     let read = tokio::task::spawn_blocking(move || read(&path, &params)).await;
     let reply = read

@@ -26,7 +26,7 @@ async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> 
             app.known_agent(id, "sessions.create")?;
             AgentId::parse(id).map_err(|error| RpcError::invalid(error.to_string()))?
         }
-        None => app.sessions.default_agent().clone(),
+        None => app.sessions.default_agent(),
     };
     let name = params
         .key

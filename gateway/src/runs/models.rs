@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use clawline::layer::printable;
 use tokio::sync::OnceCell;
 
@@ -70,20 +71,19 @@ struct Entry {
 }
 
 /// All models and agents of a configuration. Nothing is connected until a run needs it.
-pub struct Models {
+struct Catalog {
     providers: BTreeMap<String, Entry>,
     default: (String, String),
-    agents: Vec<AgentInfo>,
+    agents: Arc<[AgentInfo]>,
 }
 
-impl Models {
-    /// Reads the configuration; returns every problem in it at once.
-    pub fn new(models: &ModelsConfig, agents: &AgentsConfig) -> Result<Self, Vec<ConfigProblem>> {
-        Self::with_echo_delay(models, agents, None)
-    }
+/// The models and agents in force. A run that has begun keeps the model that it was given.
+pub struct Models {
+    live: ArcSwap<Catalog>,
+}
 
-    /// The same with another speed of the built-in echo, for tests and demos.
-    pub fn with_echo_delay(
+impl Catalog {
+    fn read(
         models: &ModelsConfig,
         agents: &AgentsConfig,
         echo_delay: Option<Duration>,
@@ -94,7 +94,7 @@ impl Models {
         let mut made = Self {
             providers: providers(models, &echo, &mut problems),
             default: (ECHO_PROVIDER.to_owned(), ECHO_MODEL.to_owned()),
-            agents: agent_list(agents, &mut problems),
+            agents: agent_list(agents, &mut problems).into(),
         };
         if let Some(default) = made.first_configured(models) {
             made.default = default;
@@ -117,58 +117,7 @@ impl Models {
         }
     }
 
-    /// One model `test/model` behind a provider of the test's own.
-    #[cfg(test)]
-    pub(super) fn for_test(provider: Arc<dyn Provider>) -> Self {
-        let entry = Entry {
-            provider,
-            models: vec![plain("model", None)],
-        };
-        Self {
-            providers: BTreeMap::from([("test".to_owned(), entry)]),
-            default: ("test".to_owned(), "model".to_owned()),
-            agents: agent_list(&AgentsConfig::default(), &mut Vec::new()),
-        }
-    }
-
-    /// Every model, the default first.
-    pub fn list(&self) -> Vec<ModelInfo> {
-        let mut all: Vec<ModelInfo> = self
-            .providers
-            .iter()
-            .flat_map(|(provider, entry)| entry.models.iter().map(move |model| (provider, model)))
-            .map(|(provider, model)| ModelInfo {
-                provider: provider.clone(),
-                id: model.id.clone(),
-                name: model.name.clone().unwrap_or_else(|| model.id.clone()),
-                context_window: model.context_window,
-                reasoning: model.reasoning,
-                is_default: (provider, &model.id) == (&self.default.0, &self.default.1),
-            })
-            .collect();
-        all.sort_by_key(|model| !model.is_default);
-        all
-    }
-
-    /// Every agent, in the order of the configuration; never empty.
-    pub fn agents(&self) -> &[AgentInfo] {
-        &self.agents
-    }
-
-    /// The agent of bare session names.
-    pub fn default_agent(&self) -> &AgentId {
-        // There is always one: an empty list was replaced by `main`.
-        let marked = self.agents.iter().find(|agent| agent.is_default);
-        &marked.unwrap_or(&self.agents[0]).id
-    }
-
-    /// True for a configured agent.
-    pub fn has_agent(&self, id: &str) -> bool {
-        self.agents.iter().any(|agent| agent.id.as_str() == id)
-    }
-
-    /// Provider and model of `provider/model`, or of a model id that a provider lists.
-    pub fn find(&self, name: &str) -> Result<(String, String), UnknownModel> {
+    fn find(&self, name: &str) -> Result<(String, String), UnknownModel> {
         if let Some((provider, model)) = name.split_once('/')
             && self.providers.contains_key(provider)
             && !model.is_empty()
@@ -190,8 +139,7 @@ impl Models {
             })
     }
 
-    /// Provider and model that would answer: the session's, else the agent's, else the default.
-    pub fn resolve(&self, session_model: Option<&str>, agent_id: &str) -> (String, String) {
+    fn resolve(&self, session_model: Option<&str>, agent_id: &str) -> (String, String) {
         let agent_model = self
             .agents
             .iter()
@@ -204,9 +152,115 @@ impl Models {
             .unwrap_or_else(|| self.default.clone())
     }
 
+    fn first_configured(&self, config: &ModelsConfig) -> Option<(String, String)> {
+        config.providers.keys().find_map(|name| {
+            let model = self.providers.get(name)?.models.first()?;
+            Some((name.clone(), model.id.clone()))
+        })
+    }
+}
+
+impl Models {
+    /// Reads the configuration; returns every problem in it at once.
+    pub fn new(models: &ModelsConfig, agents: &AgentsConfig) -> Result<Self, Vec<ConfigProblem>> {
+        Self::with_echo_delay(models, agents, None)
+    }
+
+    /// The same with another speed of the built-in echo, for tests and demos.
+    pub fn with_echo_delay(
+        models: &ModelsConfig,
+        agents: &AgentsConfig,
+        echo_delay: Option<Duration>,
+    ) -> Result<Self, Vec<ConfigProblem>> {
+        Ok(Self::of(Catalog::read(models, agents, echo_delay)?))
+    }
+
+    fn of(catalog: Catalog) -> Self {
+        Self {
+            live: ArcSwap::from_pointee(catalog),
+        }
+    }
+
+    /// From now on these models and agents are used; with problems everything stays as it is.
+    ///
+    /// # Errors
+    /// Every problem of the configuration.
+    pub fn replace(
+        &self,
+        models: &ModelsConfig,
+        agents: &AgentsConfig,
+    ) -> Result<(), Vec<ConfigProblem>> {
+        self.live
+            .store(Arc::new(Catalog::read(models, agents, None)?));
+        Ok(())
+    }
+
+    /// One model `test/model` behind a provider of the test's own.
+    #[cfg(test)]
+    pub(super) fn for_test(provider: Arc<dyn Provider>) -> Self {
+        let entry = Entry {
+            provider,
+            models: vec![plain("model", None)],
+        };
+        Self::of(Catalog {
+            providers: BTreeMap::from([("test".to_owned(), entry)]),
+            default: ("test".to_owned(), "model".to_owned()),
+            agents: agent_list(&AgentsConfig::default(), &mut Vec::new()).into(),
+        })
+    }
+
+    /// Every model, the default first.
+    pub fn list(&self) -> Vec<ModelInfo> {
+        let live = self.live.load();
+        let mut all: Vec<ModelInfo> = live
+            .providers
+            .iter()
+            .flat_map(|(provider, entry)| entry.models.iter().map(move |model| (provider, model)))
+            .map(|(provider, model)| ModelInfo {
+                provider: provider.clone(),
+                id: model.id.clone(),
+                name: model.name.clone().unwrap_or_else(|| model.id.clone()),
+                context_window: model.context_window,
+                reasoning: model.reasoning,
+                is_default: (provider, &model.id) == (&live.default.0, &live.default.1),
+            })
+            .collect();
+        all.sort_by_key(|model| !model.is_default);
+        all
+    }
+
+    /// Every agent, in the order of the configuration; never empty.
+    pub fn agents(&self) -> Arc<[AgentInfo]> {
+        self.live.load().agents.clone()
+    }
+
+    /// The agent of bare session names.
+    pub fn default_agent(&self) -> AgentId {
+        let agents = self.agents();
+        // There is always one: an empty list was replaced by `main`.
+        let marked = agents.iter().find(|agent| agent.is_default);
+        marked.unwrap_or(&agents[0]).id.clone()
+    }
+
+    /// True for a configured agent.
+    pub fn has_agent(&self, id: &str) -> bool {
+        self.agents().iter().any(|agent| agent.id.as_str() == id)
+    }
+
+    /// Provider and model of `provider/model`, or of a model id that a provider lists.
+    pub fn find(&self, name: &str) -> Result<(String, String), UnknownModel> {
+        self.live.load().find(name)
+    }
+
+    /// Provider and model that would answer: the session's, else the agent's, else the default.
+    pub fn resolve(&self, session_model: Option<&str>, agent_id: &str) -> (String, String) {
+        self.live.load().resolve(session_model, agent_id)
+    }
+
     /// The context window of a model, where the configuration says one.
     pub fn context_window(&self, provider: &str, model: &str) -> Option<i64> {
-        let models = &self.providers.get(provider)?.models;
+        let live = self.live.load();
+        let models = &live.providers.get(provider)?.models;
         models
             .iter()
             .find(|known| known.id == model)?
@@ -220,11 +274,12 @@ impl Models {
         session_model: Option<&str>,
         agent_id: &str,
     ) -> Result<Chosen, UnknownModel> {
+        let live = self.live.load();
         let (provider_name, model_id) = match run_model.or(session_model) {
-            Some(name) => self.find(name)?,
-            None => self.resolve(None, agent_id),
+            Some(name) => live.find(name)?,
+            None => live.resolve(None, agent_id),
         };
-        let entry = self
+        let entry = live
             .providers
             .get(&provider_name)
             .ok_or_else(|| UnknownModel {
@@ -236,13 +291,6 @@ impl Models {
             provider: entry.provider.clone(),
             model: listed.cloned().unwrap_or_else(|| plain(&model_id, None)),
             provider_name,
-        })
-    }
-
-    fn first_configured(&self, config: &ModelsConfig) -> Option<(String, String)> {
-        config.providers.keys().find_map(|name| {
-            let model = self.providers.get(name)?.models.first()?;
-            Some((name.clone(), model.id.clone()))
         })
     }
 }
@@ -429,5 +477,24 @@ mod tests {
                 "agents.list[1].model",
             ]
         );
+    }
+
+    #[test]
+    fn a_new_configuration_takes_over_and_a_bad_one_changes_nothing() {
+        let models = Models::new(&ModelsConfig::default(), &AgentsConfig::default()).unwrap();
+        let agents = AgentsConfig {
+            list: vec![AgentConfig {
+                id: "v".into(),
+                ..AgentConfig::default()
+            }],
+        };
+        models.replace(&ModelsConfig::default(), &agents).unwrap();
+        assert_eq!(models.default_agent().as_str(), "v");
+        let bad = ModelsConfig {
+            default: Some("nobody/x".into()),
+            ..ModelsConfig::default()
+        };
+        assert!(models.replace(&bad, &AgentsConfig::default()).is_err());
+        assert_eq!(models.default_agent().as_str(), "v");
     }
 }

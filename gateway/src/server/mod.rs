@@ -143,7 +143,7 @@ async fn answer(
     peer: SocketAddr,
     slot: &Mutex<Option<Upgrading>>,
 ) -> Response<Body> {
-    let passed = match guard::check(&app.settings, app.boot.port, &request, peer.ip()) {
+    let passed = match guard::check(&app.settings(), app.boot.port, &request, peer.ip()) {
         Ok(passed) => passed,
         Err(refused) => return refused.into_response(),
     };

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use clawline::layer::is_unsafe_to_show;
 
 use super::cursor::DeltaCursor;
@@ -46,7 +47,7 @@ type Result<T> = std::result::Result<T, SessionError>;
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
     events: Arc<dyn EventSink>,
-    default_agent: AgentId,
+    default_agent: Arc<ArcSwap<AgentId>>,
 }
 
 impl Sessions {
@@ -59,18 +60,23 @@ impl Sessions {
         Self {
             store,
             events,
-            default_agent,
+            default_agent: Arc::new(ArcSwap::from_pointee(default_agent)),
         }
     }
 
     /// The agent of bare session names.
-    pub fn default_agent(&self) -> &AgentId {
-        &self.default_agent
+    pub fn default_agent(&self) -> AgentId {
+        (**self.default_agent.load()).clone()
+    }
+
+    /// From now on bare session names belong to this agent.
+    pub fn set_default_agent(&self, agent: AgentId) {
+        self.default_agent.store(Arc::new(agent));
     }
 
     /// The canonical key for what a client wrote.
     pub fn resolve(&self, text: &str) -> Result<SessionKey> {
-        Ok(SessionKey::resolve(text, &self.default_agent)?)
+        Ok(SessionKey::resolve(text, &self.default_agent.load())?)
     }
 
     /// The row, where the session exists.
