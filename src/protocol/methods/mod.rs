@@ -2,10 +2,14 @@
 
 pub mod agent;
 pub mod agents;
+pub mod approvals;
 pub mod chat;
 pub mod config;
 pub mod devices;
 pub mod lists;
+pub mod node_host;
+pub mod node_pairing;
+pub mod nodes;
 pub mod sessions;
 pub mod system;
 
