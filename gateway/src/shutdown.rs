@@ -51,11 +51,12 @@ pub(crate) async fn heartbeat(app: App) {
     }
 }
 
-/// Stops in order: nothing new comes in, answers that are being written may complete while their
-/// clients watch, calls are answered, then every client is told and closed, the store closes.
+/// Stops in order: nothing new comes in, every client is told, answers that are being written may
+/// complete while their clients watch, calls are answered, connections close, the store closes.
 /// `servers` are the accept loops and the heartbeat.
 pub(crate) async fn stop(app: &App, mut servers: JoinSet<()>) {
     app.drain.cancel();
+    app.registry.announce_stop();
     let grace = app.settings().grace;
     app.runs.stop(grace).await;
     app.calls.close();

@@ -47,13 +47,14 @@ pub struct TickEvent {
     pub ts: i64,
 }
 
-/// `shutdown`; the connection closes with 1012 right after.
+/// `shutdown`: calls and runs under way get a little time, then the connection closes with 1012.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ShutdownEvent {
     /// `gateway stopping`.
     pub reason: String,
-    /// When it expects to be back; null when it does not.
+    /// When it expects to be back. Version 3 has null when it does not, version 4 leaves it out.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub restart_expected_ms: Option<u64>,
 }
 

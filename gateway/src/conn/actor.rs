@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::protocol::error::RpcError;
-use clawline::protocol::event::ShutdownEvent;
 use clawline::protocol::frame::{Frame, FrameError};
 use clawline::protocol::limits::{self, close};
 use serde_json::Value;
@@ -13,7 +12,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
 use super::handshake::{self, Farewell};
-use super::outbox::{Item, Push};
+use super::outbox::Item;
 use super::socket::{Socket, Turn};
 use super::{Conn, Seat};
 use crate::auth::Caller;
@@ -289,13 +288,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     async fn say_goodbye(&mut self) -> Ended {
         let farewell = self.conn.farewell.get().cloned();
         let (code, reason) = farewell.unwrap_or_else(|| {
-            self.conn.outbox.push(&Push::plain(
-                "shutdown",
-                &ShutdownEvent {
-                    reason: "gateway stopping".into(),
-                    restart_expected_ms: None,
-                },
-            ));
+            self.conn.announce_stop();
             (close::RESTART, "service restart".to_owned())
         });
         let last_words = async {

@@ -4,6 +4,7 @@ use clawline::protocol::Protocol;
 use clawline::protocol::event;
 use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK};
 use clawline::protocol::limits;
+use clawline::protocol::methods::system::HealthReply;
 use clawline::protocol::scope::{Role, Scope};
 use serde_json::{Value, json};
 
@@ -26,7 +27,7 @@ pub(crate) async fn payload(
 ) -> Value {
     let may = |scope| conn.principal.role == Role::Operator && conn.principal.scopes.grants(scope);
     let is_v4 = conn.version == Protocol::V4;
-    let health = app.health_report().await;
+    let health = snapshot_health(app.health_report().await, is_v4);
     let presence = if may(Scope::Read) {
         app.registry.presence(app.own_presence())
     } else {
@@ -53,7 +54,11 @@ pub(crate) async fn payload(
         defaults["selectionRequired"] = json!(false);
     }
     if may(Scope::Admin) {
-        snapshot["configPath"] = json!(app.settings().config.path);
+        let settings = app.settings();
+        let config = &settings.config.path;
+        if !config.as_os_str().is_empty() {
+            snapshot["configPath"] = json!(config);
+        }
         snapshot["stateDir"] = json!(app.settings().state_dir);
         snapshot["authMode"] = json!(app.settings().auth.mode.as_str());
     }
@@ -96,6 +101,21 @@ pub(crate) async fn payload(
         hello["auth"] = auth;
     }
     hello
+}
+
+/// The health that hello shows. Version 4 has a closed list for it, without what we add to `health`,
+/// and its `ok` is there only when all is well.
+fn snapshot_health(report: HealthReply, is_v4: bool) -> Value {
+    let is_well = report.ok;
+    let mut health = json!(report);
+    if let (true, Some(members)) = (is_v4, health.as_object_mut()) {
+        members.retain(|name, _| match name.as_str() {
+            "ok" => is_well,
+            "modelRuntime" | "runs" | "connections" | "uptimeMs" | "store" => false,
+            _ => true,
+        });
+    }
+    health
 }
 
 /// Version 4 always tells the scopes of this connection; version 3 tells, for a device only, those

@@ -13,6 +13,7 @@ mod socket;
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use clawline::protocol::Protocol;
@@ -21,7 +22,7 @@ use clawline::protocol::frame::Response;
 use clawline::protocol::hello::ClientInfo;
 use clawline::protocol::scope::{Needs, Role, Scope, Scopes};
 use clawline::protocol::v3;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
@@ -101,6 +102,8 @@ pub(crate) struct Conn {
     pages: Semaphore,
     stop: CancellationToken,
     farewell: OnceLock<(u16, String)>,
+    /// It was sent `shutdown`.
+    is_told: AtomicBool,
 }
 
 /// What a connection asked to be told about.
@@ -146,6 +149,7 @@ impl Conn {
             pages: Semaphore::new(MAX_PAGES),
             stop: stop.child_token(),
             farewell: OnceLock::new(),
+            is_told: AtomicBool::new(false),
         }
     }
 
@@ -176,6 +180,18 @@ impl Conn {
         let mut response = Response::error(id, v3::render_error(self.version, error));
         response.payload = payload;
         self.answer(&response, permit);
+    }
+
+    /// Sends `shutdown`, once.
+    pub(crate) fn announce_stop(&self) {
+        if self.is_told.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let mut event = json!({"reason": "gateway stopping"});
+        if self.version == Protocol::V3 {
+            event["restartExpectedMs"] = Value::Null;
+        }
+        self.outbox.push(&Push::plain("shutdown", &event));
     }
 
     /// Ends the connection with this close; the first call counts.

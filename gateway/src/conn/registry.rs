@@ -94,6 +94,13 @@ impl Registry {
             .any(|conn| conn.principal.satisfies(needs) && conn.wants(topic, key))
     }
 
+    /// Tells every connection that the gateway is about to stop.
+    pub(crate) fn announce_stop(&self) {
+        for conn in self.lock().values() {
+            conn.announce_stop();
+        }
+    }
+
     /// Closes the connections of a device (in one role where given): its credentials changed. The
     /// `caller`, where it is one of them, gets its answer first.
     pub(crate) fn kick_device(&self, device_id: &str, role: Option<&str>, caller: Option<ConnId>) {
@@ -175,24 +182,30 @@ fn entry(conn: &Conn) -> PresenceEntry {
     let name = client
         .display_name
         .clone()
+        .filter(|name| !name.is_empty())
         .unwrap_or_else(|| client.id.clone());
     PresenceEntry {
         text: Some(format!("Node: {name} · mode {}", client.mode)),
         host: Some(name),
         ip: Some(conn.caller.peer.ip().to_string()),
-        version: Some(client.version.clone()),
-        platform: Some(client.platform.clone()),
-        device_family: client.device_family.clone(),
+        version: said(&client.version),
+        platform: said(&client.platform),
+        device_family: client.device_family.as_deref().and_then(said),
         mode: Some(client.mode.clone()),
         reason: Some("connect".to_owned()),
         ts: conn.connected_at,
         device_id: conn.principal.device_id.clone(),
         roles: Some(vec![conn.principal.role.to_string()]),
         scopes: Some(conn.principal.scopes.to_wire()),
-        instance_id: client.instance_id.clone(),
+        instance_id: client.instance_id.as_deref().and_then(said),
         client_id: Some(client.id.clone()),
         online_since: Some(conn.connected_at),
     }
+}
+
+/// What a client said of itself; an empty text says nothing.
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// Membership in the registry.

@@ -21,7 +21,7 @@ use crate::store::{
 };
 
 pub use decide::{Ask, Verdict, decide};
-use rows::{device_row, request_row};
+use rows::{device_row, request_event, request_row};
 
 /// Devices that may wait for an approval at the same time.
 const MAX_PENDING: usize = 10;
@@ -111,7 +111,7 @@ impl Pairing {
                 let grant = grant(ask, known.as_ref(), true);
                 let device = self.devices.grant(grant, now_ms()).await.map_err(failed)?;
                 tracing::info!(device = %ask.device_id, client = %ask.client_id, "device paired: same user, right secret");
-                self.resolved("", &ask.device_id, "approved");
+                self.resolved(&unasked(), &ask.device_id, "approved");
                 Some(device)
             }
             Verdict::Pending(reason) => {
@@ -183,7 +183,7 @@ impl Pairing {
             .any(|old| old.request_id == request.request_id)
         {
             tracing::info!(device = %ask.device_id, request = %request.request_id, reason, "a device waits for approval");
-            let row = request_row(&request, known.is_some());
+            let row = request_event(&request, known.is_some());
             self.registry
                 .broadcast_device(&Push::plain("device.pair.requested", &row), &ask.device_id);
         }
@@ -321,7 +321,7 @@ impl Pairing {
         if !self.devices.remove(device_id).await? {
             return Err(PairingError::UnknownDevice);
         }
-        self.resolved("", device_id, "removed");
+        self.resolved(&unasked(), device_id, "removed");
         self.registry.kick_device(device_id, None, caller);
         tracing::info!(device = device_id, "device removed");
         Ok(json!({"deviceId": device_id}))
@@ -392,6 +392,11 @@ impl Pairing {
         self.registry
             .broadcast_device(&Push::plain("device.pair.resolved", &payload), device_id);
     }
+}
+
+/// An id for a decision that nobody had to ask for: the event must carry one.
+fn unasked() -> String {
+    uuid::Uuid::new_v4().to_string()
 }
 
 /// What is stored when `ask` is granted: what the device has in this role, and what it asks for.

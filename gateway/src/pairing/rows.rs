@@ -27,6 +27,15 @@ pub(super) fn request_row(request: &PairingRequest, is_repair: bool) -> Value {
     }))
 }
 
+/// As [`request_row`], with the members that the event has.
+pub(super) fn request_event(request: &PairingRequest, is_repair: bool) -> Value {
+    let mut row = request_row(request, is_repair);
+    if let Some(members) = row.as_object_mut() {
+        members.retain(|name, _| !matches!(name.as_str(), "reason" | "expiresAtMs"));
+    }
+    row
+}
+
 pub(super) fn device_row(device: &Device, connected: bool) -> Value {
     let first = device
         .roles

@@ -105,6 +105,5 @@ async fn channels_status(_: App, _: Call<ChannelsStatus>) -> Result<Value, Failu
         "channels": {},
         "channelAccounts": {},
         "channelDefaultAccountId": {},
-        "statusIssues": [],
     }))
 }
