@@ -11,4 +11,5 @@ mod life;
 mod limits;
 mod pairing;
 mod program;
+mod schema;
 mod support;

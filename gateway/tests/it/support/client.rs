@@ -1,5 +1,6 @@
 //! A client that does as it is told.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -10,6 +11,8 @@ use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+
+use super::schema;
 
 /// Nothing in these tests takes longer.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -24,6 +27,10 @@ pub struct Client {
     /// Every frame that came.
     pub seen: Vec<Value>,
     next_id: u64,
+    /// Methods of the calls that were sent, by id: what is received is held against the schema.
+    methods: HashMap<String, String>,
+    /// The version that hello named.
+    version: Option<u64>,
 }
 
 /// A `connect` to be changed before it is sent.
@@ -189,6 +196,8 @@ impl Client {
             skipped: Vec::new(),
             seen: Vec::new(),
             next_id: 0,
+            methods: HashMap::new(),
+            version: None,
         };
         let challenge = client.frame().await;
         assert_eq!(challenge["event"], "connect.challenge");
@@ -223,6 +232,9 @@ impl Client {
     }
 
     pub async fn send(&mut self, frame: &Value) {
+        if let (Some(id), Some(method)) = (frame["id"].as_str(), frame["method"].as_str()) {
+            self.expect_answer(id, method);
+        }
         self.send_text(frame.to_string()).await;
     }
 
@@ -256,9 +268,45 @@ impl Client {
         loop {
             match self.ws.next().await {
                 Some(Ok(Message::Ping(_) | Message::Pong(_))) => {}
-                Some(Ok(message)) => return message,
+                Some(Ok(message)) => {
+                    if let Message::Text(text) = &message {
+                        self.check(text);
+                    }
+                    return message;
+                }
                 other => panic!("the socket ended: {other:?}"),
             }
+        }
+    }
+
+    /// Fails the test when a frame is not what a client of this version may be sent.
+    fn check(&mut self, text: &str) {
+        let frame: Value = serde_json::from_str(text).unwrap();
+        if let Err(why) = self.verdict(&frame) {
+            panic!("a frame that no client should see: {why}");
+        }
+    }
+
+    /// An answer with this id is one to this method.
+    pub fn expect_answer(&mut self, id: &str, method: &str) {
+        self.methods.insert(id.to_owned(), method.to_owned());
+    }
+
+    /// What is wrong with a frame, for the version of this connection.
+    pub fn verdict(&mut self, frame: &Value) -> Result<(), String> {
+        schema::check_frame(frame)?;
+        let payload = &frame["payload"];
+        let method = frame["id"].as_str().and_then(|id| self.methods.get(id));
+        if method.is_some_and(|method| method == "connect") && frame["ok"] == true {
+            self.version = payload["protocol"].as_u64();
+        }
+        if self.version == Some(3) {
+            return schema::check_v3(frame);
+        }
+        match (frame["event"].as_str(), method) {
+            (Some(event), _) => schema::check_event(event, payload),
+            (None, Some(method)) if frame["ok"] == true => schema::check_answer(method, payload),
+            _ => Ok(()),
         }
     }
 

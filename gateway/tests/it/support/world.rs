@@ -62,6 +62,7 @@ impl TestGateway {
     pub async fn start_with(change: impl FnOnce(&mut GatewaySettings)) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let mut settings = GatewaySettings::new(home.path().join("state"));
+        settings.config.path = home.path().join("clawline.json5");
         change(&mut settings);
         Self::start_in(home, settings).await
     }
