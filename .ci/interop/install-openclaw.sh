@@ -39,3 +39,5 @@ node --version
 # No install scripts: they fetch native extras that a gateway without channels does not use.
 install openclaw-v4 --ignore-scripts
 install openclaw-v3 --ignore-scripts
+# The schema that the tests hold our frames against.
+install gateway-protocol --ignore-scripts
