@@ -1,6 +1,6 @@
 //! [`Gateway`]: everything is opened and bound first, then it runs until told to stop.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -35,7 +35,7 @@ const DATABASE: &str = "gateway.db";
 pub struct Gateway {
     app: App,
     listeners: Vec<TcpListener>,
-    address: SocketAddr,
+    addresses: Vec<SocketAddr>,
     lock: StateLock,
 }
 
@@ -61,6 +61,11 @@ pub enum StartError {
         "gateway.auth.mode is password, but there is none; set gateway.auth.password or use --password"
     )]
     NoPassword,
+    /// Mode `none` where others than this machine can connect.
+    #[error(
+        "gateway.auth.mode is none, and gateway.bind is not loopback: anybody could come in; set gateway.bind to \"loopback\", or gateway.auth.mode to \"token\""
+    )]
+    OpenToAll,
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -101,13 +106,17 @@ impl Gateway {
         let models = Models::new(&settings.models, &settings.agents).map_err(StartError::Config)?;
         let models = Arc::new(models);
         let secret = shared_secret(&settings)?;
+        if secret.is_blank() && !settings.bind.is_loopback() {
+            return Err(StartError::OpenToAll);
+        }
         let store_path = settings.state_dir.join(DATABASE);
         let store = Store::open(&store_path).await?;
-        let listeners = server::bind(settings.port).await?;
-        let address = listeners
-            .first()
-            .and_then(|listener| listener.local_addr().ok())
-            .unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], settings.port)));
+        let listeners = server::bind(settings.bind, None, settings.port).await?;
+        let addresses: Vec<SocketAddr> = listeners
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect();
+        let port = addresses.first().map_or(settings.port, SocketAddr::port);
         let tokens = DeviceTokens::new(store.gateway_secret().clone());
         let registry = Arc::<Registry>::default();
         let health = Arc::<HealthCache>::default();
@@ -147,7 +156,7 @@ impl Gateway {
             boot: Boot {
                 id: uuid::Uuid::new_v4().to_string(),
                 host: gethostname::gethostname().to_string_lossy().into_owned(),
-                port: address.port(),
+                port,
                 started,
                 started_at: now_ms(),
             },
@@ -160,14 +169,19 @@ impl Gateway {
         Ok(Self {
             app,
             listeners,
-            address,
+            addresses,
             lock,
         })
     }
 
-    /// Where it listens (on IPv4; IPv6 has the same port).
+    /// Where programs of this machine reach it.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        (Ipv4Addr::LOCALHOST, self.app.boot.port).into()
+    }
+
+    /// Everything it listens on; the port is the same everywhere.
+    pub fn addresses(&self) -> &[SocketAddr] {
+        &self.addresses
     }
 
     /// The shared token or password; empty in mode `none`.

@@ -3,6 +3,7 @@
 mod devices;
 mod options;
 mod output;
+mod reach;
 mod run;
 mod status;
 mod token;
@@ -101,6 +102,7 @@ impl From<StartError> for Failure {
             StartError::Lock(_)
             | StartError::Secret(_)
             | StartError::NoPassword
+            | StartError::OpenToAll
             | StartError::Config(_) => Exit::Usage,
             StartError::Listen(_) => Exit::CannotBind,
             StartError::StateDir { .. } | StartError::Store(_) | StartError::Runs(_) => {

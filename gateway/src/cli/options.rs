@@ -7,7 +7,7 @@ use clawline::config::{
     self, Config, Environment, FlagValue, LoadRequest, Loaded, Paths, Profile, Program,
 };
 
-use super::{Common, Failure, output};
+use super::{Common, Failure, output, reach};
 use crate::runs::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };
@@ -57,7 +57,8 @@ impl Read {
     /// The settings of a daemon that is to serve.
     pub(super) fn settings(&self) -> Result<GatewaySettings, Failure> {
         let config = &self.loaded.config;
-        let problems = config::check::check_serving(config, &self.loaded.values);
+        let judged = reach::with_made_token(config, &self.paths().gateway_token());
+        let problems = config::check::check_serving(&judged, &self.loaded.values);
         if !problems.is_empty() {
             return Err(Failure::usage(config::ConfigErrors(problems)));
         }
@@ -66,6 +67,7 @@ impl Read {
         let limit = &gateway.auth.rate_limit;
         let mut settings = GatewaySettings::new(self.paths().gateway_state_dir());
         settings.profile = self.loaded.profile.as_ref().map(|p| p.name().to_owned());
+        settings.bind = reach::bind_to(config)?;
         settings.port = gateway.port;
         settings.auth = AuthSettings {
             mode: auth_mode(config)?,
@@ -145,11 +147,8 @@ fn refuse_what_comes_later(config: &Config) -> Result<(), Failure> {
             "{what} is not served by this version yet; leave it out and reach the gateway through SSH"
         )))
     };
-    match config.gateway.bind {
-        Bind::Loopback | Bind::Auto => {}
-        Bind::Lan | Bind::Tailnet | Bind::Custom => {
-            return later("an address other than loopback (gateway.bind, --bind)");
-        }
+    if config.gateway.bind == Bind::Tailnet {
+        return later("gateway.bind \"tailnet\"");
     }
     if config.gateway.tls.enabled {
         return later("TLS (gateway.tls)");

@@ -23,7 +23,7 @@ pub(super) struct RunArgs {
     /// Port to listen on; 0 takes a free one.
     #[arg(long)]
     port: Option<u16>,
-    /// Addresses to listen on; this release knows only "loopback".
+    /// Addresses to listen on: loopback, lan, tailnet, custom (gateway.customBindHost) or auto.
     #[arg(long, value_name = "WHERE")]
     bind: Option<String>,
     /// What clients have to show: token, password or none.
@@ -98,7 +98,9 @@ async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> 
     let words = greeting(read, &settings);
     descriptors::raise_limit();
     let gateway = Gateway::bind(settings).await?;
-    output::note(&format!("listening on ws://{}", gateway.local_addr()));
+    for address in gateway.addresses() {
+        output::note(&format!("listening on ws://{address}"));
+    }
     for line in words {
         output::note(&line);
     }

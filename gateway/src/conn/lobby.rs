@@ -1,10 +1,18 @@
-//! Sockets that have not said hello yet: a bounded number, and the oldest silent one makes room, so
-//! that nobody can lock the owner out by opening sockets and saying nothing.
+//! Sockets that have not said hello yet: a bounded number, of which one remote address gets a part only,
+//! and the oldest silent one makes room, so that nobody can lock the owner out by opening sockets and
+//! saying nothing.
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_util::sync::CancellationToken;
+
+/// Places that one remote address gets. Everybody on this machine shares one address, and those whom a
+/// proxy or a tunnel lets in do, too: loopback is not limited.
+const MAX_PER_ADDRESS: usize = 16;
+/// The part of an IPv6 address that its network gives; a host has all addresses behind it.
+const NETWORK_BITS: u32 = 64;
 
 /// The sockets before their hello.
 #[derive(Debug, Clone)]
@@ -21,6 +29,7 @@ struct Inner {
 
 #[derive(Debug)]
 struct Waiting {
+    source: Option<IpAddr>,
     evict: CancellationToken,
     has_spoken: bool,
 }
@@ -41,26 +50,24 @@ impl Lobby {
         }
     }
 
-    /// Takes a place, which may cost the oldest silent socket its own.
-    pub(crate) fn enter(&self) -> Seat {
+    /// Takes a place for a socket from this address, which may cost the oldest silent socket its own: of
+    /// the same address, when that has its part already.
+    pub(crate) fn enter(&self, peer: IpAddr) -> Seat {
         let evict = CancellationToken::new();
+        let source = source(peer);
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        if inner.waiting.len() >= self.max {
-            let mut numbers = inner.waiting.iter();
-            let loser = numbers
-                .clone()
-                .find(|(_, waiting)| !waiting.has_spoken)
-                .or_else(|| numbers.next())
-                .map(|(number, _)| *number);
-            if let Some(waiting) = loser.and_then(|number| inner.waiting.remove(&number)) {
-                waiting.evict.cancel();
-            }
+        let is_same = |waiting: &&Waiting| source.is_some() && waiting.source == source;
+        if inner.waiting.values().filter(is_same).count() >= MAX_PER_ADDRESS {
+            inner.evict_oldest(|waiting| waiting.source == source);
+        } else if inner.waiting.len() >= self.max {
+            inner.evict_oldest(|_| true);
         }
         let number = inner.next;
         inner.next += 1;
         inner.waiting.insert(
             number,
             Waiting {
+                source,
                 evict: evict.clone(),
                 has_spoken: false,
             },
@@ -69,6 +76,42 @@ impl Lobby {
             inner: self.inner.clone(),
             number,
             evict,
+        }
+    }
+}
+
+impl Lobby {
+    /// Gives up the oldest silent socket: the process has no descriptor left for another one.
+    pub(crate) fn shed(&self) {
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.evict_oldest(|waiting| !waiting.has_spoken);
+    }
+}
+
+impl Inner {
+    /// Of those that fit, the oldest silent one, else the oldest.
+    fn evict_oldest(&mut self, fits: impl Fn(&Waiting) -> bool) {
+        let mut fitting = self.waiting.iter().filter(|(_, waiting)| fits(waiting));
+        let loser = fitting
+            .clone()
+            .find(|(_, waiting)| !waiting.has_spoken)
+            .or_else(|| fitting.next())
+            .map(|(number, _)| *number);
+        if let Some(waiting) = loser.and_then(|number| self.waiting.remove(&number)) {
+            waiting.evict.cancel();
+        }
+    }
+}
+
+/// Whom the places of an address are counted for; nobody on this machine.
+fn source(peer: IpAddr) -> Option<IpAddr> {
+    let peer = peer.to_canonical();
+    match peer {
+        peer if peer.is_loopback() => None,
+        IpAddr::V4(_) => Some(peer),
+        IpAddr::V6(v6) => {
+            let network = v6.to_bits() >> NETWORK_BITS << NETWORK_BITS;
+            Some(Ipv6Addr::from_bits(network).into())
         }
     }
 }
@@ -99,14 +142,16 @@ impl Drop for Seat {
 mod tests {
     use super::*;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn the_oldest_silent_socket_makes_room_and_a_speaking_one_stays() {
         let lobby = Lobby::new(3);
-        let speaking = lobby.enter();
+        let speaking = lobby.enter(HERE);
         speaking.spoke();
-        let silent = lobby.enter();
-        let younger = lobby.enter();
-        let newest = lobby.enter();
+        let silent = lobby.enter(HERE);
+        let younger = lobby.enter(HERE);
+        let newest = lobby.enter(HERE);
         assert!(silent.evict.is_cancelled());
         for seat in [&speaking, &younger, &newest] {
             assert!(!seat.evict.is_cancelled());
@@ -114,13 +159,40 @@ mod tests {
     }
 
     #[test]
+    fn one_remote_host_takes_its_own_places_only_and_one_network_is_one_host() {
+        let lobby = Lobby::new(64);
+        let ours = lobby.enter(HERE);
+        let other = lobby.enter("192.0.2.1".parse().unwrap());
+        let crowd: Vec<Seat> = (0..100)
+            .map(|n| lobby.enter(format!("2001:db8::{n:x}").parse().unwrap()))
+            .collect();
+        assert!(!ours.evict.is_cancelled() && !other.evict.is_cancelled());
+        let left = crowd.iter().filter(|seat| !seat.evict.is_cancelled());
+        assert_eq!(left.count(), MAX_PER_ADDRESS);
+        assert!(crowd[0].evict.is_cancelled(), "the oldest of its own");
+        let local: Vec<Seat> = (0..30).map(|_| lobby.enter(HERE)).collect();
+        assert!(local.iter().all(|seat| !seat.evict.is_cancelled()));
+    }
+
+    #[test]
+    fn shedding_costs_a_silent_one_its_place_and_never_one_that_speaks() {
+        let lobby = Lobby::new(8);
+        let speaking = lobby.enter(HERE);
+        speaking.spoke();
+        let silent = lobby.enter(HERE);
+        lobby.shed();
+        lobby.shed();
+        assert!(silent.evict.is_cancelled() && !speaking.evict.is_cancelled());
+    }
+
+    #[test]
     fn a_place_that_was_given_back_costs_nobody_anything() {
         let lobby = Lobby::new(1);
-        drop(lobby.enter());
-        let first = lobby.enter();
+        drop(lobby.enter(HERE));
+        let first = lobby.enter(HERE);
         assert!(!first.evict.is_cancelled());
         first.spoke();
-        let _second = lobby.enter();
+        let _second = lobby.enter(HERE);
         assert!(
             first.evict.is_cancelled(),
             "when all speak, the oldest goes"

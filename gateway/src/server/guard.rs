@@ -4,7 +4,7 @@
 //! The first stops a web page whose name was pointed at loopback, the second any other web page,
 //! the third a proxy that makes the world look local.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::response::IntoResponse;
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN, UPGRADE};
@@ -49,17 +49,42 @@ impl IntoResponse for Refused {
     }
 }
 
-/// Checks a request that came to `port` from `peer`.
+/// Our end of the connection that a request came over. Who writes this very address reaches us by no
+/// name, so no name can have been pointed at us.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Addressed {
+    ip: IpAddr,
+    port: u16,
+}
+
+impl Addressed {
+    pub(super) fn to(local: SocketAddr) -> Self {
+        Self {
+            ip: local.ip().to_canonical(),
+            port: local.port(),
+        }
+    }
+
+    fn is(self, host: &str) -> bool {
+        let host = host
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+            .unwrap_or(host);
+        host.parse::<IpAddr>().is_ok_and(|ip| ip == self.ip)
+    }
+}
+
+/// Checks a request that came to `here` from `peer`.
 pub(super) fn check<B>(
     settings: &GatewaySettings,
-    port: u16,
+    here: Addressed,
     request: &Request<B>,
     peer: IpAddr,
 ) -> Result<Passed, Refused> {
     let host = host(request.headers(), request.uri());
     if !host
         .as_deref()
-        .is_some_and(|host| is_our_name(settings, host))
+        .is_some_and(|host| is_our_name(settings, here, host))
     {
         return Err(Refused::new(
             StatusCode::MISDIRECTED_REQUEST,
@@ -84,7 +109,7 @@ pub(super) fn check<B>(
     let origin = origins.next();
     if let Some(origin) = origin {
         let text = origin.to_str().unwrap_or("null");
-        if origins.next().is_some() || !is_allowed_origin(settings, port, text) {
+        if origins.next().is_some() || !is_allowed_origin(settings, here.port, peer, text) {
             let mut refused =
                 Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
             refused.body["error"]["code"] = json!("CONTROL_UI_ORIGIN_NOT_ALLOWED");
@@ -130,8 +155,9 @@ fn without_port(host: &str) -> String {
     }
 }
 
-fn is_our_name(settings: &GatewaySettings, host: &str) -> bool {
+fn is_our_name(settings: &GatewaySettings, here: Addressed, host: &str) -> bool {
     matches!(host, "127.0.0.1" | "[::1]" | "localhost")
+        || here.is(host)
         || settings
             .allowed_hosts
             .iter()
@@ -145,18 +171,20 @@ fn is_proxy_header(name: &HeaderName) -> bool {
 
 /// Our own pages, and what the configuration names. Pages of other programs on this machine are
 /// not ours: loopback is no proof of anything.
-fn is_allowed_origin(settings: &GatewaySettings, port: u16, origin: &str) -> bool {
+fn is_allowed_origin(settings: &GatewaySettings, port: u16, peer: IpAddr, origin: &str) -> bool {
     let listed = settings
         .allowed_origins
         .iter()
         .any(|allowed| allowed == "*" || allowed.trim_end_matches('/') == origin);
-    let own = ["http://", "https://"].iter().any(|scheme| {
-        origin.strip_prefix(scheme).is_some_and(|host| {
-            ["127.0.0.1", "[::1]", "localhost"]
-                .iter()
-                .any(|name| host == format!("{name}:{port}"))
-        })
-    });
+    // A page of this machine's is shown on this machine.
+    let own = peer.to_canonical().is_loopback()
+        && ["http://", "https://"].iter().any(|scheme| {
+            origin.strip_prefix(scheme).is_some_and(|host| {
+                ["127.0.0.1", "[::1]", "localhost"]
+                    .iter()
+                    .any(|name| host == format!("{name}:{port}"))
+            })
+        });
     origin != "null" && (listed || own)
 }
 
@@ -175,11 +203,17 @@ mod tests {
         };
         let path = headers.iter().find(|(name, _)| *name == "path");
         let mut request = Request::builder().uri(path.map_or("/", |(_, path)| path));
-        for (name, value) in headers.iter().filter(|(n, _)| *n != "peer" && *n != "path") {
+        for (name, value) in headers
+            .iter()
+            .filter(|(n, _)| !["peer", "path", "here"].contains(n))
+        {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        check(&settings, 18789, &request, peer).map_err(|refused| refused.status.as_u16())
+        let here = headers.iter().find(|(name, _)| *name == "here");
+        let here = here.map_or("127.0.0.1:18789", |(_, here)| here);
+        let here = Addressed::to(here.parse().unwrap());
+        check(&settings, here, &request, peer).map_err(|refused| refused.status.as_u16())
     }
 
     const OURS: (&str, &str) = ("host", "127.0.0.1:18789");
@@ -210,6 +244,32 @@ mod tests {
     }
 
     #[test]
+    fn the_address_that_was_dialled_is_a_name_of_ours_and_another_is_none() {
+        let (here, here6) = ("192.168.1.5:18789", "[fd00::5]:18789");
+        for (here, host) in [
+            (here, "192.168.1.5"),
+            (here, "192.168.1.5:18789"),
+            (here6, "[fd00::5]:1"),
+            (here, "home.example"),
+        ] {
+            assert!(verdict(&[("here", here), ("host", host)]).is_ok(), "{host}");
+        }
+        for (here, host) in [
+            (here, "192.168.1.6"),
+            (here, "192.168.1.5.evil.example"),
+            (here, "[192.168.1.5"),
+            (here6, "[fd00::6]"),
+            (here, "0.0.0.0"),
+        ] {
+            assert_eq!(
+                verdict(&[("here", here), ("host", host)]),
+                Err(421),
+                "{host}"
+            );
+        }
+    }
+
+    #[test]
     fn web_pages_are_refused_unless_they_are_ours_or_listed() {
         for origin in ["http://127.0.0.1:18789", "https://ui.example"] {
             let passed = verdict(&[OURS, ("origin", origin)]).unwrap();
@@ -225,6 +285,12 @@ mod tests {
         ] {
             assert_eq!(verdict(&[OURS, ("origin", origin)]), Err(403), "{origin}");
         }
+        let far = [
+            OURS,
+            ("peer", "192.168.1.9"),
+            ("origin", "http://127.0.0.1:18789"),
+        ];
+        assert_eq!(verdict(&far), Err(403), "a claim that the socket belies");
         let rebound = [
             ("host", "evil.example:18789"),
             ("origin", "http://evil.example:18789"),

@@ -2,13 +2,13 @@
 
 mod guard;
 mod listen;
+mod reserve;
 mod routes;
 mod upgrade;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
@@ -26,6 +26,8 @@ use tower::ServiceExt as _;
 use crate::auth::Caller;
 use crate::conn::{self, Seat, Socket};
 use crate::state::App;
+use guard::Addressed;
+use reserve::Reserve;
 
 pub use listen::ListenError;
 pub(crate) use listen::bind;
@@ -34,12 +36,11 @@ pub(crate) use listen::bind;
 const MAX_HEAD: usize = 16 * 1024;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
-/// How long accepting rests after the system refused a socket (no descriptors left).
-const ACCEPT_REST: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the gateway stops.
 pub(crate) async fn accept(app: App, listener: TcpListener) {
     let router = routes::router(app.clone());
+    let mut reserve = Reserve::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -47,13 +48,13 @@ pub(crate) async fn accept(app: App, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let seat = app.lobby.enter();
+                let seat = app.lobby.enter(peer.ip());
                 let work = connection(app.clone(), router.clone(), stream, peer, seat);
                 app.tasks.spawn(work);
             }
             Err(error) => {
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(ACCEPT_REST).await;
+                app.lobby.shed();
+                reserve.recover(&listener, &error).await;
             }
         }
     }
@@ -83,7 +84,8 @@ async fn connection(
     let slot = Arc::new(Mutex::new(None));
     // Answers are short: the deadline of the head holds for the whole exchange.
     let served = {
-        let work = Box::pin(http(&app, router, stream, peer, slot.clone()));
+        let ends = (local, peer);
+        let work = Box::pin(http(&app, router, stream, ends, slot.clone()));
         tokio::select! {
             served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
             () = seat.evicted() => false,
@@ -115,12 +117,12 @@ async fn http(
     app: &App,
     router: axum::Router,
     stream: TcpStream,
-    peer: SocketAddr,
+    ends: (SocketAddr, SocketAddr),
     slot: Arc<Mutex<Option<Upgrading>>>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, router, slot) = (app.clone(), router.clone(), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&app, router, request, peer, &slot).await) }
+        async move { Ok::<_, Infallible>(answer(&app, router, request, ends, &slot).await) }
     });
     let served = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -131,7 +133,7 @@ async fn http(
         .with_upgrades()
         .await;
     if let Err(error) = served {
-        tracing::debug!(%peer, %error, "HTTP exchange ended early");
+        tracing::debug!(peer = %ends.1, %error, "HTTP exchange ended early");
     }
 }
 
@@ -140,10 +142,10 @@ async fn answer(
     app: &App,
     router: axum::Router,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    (local, peer): (SocketAddr, SocketAddr),
     slot: &Mutex<Option<Upgrading>>,
 ) -> Response<Body> {
-    let passed = match guard::check(&app.settings(), app.boot.port, &request, peer.ip()) {
+    let passed = match guard::check(&app.settings(), Addressed::to(local), &request, peer.ip()) {
         Ok(passed) => passed,
         Err(refused) => return refused.into_response(),
     };

@@ -1,6 +1,7 @@
 //! What the daemon is told: one plain value, filled from flags, environment and config.
 
 mod auth;
+mod bind;
 mod ip_range;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use serde_json::Value;
 use crate::runs::{AgentsConfig, ModelsConfig};
 
 pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes};
+pub use bind::BindTo;
 pub use ip_range::IpRange;
 
 /// Everything that [`crate::Gateway::bind`] needs.
@@ -20,7 +22,9 @@ pub struct GatewaySettings {
     pub state_dir: PathBuf,
     /// The profile's name; the plain one when absent.
     pub profile: Option<String>,
-    /// TCP port on 127.0.0.1 and `[::1]`; 0 takes a free one.
+    /// Which addresses are listened on.
+    pub bind: BindTo,
+    /// TCP port on each of them; 0 takes a free one.
     pub port: u16,
     /// How callers prove that they may come in.
     pub auth: AuthSettings,
@@ -51,11 +55,12 @@ pub struct GatewaySettings {
 }
 
 impl GatewaySettings {
-    /// Defaults over a state directory: a free port, token mode, no advert.
+    /// Defaults over a state directory: a free port on loopback, token mode, no advert.
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
             profile: None,
+            bind: BindTo::default(),
             port: 0,
             auth: AuthSettings::default(),
             token_file_given: None,

@@ -148,7 +148,7 @@ async fn wrong_usage_a_second_instance_and_a_taken_port_have_their_own_exit_code
     let (code, text) = said(other.path(), &["run", "--port", &port]).await;
     assert_eq!(code, 8, "{text}");
     for args in [
-        &["run", "--bind", "lan", "--token", "t"][..],
+        &["run", "--bind", "everywhere", "--token", "t"][..],
         &["run", "--auth", "guess"],
         &["run", "--token-file", "/does/not/exist"],
         &["run", "--profile", "../x"],

@@ -28,7 +28,7 @@ impl fmt::Display for Holder {
 }
 
 /// Who listens on `address` or on all addresses with its port. Linux only.
-pub(super) fn holder_of(address: SocketAddr) -> Option<Holder> {
+pub fn holder_of(address: SocketAddr) -> Option<Holder> {
     let same =
         |ip: IpAddr| ip.is_unspecified() || address.ip().is_unspecified() || ip == address.ip();
     let entry = listeners().into_iter().find(|entry| {

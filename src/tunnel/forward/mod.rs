@@ -24,7 +24,7 @@ use super::status::{TunnelStatus, TunnelView};
 use super::supervisor::Tunnel;
 
 pub use counts::Counts;
-pub use holder::Holder;
+pub use holder::{Holder, holder_of};
 pub use listener::{BindError, BindRules};
 
 use connection::{Towards, Way};

@@ -1,9 +1,11 @@
 //! A gateway of its own for each test, and a client that shows every frame.
 
 mod client;
+mod network;
 pub mod schema;
 pub mod schema_table;
 mod world;
 
 pub use client::{Client, Connect, Device};
+pub use network::{ELSEWHERE, is_inside};
 pub use world::{OWN_UID, TestGateway};
