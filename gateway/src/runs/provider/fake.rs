@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 pub(super) struct Reply {
     pub(super) status: &'static str,
     pub(super) content_type: &'static str,
+    /// Where a redirect leads.
+    pub(super) location: Option<String>,
     /// Sent as chunks of the body.
     pub(super) pieces: Vec<String>,
     /// The closing chunk follows; otherwise the socket is closed in the middle.
@@ -21,6 +23,7 @@ impl Reply {
         Self {
             status: "200 OK",
             content_type: "text/event-stream",
+            location: None,
             pieces: data
                 .iter()
                 .map(|data| format!("data: {data}\n\n"))
@@ -34,6 +37,7 @@ impl Reply {
         Self {
             status,
             content_type: "application/json",
+            location: None,
             pieces: vec![body.to_owned()],
             complete: true,
         }
@@ -104,8 +108,10 @@ async fn read_more(socket: &mut TcpStream, bytes: &mut Vec<u8>) {
 }
 
 async fn answer(socket: &mut TcpStream, reply: &Reply) {
+    let location = reply.location.as_ref();
+    let location = location.map_or_else(String::new, |to| format!("location: {to}\r\n"));
     let head = format!(
-        "HTTP/1.1 {}\r\ncontent-type: {}\r\ntransfer-encoding: chunked\r\nconnection: close\r\n\r\n",
+        "HTTP/1.1 {}\r\ncontent-type: {}\r\n{location}transfer-encoding: chunked\r\nconnection: close\r\n\r\n",
         reply.status, reply.content_type
     );
     socket.write_all(head.as_bytes()).await.unwrap();

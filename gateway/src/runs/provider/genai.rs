@@ -55,10 +55,15 @@ impl Genai {
         self.client
             .get_or_try_init(|| async {
                 let web = WebConfig::default().with_connect_timeout(CONNECT_DEADLINE);
-                Client::builder().with_web_config(web).build()
+                // A redirect is an error: the key goes to the configured address and nowhere else.
+                let http = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none());
+                let http = web.apply_to_builder(http).build();
+                let http = http.map_err(|error| error.to_string())?;
+                let client = Client::builder().with_reqwest(http).build();
+                client.map_err(|error| error.to_string())
             })
             .await
-            .map_err(|error| ProviderError::other(format!("no HTTP client: {error}")))
+            .map_err(|error: String| ProviderError::other(format!("no HTTP client: {error}")))
     }
 
     fn api_key(&self) -> Result<Option<Secret>, ProviderError> {
@@ -223,6 +228,10 @@ fn explain(error: &genai::Error, host: &str, got_any: bool, key: Option<&Secret>
     };
     let words = printable(&without(&words, key), MAX_ERROR_CHARS);
     let text = match status {
+        Some(status) if (300..400).contains(&status) => format!(
+            "HTTP {status}: {host} sends requests on to another address; \
+             set models.providers.*.baseUrl to that one if you trust it"
+        ),
         Some(status) if words.is_empty() => format!("HTTP {status}"),
         Some(status) => format!("HTTP {status}: {words}"),
         None => words,

@@ -181,6 +181,23 @@ async fn a_closed_port_and_a_missing_key_are_told_plainly() {
 }
 
 #[tokio::test]
+async fn a_redirect_never_takes_the_key_to_another_address() {
+    for status in ["301 Moved", "302 Found", "307 Temporary", "308 Permanent"] {
+        let mut elsewhere = FakeModel::start(vec![Reply::events(&PIECES)]).await;
+        let away = Reply {
+            location: Some(format!("{}/v1/chat/completions", elsewhere.url)),
+            ..Reply::failure(status, "{}")
+        };
+        let server = FakeModel::start(vec![away]).await;
+        let (events, ended) = ask(target(ProviderKind::Openai, &server.url)).await;
+        let error = ended.unwrap_err().text;
+        assert!(events.is_empty(), "{status}");
+        assert!(error.contains("another address"), "{status}: {error}");
+        assert!(elsewhere.requests.try_recv().is_err(), "{status}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_model_server_ends_in_an_error() {
     let page = Reply {
         content_type: "text/html",
