@@ -16,14 +16,16 @@ pub const MAIN_SESSION: &str = "main";
 /// Why a text is not a session key or an agent id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum KeyError {
-    #[error("the session key is empty")]
+    #[error("malformed session key: it is empty")]
     Empty,
-    #[error("the session key has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")]
+    #[error("malformed session key: it has {bytes} bytes; at most {MAX_KEY_BYTES} are allowed")]
     TooLong { bytes: usize },
-    #[error("the session key holds white space or characters that cannot be shown")]
+    #[error("malformed session key: it holds white space or characters that cannot be shown")]
     Unprintable,
-    #[error("the session key names an agent but no session; write agent:<id>:<name>")]
+    #[error("malformed session key: it names an agent but no session; write agent:<id>:<name>")]
     NoName,
+    #[error("malformed session key: it climbs a path with \"..\"")]
+    Climbs,
     #[error(
         "\"{id}\" is not an agent id: use lower-case letters, digits, \"_\" and \"-\", at most {MAX_AGENT_ID_BYTES}, a letter or digit first"
     )]
@@ -123,6 +125,10 @@ impl SessionKey {
         {
             return Err(KeyError::Unprintable);
         }
+        // A key is never a path here, and must not become one in somebody's script.
+        if name.split(['/', '\\']).any(|part| part == "..") {
+            return Err(KeyError::Climbs);
+        }
         Ok(Self {
             text,
             agent_end: PREFIX.len() + agent.as_str().len(),
@@ -186,6 +192,8 @@ mod tests {
             ("two words", KeyError::Unprintable),
             ("a\u{202e}b", KeyError::Unprintable),
             ("line\nbreak", KeyError::Unprintable),
+            ("../../etc/passwd", KeyError::Climbs),
+            ("agent:main:a\\..\\b", KeyError::Climbs),
             (
                 "agent:Main:x",
                 KeyError::BadAgent {
@@ -219,7 +227,7 @@ mod tests {
 
         #[test]
         fn names_that_are_printable_are_taken(name in "[a-zA-Z0-9._:/@+-]{1,80}") {
-            prop_assume!(!name.starts_with("agent:"));
+            prop_assume!(!name.starts_with("agent:") && !name.contains(".."));
             prop_assert_eq!(resolve(&name).unwrap(), format!("agent:main:{name}"));
         }
     }
