@@ -135,6 +135,14 @@ impl Fanout {
                     },
                 ));
             }
+            RunStep::Answered { message } => send(chat(
+                event,
+                Ending {
+                    message: Some(message),
+                    stop_reason: message.stop_reason.as_deref(),
+                    ..Ending::new(ChatState::Final)
+                },
+            )),
             RunStep::Aborted {
                 partial,
                 stop_reason,

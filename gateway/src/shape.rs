@@ -119,6 +119,7 @@ pub(crate) fn message(message: &Message) -> ChatMessage {
     for (name, is_set) in [
         ("aborted", message.aborted),
         ("interrupted", message.interrupted),
+        ("excludeFromContext", message.aside),
     ] {
         if is_set {
             more.insert(name.to_owned(), json!(true));

@@ -8,11 +8,14 @@ use clawline::protocol::methods::agent::{
 };
 use serde_json::{Map, Value, json};
 
-use super::{Call, Failure, Table};
-use crate::runs::{RunId, RunKind, RunOptions, RunOutcome, RunState, Submit, SubmitStatus};
+use super::{Call, Failure, Table, chat_send, slash};
+use crate::runs::{
+    CommandSubmit, RunId, RunKind, RunOptions, RunOutcome, RunState, Submit, SubmitStatus,
+};
 use crate::sessions::{AgentId, SessionKey};
 use crate::shape;
 use crate::state::App;
+use crate::store::CommandEffect;
 
 /// How long `agent.wait` waits when the caller does not say, and at most.
 const DEFAULT_WAIT: Duration = Duration::from_secs(30);
@@ -72,23 +75,15 @@ async fn agent(app: App, call: Call<Agent>) -> Result<AgentReply, Failure> {
     app.known_agent(key.agent_id(), "agent")?;
     let run_id = RunId::parse(&params.idempotency_key)
         .map_err(|error| RpcError::invalid_params("agent", error))?;
-    if matches!(params.message.trim(), "/new" | "/reset") {
-        super::sessions::start_over(&app, &key).await?;
-        return Ok(AgentReply {
-            run_id: run_id.to_string(),
-            status: "ok".to_owned(),
-            summary: Some("completed".to_owned()),
-            result: Some(json!({
-                "payloads": [{"text": "New session started.", "mediaUrl": null}], "meta": {},
-            })),
-            ..AgentReply::default()
-        });
-    }
+    chat_send::refuse_nul(&params.message)?;
     call.conn.takes_part(key.as_str());
     let canonical = json!({
         "extraSystemPrompt": params.extra_system_prompt, "message": params.message,
         "sessionKey": key.as_str(), "thinking": params.thinking, "timeout": params.timeout,
     });
+    if let "/new" | "/reset" = params.message.trim() {
+        return start_over(&app, run_id, key, params, canonical.to_string()).await;
+    }
     let accepted = app
         .runs
         .submit(Submit {
@@ -135,6 +130,32 @@ async fn agent(app: App, call: Call<Agent>) -> Result<AgentReply, Failure> {
             None if app.drain.is_cancelled() => Err(RpcError::unavailable(STOPPING).into()),
             None => Err(RpcError::unavailable(LOST).into()),
         };
+    }
+}
+
+/// `/new` and `/reset`, once a key.
+async fn start_over(
+    app: &App,
+    run_id: RunId,
+    key: SessionKey,
+    params: &AgentParams,
+    canonical: String,
+) -> Result<AgentReply, Failure> {
+    let failed = |error| shape::run_error("agent", error);
+    let command = CommandSubmit {
+        idempotency_key: run_id.clone(),
+        session_key: key,
+        kind: RunKind::Agent,
+        params_canonical_json: canonical,
+        message: Some(params.message.clone()),
+        effect: CommandEffect::Reset,
+        answer: slash::new_session_text().to_owned(),
+    };
+    app.runs.command(command).await.map_err(failed)?;
+    let outcome = app.runs.wait(&run_id, Duration::ZERO).await;
+    match outcome.map_err(failed)? {
+        Some(outcome) => result(outcome),
+        None => Err(RpcError::unavailable(LOST).into()),
     }
 }
 

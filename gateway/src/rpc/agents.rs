@@ -1,12 +1,13 @@
 //! `agents.list`, `models.list`, `commands.list`: what there is to choose from.
 
 use clawline::protocol::methods::agents::{
-    AgentIdentityGet, AgentRow, AgentsList, AgentsListReply, CommandRow, CommandsList,
-    CommandsListReply, ModelRow, ModelsList, ModelsListReply,
+    AgentIdentityGet, AgentRow, AgentsList, AgentsListReply, CommandsList, CommandsListReply,
+    ModelRow, ModelsList, ModelsListReply,
 };
+use clawline::protocol::methods::chat::ChatMetadataReply;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Failure, Table};
+use super::{Call, Failure, Table, slash};
 use crate::runs::{AgentInfo, ModelInfo};
 use crate::sessions::MAIN_SESSION;
 use crate::state::App;
@@ -116,23 +117,19 @@ fn model(info: ModelInfo) -> ModelRow {
     }
 }
 
-async fn commands_list(_: App, _: Call<CommandsList>) -> Result<CommandsListReply, Failure> {
-    let commands = [
-        ("stop", "Stop the current run.", "session"),
-        ("new", "Start a new session.", "session"),
-        ("reset", "Reset the current session.", "session"),
-    ];
-    let commands = commands.map(|(name, description, category)| CommandRow {
-        name: name.to_owned(),
-        native_name: name.to_owned(),
-        text_aliases: vec![format!("/{name}")],
-        description: description.to_owned(),
-        category: category.to_owned(),
-        source: "native".to_owned(),
-        scope: "both".to_owned(),
-        accepts_args: false,
-    });
+async fn commands_list(_: App, call: Call<CommandsList>) -> Result<CommandsListReply, Failure> {
+    let with_args = call.params.get("includeArgs") != Some(&Value::Bool(false));
     Ok(CommandsListReply {
-        commands: commands.into(),
+        commands: slash::listed(with_args),
     })
+}
+
+/// What there is to choose from in a session.
+pub(super) fn metadata(app: &App) -> ChatMetadataReply {
+    let models = app.runs.models().list();
+    ChatMetadataReply {
+        models: models.into_iter().map(model).collect(),
+        commands: slash::listed(true),
+        swarm_enabled: false,
+    }
 }

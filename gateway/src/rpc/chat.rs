@@ -1,39 +1,52 @@
 //! `chat.*`: reading, sending and stopping in one session.
 
-use std::time::Duration;
-
 use clawline::protocol::error::RpcError;
 use clawline::protocol::event::{ChatEvent, ChatState};
 use clawline::protocol::methods::chat::{
-    ChatAbort, ChatAbortReply, ChatHistory, ChatHistoryReply, ChatMessage, ChatSend, ChatSendReply,
+    ChatAbort, ChatAbortReply, ChatHistory, ChatHistoryParams, ChatHistoryReply, ChatInject,
+    ChatInjectReply, ChatMetadata, ChatMetadataReply, ChatStartup,
 };
-use clawline::protocol::scope::Scope;
 use serde_json::{Map, Value, json};
 
-use super::{Call, Failure, Table};
+use super::{Call, Failure, Table, agents, chat_send};
 use crate::conn::{Conn, Push, Topic};
-use crate::runs::{RunId, RunKind, RunOptions, Submit, SubmitStatus};
-use crate::sessions::{HistoryDelta, Message, Session, SessionKey, Span};
+use crate::runs::{INJECTED_MODEL, INJECTED_PROVIDER, RunId};
+use crate::sessions::{HistoryDelta, Message, NewMessage, Role, Session, SessionKey, Span};
 use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
 
+/// Characters of the label of a note.
+const MAX_NOTE_LABEL: usize = 100;
 /// A page of history stays below this, in bytes of text; older messages are left for the next page.
 const MAX_PAGE_BYTES: usize = 6 * 1024 * 1024;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
-        .on_in_order::<ChatHistory, _>(|app, p| app.lane(&p.session_key), history)
-        .on_in_order::<ChatSend, _>(|app, p| app.lane(&p.session_key), send)
+        .on_in_order::<ChatHistory, _>(lane, history)
+        .on_in_order::<ChatStartup, _>(lane, startup)
+        .on_in_order::<ChatInject, _>(|app, p| app.lane(&p.session_key), inject)
+        .on::<ChatMetadata, _>(metadata)
         .on::<ChatAbort, _>(abort)
 }
 
+fn lane(app: &App, params: &ChatHistoryParams) -> Option<String> {
+    app.lane_of(&params.session_key, params.agent_id.as_deref())
+}
+
 async fn history(app: App, call: Call<ChatHistory>) -> Result<ChatHistoryReply, Failure> {
-    let _page = call.conn.page().await;
-    let params = &call.params;
-    let key = app.session_key(&params.session_key)?;
+    page(&app, &call.conn, &call.params).await
+}
+
+async fn page(
+    app: &App,
+    conn: &Conn,
+    params: &ChatHistoryParams,
+) -> Result<ChatHistoryReply, Failure> {
+    let _page = conn.page().await;
+    let key = app.session_key_of(&params.session_key, params.agent_id.as_deref())?;
     if let Some(cursor) = params.cursor.as_deref().filter(|c| !c.is_empty()) {
-        return since(&app, &key, &params.session_key, cursor).await;
+        return since(app, &key, &params.session_key, cursor).await;
     }
     let limit = params.limit.and_then(|n| usize::try_from(n).ok());
     let span = params.offset.map_or(Span::Last, Span::Skip);
@@ -50,7 +63,7 @@ async fn history(app: App, call: Call<ChatHistory>) -> Result<ChatHistoryReply, 
     more.insert("defaults".into(), json!(shape::defaults(app.runs.models())));
     more.insert("pendingInputs".into(), json!({"items": [], "total": 0}));
     let session = page.session.as_ref();
-    more.extend(about(&app, &key, session));
+    more.extend(about(app, &key, session));
     Ok(ChatHistoryReply {
         session_key: params.session_key.clone(),
         session_id: session.map(|session| session.session_id.clone()),
@@ -146,150 +159,70 @@ fn trim(messages: &mut Vec<Message>) -> bool {
     surplus > 0
 }
 
-async fn send(app: App, call: Call<ChatSend>) -> Result<ChatSendReply, Failure> {
+/// History and choices in one answer, for a client that opens a session.
+async fn startup(app: App, call: Call<ChatStartup>) -> Result<ChatHistoryReply, Failure> {
+    let mut reply = page(&app, &call.conn, &call.params).await?;
+    let metadata = agents::metadata(&app);
+    reply.more.insert("metadata".into(), json!(metadata));
+    Ok(reply)
+}
+
+async fn metadata(app: App, call: Call<ChatMetadata>) -> Result<ChatMetadataReply, Failure> {
+    if let Some(id) = &call.params.agent_id {
+        app.known_agent(id, "chat.metadata")?;
+    }
+    if let Some(key) = &call.params.session_key {
+        app.session_key(key)?;
+    }
+    Ok(agents::metadata(&app))
+}
+
+/// Adds a note in the assistant's name, and tells everybody as of a run's end.
+async fn inject(app: App, call: Call<ChatInject>) -> Result<ChatInjectReply, Failure> {
     let params = &call.params;
     let key = app.session_key(&params.session_key)?;
-    let run_id = RunId::parse(&params.idempotency_key)
-        .map_err(|error| RpcError::invalid_params("chat.send", error))?;
-    refuse_attachments(params.attachments.as_deref())?;
-    let outgoing = Outgoing {
-        key,
-        message: params.message.clone(),
-        run_id,
-        thinking: params.thinking.clone(),
-        timeout_ms: params.timeout_ms,
+    app.known_agent(key.agent_id(), "chat.inject")?;
+    chat_send::refuse_nul(&params.message)?;
+    let invalid = |why: &str| Failure::from(RpcError::invalid_params("chat.inject", why));
+    if params.message.trim().is_empty() {
+        return Err(invalid("message: must not be empty"));
+    }
+    let label = params.label.as_deref().map(str::trim).unwrap_or_default();
+    if label.chars().count() > MAX_NOTE_LABEL || label.contains(char::is_control) {
+        return Err(invalid("label: at most 100 characters, on one line"));
+    }
+    let text = match label {
+        "" => params.message.clone(),
+        label => format!("[{label}]\n\n{}", params.message),
     };
-    submit(&app, &call.conn, "chat.send", outgoing).await
-}
-
-/// Files cannot be given to the model yet; leaving them out silently would be a lie.
-pub(super) fn refuse_attachments(attachments: Option<&[Value]>) -> Result<(), Failure> {
-    match attachments {
-        None | Some([]) => Ok(()),
-        Some(_) => Err(RpcError::invalid(
-            "attachments are not taken by this gateway yet; send the text alone",
-        )
-        .into()),
-    }
-}
-
-/// A message on its way to a session.
-pub(super) struct Outgoing {
-    pub(super) key: SessionKey,
-    pub(super) message: String,
-    pub(super) run_id: RunId,
-    pub(super) thinking: Option<String>,
-    pub(super) timeout_ms: Option<u64>,
-}
-
-/// Commits a message, or carries out the command that it is.
-pub(super) async fn submit(
-    app: &App,
-    conn: &Conn,
-    method: &'static str,
-    outgoing: Outgoing,
-) -> Result<ChatSendReply, Failure> {
-    match outgoing.message.trim() {
-        "/stop" => return stop(app, outgoing).await,
-        "/new" | "/reset" => return start_over(app, conn, outgoing).await,
-        _ => {}
-    }
-    let Outgoing {
-        key,
-        message,
-        run_id,
-        thinking,
-        timeout_ms,
-    } = outgoing;
-    conn.takes_part(key.as_str());
-    let canonical = json!({
-        "message": message, "sessionKey": key.as_str(), "thinking": thinking,
-        "timeoutMs": timeout_ms,
-    });
-    let accepted = app
-        .runs
-        .submit(Submit {
-            idempotency_key: run_id,
-            session_key: key,
-            message,
-            kind: RunKind::Chat,
-            params_canonical_json: canonical.to_string(),
-            options: RunOptions {
-                thinking,
-                timeout: timeout_ms.filter(|ms| *ms > 0).map(Duration::from_millis),
-                ..RunOptions::default()
-            },
-        })
-        .await
-        .map_err(|error| shape::run_error(method, error))?;
-    let (status, summary) = match accepted.status {
-        SubmitStatus::Started => ("started", None),
-        SubmitStatus::InFlight => ("in_flight", None),
-        SubmitStatus::Ok(_) => ("ok", None),
-        SubmitStatus::Error(outcome) => (
-            "error",
-            outcome.error.or_else(|| Some("interrupted".to_owned())),
-        ),
+    let note = NewMessage {
+        provider: Some(INJECTED_PROVIDER.to_owned()),
+        model: Some(INJECTED_MODEL.to_owned()),
+        stop_reason: Some("stop".to_owned()),
+        ..NewMessage::text(Role::Assistant, text, now_ms())
     };
-    Ok(ChatSendReply {
-        run_id: accepted.run_id.to_string(),
-        status: status.to_owned(),
-        summary,
-        more: Map::new(),
-    })
-}
-
-async fn stop(app: &App, outgoing: Outgoing) -> Result<ChatSendReply, Failure> {
-    let stopped = app.runs.abort(&outgoing.key, None).await;
-    let stopped = stopped.map_err(|error| shape::run_error("chat.send", error))?;
-    let run_ids: Vec<&str> = stopped.iter().map(RunId::as_str).collect();
-    let mut more = Map::new();
-    more.insert("ok".into(), json!(true));
-    more.insert("aborted".into(), json!(!run_ids.is_empty()));
-    more.insert("runIds".into(), json!(run_ids));
-    Ok(ChatSendReply {
-        run_id: outgoing.run_id.to_string(),
-        status: "ok".to_owned(),
-        summary: None,
-        more,
-    })
-}
-
-/// `/new` and `/reset` do what `sessions.reset` does, and need what it needs.
-async fn start_over(app: &App, conn: &Conn, outgoing: Outgoing) -> Result<ChatSendReply, Failure> {
-    if !conn.principal.scopes.grants(Scope::Admin) {
-        return Err(RpcError::missing_scope(Scope::Admin.as_str()).into());
-    }
-    super::sessions::start_over(app, &outgoing.key).await?;
-    // Clients wait for a run's end; this one ends at once and says so.
-    let at = now_ms();
+    let appended = app.sessions.append(&key, note).await;
+    let message = appended.map_err(shape::session_error)?;
     let event = ChatEvent {
-        run_id: outgoing.run_id.to_string(),
-        session_key: outgoing.key.to_string(),
-        seq: 1,
+        run_id: format!("inject-{}", message.id),
+        session_key: key.to_string(),
+        seq: 0,
         state: ChatState::Final,
-        agent_id: Some(outgoing.key.agent_id().to_owned()),
+        agent_id: Some(key.agent_id().to_owned()),
         phase: None,
         delta_text: None,
         replace: None,
-        message: Some(ChatMessage::text_message(
-            "assistant",
-            "New session started.",
-            at,
-        )),
+        message: Some(shape::message(&message)),
         usage: None,
         stop_reason: None,
         error_message: None,
     };
-    conn.takes_part(outgoing.key.as_str());
     let push = Push::plain("chat", &event);
-    let key = outgoing.key.as_str();
-    app.registry.broadcast_session(&push, Topic::Run, key);
-    Ok(ChatSendReply {
-        run_id: outgoing.run_id.to_string(),
-        status: "started".to_owned(),
-        summary: None,
-        more: Map::new(),
+    app.registry
+        .broadcast_session(&push, Topic::Run, key.as_str());
+    Ok(ChatInjectReply {
+        ok: true,
+        message_id: message.id,
     })
 }
 
@@ -331,6 +264,7 @@ mod tests {
             aborted: false,
             interrupted: false,
             error: None,
+            aside: false,
         }
     }
 

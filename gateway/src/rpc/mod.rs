@@ -5,6 +5,7 @@ mod agent;
 mod agents;
 mod call;
 mod chat;
+mod chat_send;
 mod config;
 mod devices;
 mod lists;
@@ -12,6 +13,7 @@ mod logs;
 mod session_lookup;
 mod session_runs;
 mod sessions;
+mod slash;
 mod system;
 mod table;
 
@@ -39,6 +41,7 @@ pub(crate) fn table() -> Table {
         session_lookup::rows,
         session_runs::rows,
         chat::rows,
+        chat_send::rows,
         agent::rows,
         agents::rows,
         config::rows,

@@ -4,7 +4,7 @@ use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::sessions::{SessionsAbort, SessionsCreate, SessionsSend};
 use serde_json::{Map, Value, json};
 
-use super::chat::{self, Outgoing};
+use super::chat_send::{self, Outgoing};
 use super::sessions::{entry, read_patch, resolved};
 use super::{Call, Failure, Table};
 use crate::runs::RunId;
@@ -56,7 +56,7 @@ async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> 
     });
     let message = params.message.as_deref().filter(|m| !m.trim().is_empty());
     if let Some(message) = message {
-        let started = chat::submit(
+        let started = chat_send::submit(
             &app,
             &call.conn,
             "sessions.create",
@@ -76,7 +76,7 @@ async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> 
 }
 
 async fn send(app: App, call: Call<SessionsSend>) -> Result<Value, Failure> {
-    chat::refuse_attachments(call.params.attachments.as_deref())?;
+    chat_send::refuse_attachments(call.params.attachments.as_deref())?;
     let outgoing = Outgoing {
         key: app.session_key(&call.params.key)?,
         message: call.params.message.clone(),
@@ -84,7 +84,7 @@ async fn send(app: App, call: Call<SessionsSend>) -> Result<Value, Failure> {
         thinking: call.params.thinking.clone(),
         timeout_ms: call.params.timeout_ms,
     };
-    let reply = chat::submit(&app, &call.conn, "sessions.send", outgoing).await?;
+    let reply = chat_send::submit(&app, &call.conn, "sessions.send", outgoing).await?;
     serde_json::to_value(reply).map_err(|error| RpcError::unavailable(error.to_string()).into())
 }
 

@@ -5,13 +5,13 @@ use clawline::protocol::methods::sessions::{
     ModelDefaults, SessionsDelete, SessionsDeleteReply, SessionsDescribe, SessionsDescribeReply,
     SessionsList, SessionsListParams, SessionsListReply, SessionsMessagesSubscribe,
     SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply, SessionsReset,
-    SessionsResetReply, SessionsSubscribe, SubscribedReply,
+    SessionsResetReply, SessionsSubscribe, SubscribedReply, Which,
 };
 use serde_json::{Map, Value};
 
 use super::{Call, Failure, Table};
 use crate::sessions::{
-    Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch,
+    AgentId, Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch,
 };
 use crate::shape::{self, RowParts};
 use crate::state::App;
@@ -34,6 +34,25 @@ impl App {
     pub(crate) fn lane(&self, key: &str) -> Option<String> {
         let key = self.sessions.resolve(key).ok()?;
         Some(key.to_string())
+    }
+
+    /// As [`App::lane`], where a bare name may belong to the agent that was named beside it.
+    pub(crate) fn lane_of(&self, key: &str, agent: Option<&str>) -> Option<String> {
+        Some(self.session_key_of(key, agent).ok()?.to_string())
+    }
+
+    /// As [`App::session_key`], where a bare name may belong to the agent that was named beside it.
+    pub(crate) fn session_key_of(
+        &self,
+        key: &str,
+        agent: Option<&str>,
+    ) -> Result<SessionKey, Failure> {
+        let Some(agent) = agent else {
+            return self.session_key(key);
+        };
+        let agent = AgentId::parse(agent).map_err(|error| RpcError::invalid(error.to_string()))?;
+        SessionKey::resolve(key, &agent)
+            .map_err(|error| RpcError::invalid(error.to_string()).into())
     }
 
     /// The canonical key of a session as a client wrote it.
@@ -61,8 +80,9 @@ async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListRepl
             .map(|active| now_ms().saturating_sub(minutes(active))),
         label: params.label.clone(),
         archived: match params.archived {
-            Some(true) => Archived::Only,
-            Some(false) | None => Archived::No,
+            Some(Which::Archived(true)) => Archived::Only,
+            Some(Which::Named(_)) => Archived::All,
+            Some(Which::Archived(false)) | None => Archived::No,
         },
     };
     let found = app
@@ -244,6 +264,14 @@ pub(super) async fn start_over(app: &App, key: &SessionKey) -> Result<Session, F
 
 async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteReply, Failure> {
     let key = app.session_key(&call.params.key)?;
+    if call.params.archived_only == Some(true) {
+        let found = app.sessions.describe(&key).await;
+        let found = found.map_err(shape::session_error)?;
+        if found.is_some_and(|session| !session.archived) {
+            let error = format!("Session is not archived: {key}");
+            return Err(RpcError::invalid(error).into());
+        }
+    }
     if !key.is_main() {
         let stopped = app.runs.abort(&key, None).await;
         stopped.map_err(|error| shape::run_error("sessions.delete", error))?;

@@ -413,6 +413,7 @@ mod tests {
             aborted: false,
             interrupted: false,
             error: None,
+            aside: false,
         }
     }
 

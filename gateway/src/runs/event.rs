@@ -18,7 +18,7 @@ pub struct RunEvent {
     pub step: RunStep,
 }
 
-/// What happened. Each accepted run gets exactly one of the last three.
+/// What happened. Each accepted run gets exactly one of the last four.
 #[derive(Debug, Clone)]
 pub enum RunStep {
     /// It was given to the model.
@@ -43,6 +43,8 @@ pub enum RunStep {
         stop_reason: Option<String>,
         started_at: Option<i64>,
     },
+    /// The gateway itself answered, at once; no model was asked.
+    Answered { message: Arc<Message> },
     /// It was stopped on request, or by a stop of the gateway (`stop_reason` tells).
     Aborted {
         /// What had arrived, as it was stored; absent when nothing had.

@@ -3,6 +3,7 @@
 //! [`Runs::submit`] commits, the queue decides who is next, a driver feeds a pure state machine
 //! with what a provider streams, and the store keeps how it ended.
 
+mod command;
 mod config;
 mod driver;
 mod event;
@@ -14,6 +15,7 @@ mod queue;
 mod service;
 mod upkeep;
 
+pub use command::{CommandSubmit, INJECTED_MODEL, INJECTED_PROVIDER};
 pub use config::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };

@@ -20,7 +20,8 @@ use super::upkeep;
 use crate::events::{DomainEvent, EventSink};
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
 use crate::store::{
-    Accept, AcceptOutcome, AcceptedRun, RunStore, SessionStore, Store, StoreError, now_ms,
+    Accept, AcceptOutcome, AcceptedRun, CommandStore, RunStore, SessionStore, Store, StoreError,
+    now_ms,
 };
 
 /// How long an abort waits for the aborted run to be committed.
@@ -42,7 +43,7 @@ pub enum RunError {
     Stopping,
     #[error("unknown agent id \"{id}\"")]
     UnknownAgent { id: String },
-    #[error("the message is empty")]
+    #[error("message or attachment required")]
     EmptyMessage,
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -56,7 +57,7 @@ type Result<T> = std::result::Result<T, RunError>;
 /// All runs of the gateway. A cheap clone; when the last one is dropped, what runs is interrupted.
 #[derive(Clone)]
 pub struct Runs {
-    inner: Arc<Inner>,
+    pub(super) inner: Arc<Inner>,
     _owner: Arc<DropGuard>,
 }
 
@@ -64,14 +65,15 @@ pub struct Runs {
 pub(super) struct Inner {
     pub(super) store: Arc<dyn RunStore>,
     pub(super) sessions: Arc<dyn SessionStore>,
+    pub(super) commands: Arc<dyn CommandStore>,
     pub(super) models: Arc<Models>,
     pub(super) deadlines: Deadlines,
     /// Ends every run as interrupted.
     pub(super) shutdown: CancellationToken,
     events: Arc<dyn EventSink>,
-    tasks: TaskTracker,
+    pub(super) tasks: TaskTracker,
     /// Keeps the order of commits and the order of the queue the same.
-    submitting: tokio::sync::Mutex<()>,
+    pub(super) submitting: tokio::sync::Mutex<()>,
     /// Told each time a run has ended.
     one_less: Notify,
     state: Mutex<State>,
@@ -110,6 +112,7 @@ impl Runs {
         let inner = Arc::new(Inner {
             store: store.runs(),
             sessions: store.sessions(),
+            commands: store.commands(),
             models,
             deadlines: Deadlines::default(),
             shutdown: CancellationToken::new(),
@@ -333,7 +336,11 @@ impl Inner {
         self.emit(changed(ChangeReason::Send));
     }
 
-    async fn abort(self: Arc<Self>, key: &SessionKey, run_id: Option<&RunId>) -> Vec<RunId> {
+    pub(super) async fn abort(
+        self: Arc<Self>,
+        key: &SessionKey,
+        run_id: Option<&RunId>,
+    ) -> Vec<RunId> {
         let mut waiting = Vec::new();
         let mut running = Vec::new();
         {
@@ -446,12 +453,17 @@ impl Inner {
         self.events.emit(event);
     }
 
+    /// True when nothing new is taken.
+    pub(super) fn is_stopping(&self) -> bool {
+        self.state().stopping
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn answer(run: &Run, status: SubmitStatus) -> Accepted {
+pub(super) fn answer(run: &Run, status: SubmitStatus) -> Accepted {
     Accepted {
         run_id: run.run_id.clone(),
         session_key: run.session_key.clone(),
@@ -461,7 +473,7 @@ fn answer(run: &Run, status: SubmitStatus) -> Accepted {
     }
 }
 
-fn answer_known(run: &Run, hash: &[u8; 32]) -> Result<Accepted> {
+pub(super) fn answer_known(run: &Run, hash: &[u8; 32]) -> Result<Accepted> {
     if run.body_hash == *hash {
         Ok(answer(run, run.status()))
     } else {
@@ -471,7 +483,7 @@ fn answer_known(run: &Run, hash: &[u8; 32]) -> Result<Accepted> {
     }
 }
 
-fn body_hash(kind: RunKind, params_canonical_json: &str) -> [u8; 32] {
+pub(super) fn body_hash(kind: RunKind, params_canonical_json: &str) -> [u8; 32] {
     let mut hash = Sha256::new();
     hash.update(kind.as_str());
     hash.update([0]);

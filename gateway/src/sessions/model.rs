@@ -171,6 +171,8 @@ pub struct Message {
     pub interrupted: bool,
     /// Why the run failed, where it did.
     pub error: Option<String>,
+    /// A slash command or its answer: people see it, models do not.
+    pub aside: bool,
 }
 
 impl Message {
@@ -194,6 +196,7 @@ pub struct NewMessage {
     pub aborted: bool,
     pub interrupted: bool,
     pub error: Option<String>,
+    pub aside: bool,
 }
 
 impl NewMessage {
@@ -211,6 +214,7 @@ impl NewMessage {
             aborted: false,
             interrupted: false,
             error: None,
+            aside: false,
         }
     }
 }

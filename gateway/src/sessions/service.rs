@@ -114,6 +114,11 @@ impl Sessions {
         Ok(self.store.count(agent).await?)
     }
 
+    /// Refuses values that nobody understands, as [`Self::patch`] does.
+    pub fn check(&self, patch: &SessionPatch) -> Result<()> {
+        check_patch(patch)
+    }
+
     /// Applies changes, making the session when absent; refuses values that nobody understands.
     pub async fn patch(&self, key: &SessionKey, patch: SessionPatch) -> Result<Session> {
         check_patch(&patch)?;

@@ -4,6 +4,7 @@
 //! has committed. When the disk fails a commit, the store turns read-only and says why
 //! ([`Store::health`]); nothing is acknowledged after that.
 
+mod command;
 mod error;
 mod health;
 mod sqlite;
@@ -17,6 +18,7 @@ use clawline::secret::Secret;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use command::{Command, CommandEffect, CommandOutcome, CommandStore, Compacted, DoneCommand};
 pub use error::StoreError;
 pub use health::StoreHealth;
 use sqlite::Db;
@@ -74,6 +76,10 @@ impl Store {
     }
 
     pub fn runs(&self) -> Arc<dyn RunStore> {
+        self.db.clone()
+    }
+
+    pub fn commands(&self) -> Arc<dyn CommandStore> {
         self.db.clone()
     }
 

@@ -321,31 +321,6 @@ async fn a_cursor_brings_what_came_after_it() {
 }
 
 #[tokio::test]
-async fn new_and_reset_start_over_for_an_admin_only() {
-    let gateway = TestGateway::start().await;
-    let mut admin = operator(&gateway, 1, 4).await;
-    admin.ok("chat.send", message("main", "hi", "r-1")).await;
-    admin
-        .until(|f| f["payload"]["runId"] == "r-1" && f["payload"]["state"] == "final")
-        .await;
-    let connect = Connect::cli(4, &gateway.secret, &["operator.write"]);
-    let (mut writer, _) = Client::connect(gateway.address, &connect).await;
-    for text in ["/new", "/reset"] {
-        let error = writer.error("chat.send", message("main", text, "w")).await;
-        assert_eq!(error["message"], "missing scope: operator.admin");
-    }
-    let sent = admin.ok("chat.send", message("main", "/new", "r-2")).await;
-    assert_eq!(sent["status"], "started");
-    admin
-        .until(|f| f["payload"]["runId"] == "r-2" && f["payload"]["state"] == "final")
-        .await;
-    let history = admin
-        .ok("chat.history", json!({"sessionKey": "main"}))
-        .await;
-    assert_eq!(history["messages"], json!([]));
-}
-
-#[tokio::test]
 async fn a_session_scoped_client_hears_only_of_sessions_that_it_follows() {
     let gateway = TestGateway::start().await;
     let mut talker = operator(&gateway, 1, 4).await;

@@ -13,4 +13,5 @@ mod limits;
 mod pairing;
 mod program;
 mod schema;
+mod slash;
 mod support;

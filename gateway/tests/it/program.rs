@@ -43,13 +43,13 @@ async fn said(home: &Path, args: &[&str]) -> (i32, String) {
     )
 }
 
-struct Running {
-    child: Child,
-    notice: GatewayNotice,
-    notice_file: PathBuf,
+pub struct Running {
+    pub child: Child,
+    pub notice: GatewayNotice,
+    pub notice_file: PathBuf,
 }
 
-async fn running(home: &Path) -> Running {
+pub async fn running(home: &Path) -> Running {
     let child = program(home, &["run", "--port", "0"]).spawn().unwrap();
     let notice_file = home.join(".clawline/gateway.json");
     let notice = tokio::time::timeout(DEADLINE, async {

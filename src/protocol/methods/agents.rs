@@ -115,4 +115,32 @@ pub struct CommandRow {
     pub scope: String,
     /// Whether text may follow.
     pub accepts_args: bool,
+    /// What may follow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub args: Option<Vec<CommandArg>>,
+}
+
+/// What may follow a slash command.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct CommandArg {
+    /// Name for people.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// `string`, `number` or `boolean`.
+    pub r#type: String,
+    /// What can be chosen; anything when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub choices: Option<Vec<CommandChoice>>,
+}
+
+/// One value of a [`CommandArg`].
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct CommandChoice {
+    /// What is sent.
+    pub value: String,
+    /// What people see.
+    pub label: String,
 }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::agents::{CommandRow, ModelRow};
 use crate::protocol::method::methods;
 use crate::protocol::scope::{Needs, Scope};
 
@@ -13,6 +14,12 @@ methods! {
     ChatSend = "chat.send", |_, _| Needs::Operator(Scope::Write), ChatSendParams => ChatSendReply;
     /// Stops a run; nothing to stop is no error.
     ChatAbort = "chat.abort", |_, _| Needs::Operator(Scope::Write), ChatAbortParams => ChatAbortReply;
+    /// Adds an assistant's note to a transcript; no model sees the call.
+    ChatInject = "chat.inject", |_, _| Needs::Operator(Scope::Admin), ChatInjectParams => ChatInjectReply;
+    /// `chat.history` and `chat.metadata` in one (version 4).
+    ChatStartup = "chat.startup", |_, _| Needs::Operator(Scope::Read), ChatHistoryParams => ChatHistoryReply;
+    /// The models and commands to choose from in a session (version 4).
+    ChatMetadata = "chat.metadata", |_, _| Needs::Operator(Scope::Read), ChatMetadataParams => ChatMetadataReply;
 }
 
 /// Parameters of `chat.history`.
@@ -33,6 +40,9 @@ pub struct ChatHistoryParams {
     /// Longest text of a message, 1..500000; OpenClaw cuts at 8,000 when nothing is said (version 4).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_chars: Option<u64>,
+    /// The agent of a bare session name (version 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
 }
 
 /// What OpenClaw puts behind a text that it cut for `chat.history`.
@@ -236,6 +246,9 @@ pub struct ChatSendParams {
     /// Files: `[{type?, mimeType, fileName?, content}]`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attachments: Option<Vec<Value>>,
+    /// The agent of a bare session name (version 4).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
 }
 
 /// Reply of `chat.send`.
@@ -275,6 +288,53 @@ pub struct ChatAbortReply {
     pub aborted: bool,
     /// What was stopped.
     pub run_ids: Vec<String>,
+}
+
+/// Parameters of `chat.inject`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChatInjectParams {
+    /// Session key.
+    pub session_key: String,
+    /// The text.
+    pub message: String,
+    /// Stands in brackets before the text; at most 100 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+}
+
+/// Reply of `chat.inject`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChatInjectReply {
+    /// Always true.
+    pub ok: bool,
+    /// Id of the new message.
+    pub message_id: String,
+}
+
+/// Parameters of `chat.metadata`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChatMetadataParams {
+    /// Session key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session_key: Option<String>,
+    /// The agent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+}
+
+/// Reply of `chat.metadata`.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ChatMetadataReply {
+    /// The models.
+    pub models: Vec<ModelRow>,
+    /// The slash commands.
+    pub commands: Vec<CommandRow>,
+    /// Several agents in one run; not here.
+    pub swarm_enabled: bool,
 }
 
 #[cfg(test)]

@@ -111,6 +111,7 @@ impl Caller {
                     offset,
                     cursor,
                     max_chars: is_v4.then_some(MAX_CHARS),
+                    ..ChatHistoryParams::default()
                 };
                 self.spawn(async move {
                     let result = call::<ChatHistory>(client, params).await.map(Box::new);

@@ -152,6 +152,7 @@ async fn delete(
     let params = SessionsDeleteParams {
         key: full_key(gateway, key),
         delete_transcript: Some(delete_transcript),
+        ..SessionsDeleteParams::default()
     };
     let reply = gateway.client.call::<SessionsDelete>(params).await?;
     let mut answer = Answer {

@@ -149,13 +149,20 @@ async fn sync_commits(writer: &SqlitePool, on: bool) -> Result<(), sqlx::Error> 
 }
 
 fn migrations() -> Vec<Migration> {
-    vec![Migration::new(
-        1,
-        "start".into(),
-        MigrationType::Simple,
-        include_str!("../../../migrations/0001_start.sql").into_sql_str(),
-        false,
-    )]
+    let steps = [
+        ("start", include_str!("../../../migrations/0001_start.sql")),
+        (
+            "asides",
+            include_str!("../../../migrations/0002_asides.sql"),
+        ),
+    ];
+    (1..)
+        .zip(steps)
+        .map(|(version, (name, sql))| {
+            let sql = sql.into_sql_str();
+            Migration::new(version, name.into(), MigrationType::Simple, sql, false)
+        })
+        .collect()
 }
 
 fn migrator() -> Migrator {

@@ -21,7 +21,7 @@ macro_rules! session_columns {
 macro_rules! message_columns {
     () => {
         "id, session_id, seq, role, content, timestamp, run_id, provider, model, stop_reason, \
-         usage, aborted, interrupted, error"
+         usage, aborted, interrupted, error, aside"
     };
 }
 
@@ -90,6 +90,7 @@ pub(super) fn message(row: &SqliteRow) -> Result<Message, StoreError> {
         aborted: row.try_get::<i64, _>("aborted")? != 0,
         interrupted: row.try_get::<i64, _>("interrupted")? != 0,
         error: row.try_get("error")?,
+        aside: row.try_get::<i64, _>("aside")? != 0,
     })
 }
 

@@ -84,9 +84,10 @@ impl RunStore for Db {
         let found = sqlx::query(concat!(
             "SELECT ",
             message_columns!(),
-            " FROM messages WHERE session_id = $1 AND (seq = $2 OR NOT (role = 'user' \
-             AND EXISTS (SELECT 1 FROM runs WHERE runs.run_id = messages.run_id \
-             AND runs.state = 'accepted'))) ORDER BY seq DESC LIMIT $3"
+            " FROM messages WHERE session_id = $1 AND (seq = $2 OR (aside = 0 AND seq > \
+             COALESCE((SELECT context_from FROM transcripts WHERE session_id = $1), 0) AND NOT \
+             (role = 'user' AND EXISTS (SELECT 1 FROM runs WHERE runs.run_id = messages.run_id \
+             AND runs.state = 'accepted')))) ORDER BY seq DESC LIMIT $3"
         ))
         .bind(&run.session_id)
         .bind(run.user_seq)
@@ -312,6 +313,7 @@ mod tests {
             aborted: false,
             interrupted: false,
             error: None,
+            aside: false,
         }
     }
 

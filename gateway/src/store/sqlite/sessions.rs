@@ -163,13 +163,13 @@ pub(super) async fn append(
     };
     let seq: i64 = place.try_get("last_seq")?;
     let preview = first_chars(&text_of(&message.content), PREVIEW_CHARS);
-    let title = (message.role == Role::User)
+    let title = (message.role == Role::User && !message.aside)
         .then(|| first_chars(&text_of(&message.content), TITLE_CHARS))
         .filter(|title| !title.is_empty());
     let row = sqlx::query(concat!(
         "INSERT INTO messages (id, session_id, seq, role, content, timestamp, run_id, provider, \
-         model, stop_reason, usage, aborted, interrupted, error) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14) RETURNING ",
+         model, stop_reason, usage, aborted, interrupted, error, aside) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING ",
         message_columns!()
     ))
     .bind(uuid::Uuid::new_v4().to_string())
@@ -191,6 +191,7 @@ pub(super) async fn append(
     .bind(i64::from(message.aborted))
     .bind(i64::from(message.interrupted))
     .bind(message.error)
+    .bind(i64::from(message.aside))
     .fetch_one(&mut *connection)
     .await?;
     let session = sqlx::query(concat!(
@@ -256,7 +257,7 @@ async fn new_transcript(
     Ok(session_id)
 }
 
-async fn apply(
+pub(super) async fn apply(
     connection: &mut SqliteConnection,
     key: &SessionKey,
     patch: SessionPatch,
@@ -303,7 +304,11 @@ async fn apply(
     }
 }
 
-async fn reset(connection: &mut SqliteConnection, key: &SessionKey, at: i64) -> Result<Session> {
+pub(super) async fn reset(
+    connection: &mut SqliteConnection,
+    key: &SessionKey,
+    at: i64,
+) -> Result<Session> {
     let (session, created) = ensure(connection, key, at).await?;
     if created {
         return Ok(session);
