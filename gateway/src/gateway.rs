@@ -20,6 +20,7 @@ use crate::fanout::Fanout;
 use crate::health::HealthCache;
 use crate::lock::{LockError, StateLock};
 use crate::pairing::Pairing;
+use crate::policy::Policy;
 use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
 use crate::server::ListenError;
 use crate::sessions::Sessions;
@@ -97,6 +98,20 @@ impl Gateway {
         settings: GatewaySettings,
         peers: Arc<dyn PeerLookup>,
     ) -> Result<Self, StartError> {
+        Self::bind_with_policy(settings, peers, Policy::default()).await
+    }
+
+    /// As [`Gateway::bind_with_peers`], with checks left out. For tests.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[doc(hidden)]
+    pub async fn bind_with_policy(
+        settings: GatewaySettings,
+        peers: Arc<dyn PeerLookup>,
+        policy: Policy,
+    ) -> Result<Self, StartError> {
+        let policy = Arc::new(policy);
         let started = Instant::now();
         owner_file::create_dir(&settings.state_dir).map_err(|source| StartError::StateDir {
             path: settings.state_dir.clone(),
@@ -135,6 +150,7 @@ impl Gateway {
             peers,
             payload_v1: settings.payload_v1,
             silent: settings.silent_scopes,
+            policy: policy.clone(),
         };
         let app = App::new(Shared {
             pairing: Pairing::new(
@@ -143,7 +159,9 @@ impl Gateway {
                 tokens,
                 settings.silent_scopes,
                 registry.clone(),
+                policy.clone(),
             ),
+            policy,
             registry,
             lobby: Lobby::new(limits::MAX_BEFORE_HELLO),
             table: rpc::table(),

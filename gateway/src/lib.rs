@@ -16,6 +16,8 @@ mod health;
 pub mod lock;
 pub mod logging;
 pub mod pairing;
+#[doc(hidden)]
+pub mod policy;
 mod rpc;
 pub mod runs;
 mod server;

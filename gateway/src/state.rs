@@ -14,6 +14,7 @@ use crate::auth::Authority;
 use crate::conn::{Lobby, Registry};
 use crate::health::{self, HealthCache};
 use crate::pairing::Pairing;
+use crate::policy::Policy;
 use crate::rpc::Table;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -28,6 +29,8 @@ pub(crate) struct App(Arc<Shared>);
 pub(crate) struct Shared {
     /// What is in force now; see [`App::settings`].
     pub(crate) live: Live,
+    /// Which checks are made; all of them, outside tests.
+    pub(crate) policy: Arc<Policy>,
     pub(crate) pairing: Pairing,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,

@@ -1,13 +1,13 @@
 //! Who may come in: credential, device proof and device token of a `connect`, in the order that
 //! official gateways check them (PROTOCOL.md §4.1). Pairing is decided afterwards, in [`crate::pairing`].
 
+mod caller;
 mod peers;
 mod proof;
 mod refusal;
 mod secrets;
 mod throttle;
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,34 +16,16 @@ use clawline::protocol::hello::{AuthParams, ConnectParams};
 use clawline::protocol::scope::{Role, Scopes};
 use clawline::secret::Secret;
 
+use crate::policy::Policy;
 use crate::settings::{AuthMode, SilentScopes};
 use crate::store::{Device, DeviceRole, now_ms};
 
+pub use caller::{Caller, IdentityFault, Listener, ProxyUser};
 pub use peers::{KernelPeers, PeerLookup};
 pub use proof::ProofFault;
 pub use refusal::{ORIGIN_REFUSED, PairingRefusal, Refusal};
 pub use secrets::{DeviceTokens, SecretFileError, read, read_or_create};
 pub use throttle::{Source, Throttle};
-
-/// What the socket itself tells about a caller.
-#[derive(Debug, Clone, Copy)]
-pub struct Caller {
-    /// Our end.
-    pub local: SocketAddr,
-    /// Their end.
-    pub peer: SocketAddr,
-    /// An (allowed) `Origin` was sent.
-    pub has_origin: bool,
-    /// A trusted proxy speaks for somebody else.
-    pub via_proxy: bool,
-}
-
-impl Caller {
-    /// On this machine, as far as the socket can tell.
-    pub fn is_local(&self) -> bool {
-        self.peer.ip().to_canonical().is_loopback() && !self.via_proxy
-    }
-}
 
 /// By which credential somebody came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +38,10 @@ pub enum AuthMethod {
     Password,
     /// The token of a paired device.
     DeviceToken,
+    /// A trusted proxy signed its user in.
+    TrustedProxy,
+    /// Tailscale knows the user.
+    Tailscale,
 }
 
 impl AuthMethod {
@@ -66,6 +52,8 @@ impl AuthMethod {
             Self::Token => "token",
             Self::Password => "password",
             Self::DeviceToken => "device-token",
+            Self::TrustedProxy => "trusted-proxy",
+            Self::Tailscale => "tailscale",
         }
     }
 }
@@ -87,6 +75,8 @@ pub struct Authority {
     pub payload_v1: bool,
     /// What is given without anybody being asked, to callers without a device too.
     pub silent: SilentScopes,
+    /// Which checks are made; all of them, outside tests.
+    pub policy: Arc<Policy>,
 }
 
 /// One `connect`, checked for its form only.
@@ -156,6 +146,7 @@ impl Authority {
                         nonce: attempt.nonce,
                         now: now_ms(),
                         payload_v1: self.payload_v1,
+                        policy: &self.policy,
                     },
                 )
                 .map_err(Refusal::Proof)?;
@@ -188,16 +179,18 @@ impl Authority {
             return Err(Refusal::UiDeviceRequired);
         }
         let is_backend = kind == ("gateway-client", "backend");
-        if attempt.role == Role::Node || (method == AuthMethod::None && !is_backend) {
+        let is_node = attempt.role == Role::Node && self.policy.node_device;
+        if is_node || (method == AuthMethod::None && !is_backend) {
             return Err(Refusal::DeviceRequired);
         }
         // The v4 command line works without a device on the gateway's own host; everybody else
         // who shows no device gets in, but may do nothing.
-        let keeps = attempt.version == Protocol::V4
-            && (is_backend || kind == ("cli", "cli"))
-            && attempt.caller.is_local()
-            && !attempt.caller.has_origin
-            && self.is_own(attempt.uid);
+        let keeps = !self.policy.deviceless_scopes
+            || attempt.version == Protocol::V4
+                && (is_backend || kind == ("cli", "cli"))
+                && attempt.caller.is_local()
+                && !attempt.caller.has_origin
+                && self.is_own(attempt.uid);
         Ok(SignedIn {
             method,
             generation: None,
@@ -270,6 +263,8 @@ impl Authority {
             Shown::Right(method)
         } else if candidates.is_empty() {
             Shown::Nothing
+        } else if !self.policy.credential {
+            Shown::Right(method)
         } else {
             Shown::Wrong
         }
@@ -326,7 +321,10 @@ impl Authority {
     fn passed(&self, attempt: Attempt<'_>, method: AuthMethod) -> Result<AuthMethod, Refusal> {
         let source = source(attempt);
         let is_owner = self.is_own(attempt.uid) && !attempt.caller.has_origin;
-        if !is_owner && let Some(remaining) = self.throttle.locked_for(source, Instant::now()) {
+        if self.policy.lockout
+            && !is_owner
+            && let Some(remaining) = self.throttle.locked_for(source, Instant::now())
+        {
             return Err(Refusal::RateLimited { remaining });
         }
         // Who has a device token need not know the shared secret: its guesses stay counted.
@@ -339,7 +337,9 @@ impl Authority {
     /// A wrong credential: counted, and told apart from one that came while locked.
     fn failed(&self, attempt: Attempt<'_>, refusal: Refusal) -> Refusal {
         let (source, now) = (source(attempt), Instant::now());
-        if let Some(remaining) = self.throttle.locked_for(source, now) {
+        if self.policy.lockout
+            && let Some(remaining) = self.throttle.locked_for(source, now)
+        {
             return Refusal::RateLimited { remaining };
         }
         self.throttle.failed(source, now);
@@ -350,7 +350,7 @@ impl Authority {
 fn source(attempt: Attempt<'_>) -> Source {
     attempt
         .uid
-        .map_or(Source::Ip(attempt.caller.peer.ip()), Source::Uid)
+        .map_or(Source::Ip(attempt.caller.client), Source::Uid)
 }
 
 /// A member that holds something; blank ones count as absent.

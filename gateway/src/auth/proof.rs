@@ -5,6 +5,8 @@ use clawline::protocol::device_auth::{self, Payload, PayloadVersion};
 use clawline::protocol::hello::{ConnectParams, DeviceProof};
 use clawline::protocol::limits;
 
+use crate::policy::Policy;
+
 /// What is wrong with a proof.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProofFault {
@@ -49,6 +51,8 @@ pub struct Against<'a> {
     pub now: i64,
     /// Whether a signature without nonce may pass.
     pub payload_v1: bool,
+    /// Which checks are made.
+    pub policy: &'a Policy,
 }
 
 /// Checks the device of a connect; the device id in it is proven when this is `Ok`.
@@ -61,14 +65,16 @@ pub fn check(
     against: Against<'_>,
 ) -> Result<(), ProofFault> {
     let key = device_auth::parse_public_key(&device.public_key).ok_or(ProofFault::IdMismatch)?;
-    if device_auth::device_id(&key) != device.id {
+    if against.policy.device_id && device_auth::device_id(&key) != device.id {
         return Err(ProofFault::IdMismatch);
     }
     let skew = match against.version {
         Protocol::V3 => limits::SIGNATURE_SKEW_V3,
         Protocol::V4 => limits::SIGNATURE_SKEW_V4,
     };
-    if u128::from(against.now.abs_diff(device.signed_at)) > skew.as_millis() {
+    if against.policy.signature_age
+        && u128::from(against.now.abs_diff(device.signed_at)) > skew.as_millis()
+    {
         return Err(ProofFault::Expired);
     }
     let nonce = device.nonce.as_deref().unwrap_or_default();
@@ -77,11 +83,14 @@ pub fn check(
             return Err(ProofFault::NonceRequired);
         }
         &[PayloadVersion::V1]
-    } else if nonce != against.nonce {
+    } else if against.policy.nonce && nonce != against.nonce {
         return Err(ProofFault::NonceMismatch);
     } else {
         &[PayloadVersion::V3, PayloadVersion::V2]
     };
+    if !against.policy.signature {
+        return Ok(());
+    }
     let signature =
         device_auth::parse_signature(&device.signature).ok_or(ProofFault::SignatureInvalid)?;
     let auth = params.auth.as_ref();
@@ -112,6 +121,8 @@ pub fn check(
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use clawline::identity::Identity;
     use serde_json::json;
 
@@ -157,7 +168,9 @@ mod tests {
     }
 
     fn against(version: Protocol) -> Against<'static> {
+        static ALL: LazyLock<Policy> = LazyLock::new(Policy::default);
         Against {
+            policy: &ALL,
             version,
             nonce: NONCE,
             now: NOW,

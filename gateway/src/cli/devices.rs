@@ -178,6 +178,7 @@ fn offline(state_dir: &Path, request: Request) -> Result<Value, Failure> {
             DeviceTokens::new(store.gateway_secret().clone()),
             SilentScopes::default(),
             Arc::default(),
+            Arc::default(),
         );
         let done = control::carry_out(&pairing, request).await;
         store.close().await;

@@ -142,7 +142,7 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     let id = request.id.as_str();
     let version = connect_params::version_of(&request.params);
     let refuse = |error| Farewell::told(id, version, error, close::POLICY);
-    if request.method != CONNECT {
+    if app.policy.first_is_connect && request.method != CONNECT {
         let error = RpcError::invalid("invalid handshake: first request must be connect");
         return Err(refuse(error));
     }
@@ -165,7 +165,11 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         }
         Some(text) => Role::parse(text).ok_or_else(|| refuse(RpcError::invalid("invalid role")))?,
     };
-    let client = harmless(&params.client);
+    let client = if app.policy.clean_names {
+        harmless(&params.client)
+    } else {
+        params.client.clone()
+    };
     let signed_in = sign_in(app, &params, &client, version, role, &caller, nonce).await;
     let (signed_in, admission) = signed_in.map_err(|refusal| {
         let error = refusal.render(version, role, caller.is_local());
@@ -247,13 +251,12 @@ async fn sign_in(
         device_family: client.device_family.clone(),
         client_id: client.id.clone(),
         client_mode: client.mode.clone(),
-        remote_ip: caller.peer.ip().to_string(),
+        remote_ip: caller.client.to_string(),
         role,
         scopes: signed_in.scopes.clone(),
         generation: signed_in.generation,
-        may_be_silent: caller.is_local()
-            && !caller.has_origin
-            && authority.is_own(uid)
+        may_be_silent: (!app.policy.silent_for_owner
+            || caller.is_local() && !caller.has_origin && authority.is_own(uid))
             && signed_in.method != AuthMethod::DeviceToken,
     };
     let admission = app.pairing.admit(&ask).await?;
@@ -266,7 +269,7 @@ async fn peer_uid(app: &App, caller: &Caller) -> Option<u32> {
         return None;
     }
     let peers = app.authority().peers.clone();
-    let Caller { local, peer, .. } = *caller;
+    let (local, peer) = (caller.local, caller.peer);
     tokio::task::spawn_blocking(move || peers.uid(local, peer))
         .await
         .ok()

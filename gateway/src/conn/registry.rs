@@ -187,7 +187,7 @@ fn entry(conn: &Conn) -> PresenceEntry {
     PresenceEntry {
         text: Some(format!("Node: {name} · mode {}", client.mode)),
         host: Some(name),
-        ip: Some(conn.caller.peer.ip().to_string()),
+        ip: Some(conn.caller.client.to_string()),
         version: said(&client.version),
         platform: said(&client.platform),
         device_family: client.device_family.as_deref().and_then(said),

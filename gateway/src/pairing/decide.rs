@@ -3,6 +3,7 @@
 
 use clawline::protocol::scope::{Role, Scopes};
 
+use crate::policy::Policy;
 use crate::settings::SilentScopes;
 use crate::store::Device;
 
@@ -37,15 +38,15 @@ pub enum Verdict {
 }
 
 /// Decides about `ask`, given what is known of the device.
-pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes) -> Verdict {
-    let Some(reason) = missing(known, ask) else {
+pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes, policy: &Policy) -> Verdict {
+    let changed = policy.metadata_pin && known.is_some_and(|device| is_changed(device, ask));
+    let Some(reason) = missing(known, ask, changed) else {
         return Verdict::Approved;
     };
     let was_revoked = known
         .and_then(|device| device.roles.get(ask.role.as_str()))
         .is_some_and(|role| role.revoked_at.is_some());
     let is_small_enough = silent.limit(&ask.scopes).covers(&ask.scopes);
-    let changed = known.is_some_and(|device| is_changed(device, ask));
     if ask.may_be_silent && is_small_enough && !was_revoked && !changed {
         Verdict::Silent
     } else {
@@ -53,7 +54,7 @@ pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes) -> Verdic
     }
 }
 
-fn missing(known: Option<&Device>, ask: &Ask) -> Option<&'static str> {
+fn missing(known: Option<&Device>, ask: &Ask, changed: bool) -> Option<&'static str> {
     let Some(device) = known else {
         return Some("not-paired");
     };
@@ -66,7 +67,7 @@ fn missing(known: Option<&Device>, ask: &Ask) -> Option<&'static str> {
     if !Scopes::from_wire(&role.scopes).covers(&ask.scopes) {
         return Some("scope-upgrade");
     }
-    is_changed(device, ask).then_some("metadata-upgrade")
+    changed.then_some("metadata-upgrade")
 }
 
 /// Platform and family are pinned at the approval; what was never said is not pinned.
@@ -86,6 +87,11 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+
+    fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes) -> Verdict {
+        super::decide(known, ask, silent, &Policy::default())
+    }
+
     use crate::store::DeviceRole;
 
     fn scopes(texts: &[&str]) -> Scopes {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::auth::{DeviceTokens, PairingRefusal, Refusal};
 use crate::conn::{ConnId, Principal, Push, Registry};
+use crate::policy::Policy;
 use crate::settings::SilentScopes;
 use crate::store::{
     Device, DeviceGrant, DeviceRole, DeviceStore, NewPairing, PairingRequest, PairingStore,
@@ -70,6 +71,7 @@ pub struct Pairing {
     tokens: DeviceTokens,
     silent: SilentScopes,
     registry: Arc<Registry>,
+    policy: Arc<Policy>,
     /// Two connects of one device at the same moment are decided one after the other.
     gate: Arc<tokio::sync::Mutex<()>>,
 }
@@ -81,6 +83,7 @@ impl Pairing {
         tokens: DeviceTokens,
         silent: SilentScopes,
         registry: Arc<Registry>,
+        policy: Arc<Policy>,
     ) -> Self {
         Self {
             devices,
@@ -88,6 +91,7 @@ impl Pairing {
             tokens,
             silent,
             registry,
+            policy,
             gate: Arc::default(),
         }
     }
@@ -105,7 +109,7 @@ impl Pairing {
             Refusal::Store
         };
         let known = self.devices.get(&ask.device_id).await.map_err(failed)?;
-        let device = match decide(known.as_ref(), ask, self.silent) {
+        let device = match decide(known.as_ref(), ask, self.silent, &self.policy) {
             Verdict::Approved => known,
             Verdict::Silent => {
                 let grant = grant(ask, known.as_ref(), true);
@@ -154,7 +158,7 @@ impl Pairing {
             let others = waiting
                 .iter()
                 .filter(|request| request.grant.device_id != ask.device_id);
-            if others.count() >= MAX_PENDING {
+            if self.policy.pending_cap && others.count() >= MAX_PENDING {
                 return Ok(None);
             }
             let lifetime = i64::try_from(PAIRING_REQUEST_LIFETIME.as_millis()).unwrap_or(i64::MAX);
@@ -242,7 +246,7 @@ impl Pairing {
         &self,
         by: Option<&Principal>,
     ) -> Result<(Vec<Value>, Vec<Value>), PairingError> {
-        let is_shown = |id: &str| by.is_none_or(|by| by.manages(id));
+        let is_shown = |id: &str| by.is_none_or(|by| self.may_manage(by, id));
         let devices = self.devices.list().await?;
         let pending = self.requests.pending(now_ms()).await?;
         let is_known = |id: &str| devices.iter().any(|device| device.device_id == id);
@@ -272,7 +276,8 @@ impl Pairing {
         if let Some(approver) = approver.filter(|approver| approver.device_id.is_some()) {
             let asked = Scopes::from_wire(&request.grant.scopes);
             let held = &approver.scopes;
-            if let Some(scope) = asked.iter().find(|scope| !held.grants(*scope)) {
+            let beyond = asked.iter().find(|scope| !held.grants(*scope));
+            if let Some(scope) = beyond.filter(|_| self.policy.grant_within_own) {
                 return Err(PairingError::BeyondOwnScopes(scope.as_str()));
             }
         }
@@ -281,6 +286,11 @@ impl Pairing {
         self.resolved(request_id, &request.grant.device_id, "approved");
         tracing::info!(device = %device.device_id, request = request_id, "device approved");
         Ok(json!({"requestId": request_id, "device": device_row(&device, false)}))
+    }
+
+    /// Whether `by` may see and change what is stored of this device.
+    pub(crate) fn may_manage(&self, by: &Principal, device_id: &str) -> bool {
+        !self.policy.own_device_only || by.manages(device_id)
     }
 
     /// A request that `by` may decide about.
@@ -292,7 +302,7 @@ impl Pairing {
     ) -> Result<PairingRequest, PairingError> {
         let request = self.requests.get(request_id, now).await?;
         let request = request.ok_or(PairingError::UnknownRequest)?;
-        if by.is_none_or(|by| by.manages(&request.grant.device_id)) {
+        if by.is_none_or(|by| self.may_manage(by, &request.grant.device_id)) {
             Ok(request)
         } else {
             Err(PairingError::NotYours)
@@ -322,7 +332,7 @@ impl Pairing {
             return Err(PairingError::UnknownDevice);
         }
         self.resolved(&unasked(), device_id, "removed");
-        self.registry.kick_device(device_id, None, caller);
+        self.kick(device_id, None, caller);
         tracing::info!(device = device_id, "device removed");
         Ok(json!({"deviceId": device_id}))
     }
@@ -350,8 +360,7 @@ impl Pairing {
             .rotate(device_id, role.as_str(), scopes, now_ms())
             .await?
             .ok_or(PairingError::UnknownRole)?;
-        let role_name = Some(role.as_str());
-        self.registry.kick_device(device_id, role_name, caller);
+        self.kick(device_id, Some(role), caller);
         let token = self.tokens.token(device_id, role, rotated.token_generation);
         Ok((rotated, token))
     }
@@ -368,8 +377,7 @@ impl Pairing {
             .revoke(device_id, role.as_str(), now_ms())
             .await?
             .ok_or(PairingError::UnknownRole)?;
-        let role_name = Some(role.as_str());
-        self.registry.kick_device(device_id, role_name, caller);
+        self.kick(device_id, Some(role), caller);
         Ok(revoked)
     }
 
@@ -382,6 +390,14 @@ impl Pairing {
                 }
             }
             Err(error) => tracing::warn!(%error, "old pairing requests could not be cleared"),
+        }
+    }
+
+    /// Closes the connections of a device whose credentials are void.
+    fn kick(&self, device_id: &str, role: Option<Role>, caller: Option<ConnId>) {
+        if self.policy.close_voided {
+            let role = role.map(Role::as_str);
+            self.registry.kick_device(device_id, role, caller);
         }
     }
 

@@ -16,6 +16,7 @@ async fn pairing(home: &tempfile::TempDir) -> (Store, Pairing) {
         tokens,
         SilentScopes::Asked,
         Arc::default(),
+        Arc::default(),
     );
     (store, pairing)
 }

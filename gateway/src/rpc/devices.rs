@@ -52,7 +52,7 @@ async fn reject(app: App, call: Call<DevicePairReject>) -> Result<Value, Failure
 
 async fn remove(app: App, call: Call<DevicePairRemove>) -> Result<Value, Failure> {
     let device_id = &call.params.device_id;
-    may_change(&call.conn.principal, device_id)?;
+    may_change(&app, &call.conn.principal, device_id)?;
     let done = app.pairing.remove(device_id, Some(call.conn.id)).await;
     Ok(done.map_err(shape::pairing_error)?)
 }
@@ -61,7 +61,7 @@ async fn rotate(app: App, call: Call<DeviceTokenRotate>) -> Result<Value, Failur
     let DeviceTokenParams {
         device_id, scopes, ..
     } = &call.params;
-    may_change(&call.conn.principal, device_id)?;
+    may_change(&app, &call.conn.principal, device_id)?;
     let role = role_of(&call.params, &call.conn)?;
     let rotated = app
         .pairing
@@ -85,7 +85,7 @@ async fn rotate(app: App, call: Call<DeviceTokenRotate>) -> Result<Value, Failur
 
 async fn revoke(app: App, call: Call<DeviceTokenRevoke>) -> Result<Value, Failure> {
     let device_id = &call.params.device_id;
-    may_change(&call.conn.principal, device_id)?;
+    may_change(&app, &call.conn.principal, device_id)?;
     let role = role_of(&call.params, &call.conn)?;
     let revoked = app
         .pairing
@@ -98,8 +98,8 @@ async fn revoke(app: App, call: Call<DeviceTokenRevoke>) -> Result<Value, Failur
 }
 
 /// A device changes itself; only admin, or the owner's own command line, changes others.
-fn may_change(principal: &Principal, device_id: &str) -> Result<(), Failure> {
-    if principal.manages(device_id) {
+fn may_change(app: &App, principal: &Principal, device_id: &str) -> Result<(), Failure> {
+    if app.pairing.may_manage(principal, device_id) {
         Ok(())
     } else {
         Err(shape::pairing_error(PairingError::NotYours).into())

@@ -153,7 +153,7 @@ where
             }
         };
         let needs = M::needs(conn.version, &parsed);
-        if let Some((error, verdict)) = refusal(conn, needs) {
+        if let Some((error, verdict)) = refusal(app, conn, needs) {
             conn.refuse(&id, error, Value::Null, permit);
             return verdict;
         }
@@ -206,9 +206,9 @@ fn run(
     }
 }
 
-fn refusal(conn: &Conn, needs: Needs) -> Option<(RpcError, Verdict)> {
+fn refusal(app: &App, conn: &Conn, needs: Needs) -> Option<(RpcError, Verdict)> {
     let principal = &conn.principal;
-    if principal.satisfies(needs) {
+    if !app.policy.call_scope || principal.satisfies(needs) {
         return None;
     }
     Some(match (needs, principal.role) {

@@ -12,6 +12,7 @@ use http::{Request, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::auth::ORIGIN_REFUSED;
+use crate::policy::Policy;
 use crate::settings::GatewaySettings;
 
 /// Headers by which a proxy names the real client, beside all of `X-Forwarded-*` and `Tailscale-*`.
@@ -77,15 +78,16 @@ impl Addressed {
 /// Checks a request that came to `here` from `peer`.
 pub(super) fn check<B>(
     settings: &GatewaySettings,
+    policy: &Policy,
     here: Addressed,
     request: &Request<B>,
     peer: IpAddr,
 ) -> Result<Passed, Refused> {
     let host = host(request.headers(), request.uri());
-    if !host
+    let is_ours = host
         .as_deref()
-        .is_some_and(|host| is_our_name(settings, here, host))
-    {
+        .is_some_and(|host| is_our_name(settings, here, host));
+    if policy.host_name && !is_ours {
         return Err(Refused::new(
             StatusCode::MISDIRECTED_REQUEST,
             "misdirected_request",
@@ -98,7 +100,7 @@ pub(super) fn check<B>(
         .iter()
         .any(|range| range.contains(peer));
     let is_probe = request.uri().path() == PROBE && !request.headers().contains_key(UPGRADE);
-    if from_proxy && !is_trusted && !is_probe {
+    if policy.proxy_headers && from_proxy && !is_trusted && !is_probe {
         return Err(Refused::new(
             StatusCode::FORBIDDEN,
             "proxy_attribution_required",
@@ -109,7 +111,9 @@ pub(super) fn check<B>(
     let origin = origins.next();
     if let Some(origin) = origin {
         let text = origin.to_str().unwrap_or("null");
-        if origins.next().is_some() || !is_allowed_origin(settings, here.port, peer, text) {
+        let is_allowed =
+            origins.next().is_none() && is_allowed_origin(settings, here.port, peer, text);
+        if policy.web_origin && !is_allowed {
             let mut refused =
                 Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
             refused.body["error"]["code"] = json!("CONTROL_UI_ORIGIN_NOT_ALLOWED");
@@ -213,7 +217,8 @@ mod tests {
         let here = headers.iter().find(|(name, _)| *name == "here");
         let here = here.map_or("127.0.0.1:18789", |(_, here)| here);
         let here = Addressed::to(here.parse().unwrap());
-        check(&settings, here, &request, peer).map_err(|refused| refused.status.as_u16())
+        check(&settings, &Policy::default(), here, &request, peer)
+            .map_err(|refused| refused.status.as_u16())
     }
 
     const OURS: (&str, &str) = ("host", "127.0.0.1:18789");

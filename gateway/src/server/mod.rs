@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 
-use crate::auth::Caller;
+use crate::auth::{Caller, Listener};
 use crate::conn::{self, Seat, Socket};
 use crate::state::App;
 use guard::Addressed;
@@ -97,10 +97,9 @@ async fn connection(
         return;
     };
     let caller = Caller {
-        local,
-        peer,
         has_origin: upgrading.has_origin,
         via_proxy: upgrading.via_proxy,
+        ..Caller::direct(local, peer, Listener::Main)
     };
     let Ok(upgraded) = upgrading.on_upgrade.await else {
         return;
@@ -145,7 +144,13 @@ async fn answer(
     (local, peer): (SocketAddr, SocketAddr),
     slot: &Mutex<Option<Upgrading>>,
 ) -> Response<Body> {
-    let passed = match guard::check(&app.settings(), Addressed::to(local), &request, peer.ip()) {
+    let passed = match guard::check(
+        &app.settings(),
+        &app.policy,
+        Addressed::to(local),
+        &request,
+        peer.ip(),
+    ) {
         Ok(passed) => passed,
         Err(refused) => return refused.into_response(),
     };

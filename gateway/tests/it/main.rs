@@ -13,5 +13,6 @@ mod limits;
 mod pairing;
 mod program;
 mod schema;
+mod security;
 mod slash;
 mod support;

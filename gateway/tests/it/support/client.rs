@@ -44,6 +44,8 @@ pub struct Connect {
 pub struct Device {
     pub identity: Identity,
     pub version: PayloadVersion,
+    /// Another id than the key's own.
+    pub claimed_id: Option<String>,
 }
 
 impl Device {
@@ -51,6 +53,7 @@ impl Device {
         Self {
             identity: Identity::from_seed([seed; 32]),
             version: PayloadVersion::V3,
+            claimed_id: None,
         }
     }
 }
@@ -109,8 +112,10 @@ impl Connect {
             .into_iter()
             .find(|token| !token.is_empty())
             .unwrap_or_default();
+        let own_id = device.identity.device_id();
+        let device_id = device.claimed_id.as_deref().unwrap_or(own_id);
         let payload = Payload {
-            device_id: device.identity.device_id(),
+            device_id,
             client_id: &text("/client/id"),
             client_mode: &text("/client/mode"),
             role: if role.is_empty() { "operator" } else { &role },
@@ -122,7 +127,7 @@ impl Connect {
             device_family: &text("/client/deviceFamily"),
         };
         let proof = json!({
-            "id": device.identity.device_id(), "publicKey": device.identity.public_key(),
+            "id": device_id, "publicKey": device.identity.public_key(),
             "signature": device.identity.sign(&payload, device.version),
             "signedAt": ts, "nonce": nonce,
         });

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use clawline_gateway::Gateway;
 use clawline_gateway::auth::PeerLookup;
+use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::GatewaySettings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,7 @@ pub struct TestGateway {
     pub secret: String,
     pub peers: Arc<FakePeers>,
     pub settings: GatewaySettings,
+    policy: Policy,
     stop: CancellationToken,
     task: JoinHandle<()>,
     home: Arc<tempfile::TempDir>,
@@ -67,6 +69,14 @@ impl TestGateway {
         Self::start_in(home, settings).await
     }
 
+    /// One that makes only the checks of this policy: to show that a test of an attack can fail.
+    pub async fn start_under(policy: Policy, change: impl FnOnce(&mut GatewaySettings)) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let mut settings = GatewaySettings::new(home.path().join("clawline-gateway"));
+        change(&mut settings);
+        Self::start_in_under(home, settings, policy).await
+    }
+
     /// In a state directory of this name, as the program itself would choose it.
     pub async fn start_at(name: &str) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
@@ -75,8 +85,16 @@ impl TestGateway {
     }
 
     async fn start_in(home: Arc<tempfile::TempDir>, settings: GatewaySettings) -> Self {
+        Self::start_in_under(home, settings, Policy::default()).await
+    }
+
+    async fn start_in_under(
+        home: Arc<tempfile::TempDir>,
+        settings: GatewaySettings,
+        policy: Policy,
+    ) -> Self {
         let peers = FakePeers::own();
-        let gateway = Gateway::bind_with_peers(settings.clone(), peers.clone())
+        let gateway = Gateway::bind_with_policy(settings.clone(), peers.clone(), policy.clone())
             .await
             .unwrap();
         let address = gateway.local_addr();
@@ -88,6 +106,7 @@ impl TestGateway {
             secret,
             peers,
             settings,
+            policy,
             stop,
             task,
             home,
@@ -109,13 +128,19 @@ impl TestGateway {
 
     /// Starts a paused one again.
     pub async fn resume(self) -> Self {
-        Self::start_in(self.home.clone(), self.settings.clone()).await
+        Self::start_in_under(
+            self.home.clone(),
+            self.settings.clone(),
+            self.policy.clone(),
+        )
+        .await
     }
 
     /// Stops it and starts it again over the same state.
     pub async fn restart(self) -> Self {
         let (home, settings) = (self.home.clone(), self.settings.clone());
+        let policy = self.policy.clone();
         self.stop().await;
-        Self::start_in(home, settings).await
+        Self::start_in_under(home, settings, policy).await
     }
 }

@@ -1,0 +1,88 @@
+//! The checks that an attack must not get past, each with a switch that exists for tests alone.
+//!
+//! A test of an attack runs it twice: against the gateway as it ships, which refuses, and against one
+//! that leaves the one check out, where the attack succeeds. So it is the check that refuses, and the
+//! test can fail. Nothing but [`Policy::leaving_out`] makes anything else than all checks, and neither
+//! configuration nor environment nor a cargo feature reaches it.
+
+/// Which checks are made: all of them, outside tests.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// Only our own names may stand in `Host`.
+    pub host_name: bool,
+    /// Web pages that are not ours are refused.
+    pub web_origin: bool,
+    /// Who forwards for others has to be a trusted proxy.
+    pub proxy_headers: bool,
+    /// The first request is `connect`.
+    pub first_is_connect: bool,
+    /// The shared secret, or a device token, is compared.
+    pub credential: bool,
+    /// Callers without a device may do nothing, but for the owner's own tools.
+    pub deviceless_scopes: bool,
+    /// A node shows a device.
+    pub node_device: bool,
+    /// Calls need their scope.
+    pub call_scope: bool,
+    /// A locked source is refused.
+    pub lockout: bool,
+    /// The device id is the hash of the key.
+    pub device_id: bool,
+    /// The challenge of this very connection was signed.
+    pub nonce: bool,
+    /// The signature is fresh.
+    pub signature_age: bool,
+    /// The signature is the key's.
+    pub signature: bool,
+    /// Silent pairing is for the gateway's own user, without `Origin` and proxy.
+    pub silent_for_owner: bool,
+    /// Platform and family stay as they were approved.
+    pub metadata_pin: bool,
+    /// A device manages itself only.
+    pub own_device_only: bool,
+    /// Nobody grants more than it has.
+    pub grant_within_own: bool,
+    /// Only so many devices may wait for an approval.
+    pub pending_cap: bool,
+    /// What a client says about itself is cleaned before others see it.
+    pub clean_names: bool,
+    /// Connections end when their credential is void.
+    pub close_voided: bool,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            host_name: true,
+            web_origin: true,
+            proxy_headers: true,
+            first_is_connect: true,
+            credential: true,
+            deviceless_scopes: true,
+            node_device: true,
+            call_scope: true,
+            lockout: true,
+            device_id: true,
+            nonce: true,
+            signature_age: true,
+            signature: true,
+            silent_for_owner: true,
+            metadata_pin: true,
+            own_device_only: true,
+            grant_within_own: true,
+            pending_cap: true,
+            clean_names: true,
+            close_voided: true,
+        }
+    }
+}
+
+impl Policy {
+    /// All checks but those that `leave` sets to false. For tests.
+    #[doc(hidden)]
+    pub fn leaving_out(leave: impl FnOnce(&mut Self)) -> Self {
+        let mut policy = Self::default();
+        leave(&mut policy);
+        policy
+    }
+}
