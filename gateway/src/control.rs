@@ -42,6 +42,9 @@ pub(crate) enum Request {
     /// Forgets a device.
     #[serde(rename = "devices-remove")]
     Remove { device_id: String },
+    /// How the daemon is.
+    #[serde(rename = "status")]
+    Status,
 }
 
 /// The answer: one of both.
@@ -67,6 +70,8 @@ pub(crate) async fn carry_out(pairing: &Pairing, request: Request) -> Result<Val
         Request::Approve { request_id } => pairing.approve(&request_id, None).await,
         Request::Reject { request_id } => pairing.reject(&request_id, None).await,
         Request::Remove { device_id } => pairing.remove(&device_id, None).await,
+        // Only a running daemon has one; it answers before this.
+        Request::Status => Ok(Value::Null),
     }
 }
 
@@ -115,6 +120,22 @@ async fn exchange(app: App, stream: UnixStream) {
     let _ = timeout(DEADLINE, answer(&app, stream)).await;
 }
 
+fn status(app: &App) -> Value {
+    let settings = app.settings();
+    serde_json::json!({
+        "pid": std::process::id(),
+        "version": env!("CARGO_PKG_VERSION"),
+        "port": app.boot.port,
+        "startedAtMs": app.boot.started_at,
+        "uptimeMs": app.uptime_ms(),
+        "connections": app.registry.count(),
+        "runs": app.runs.counts().0,
+        "authMode": settings.auth.mode.as_str(),
+        "configPath": settings.config.path,
+        "configReload": app.reload.report(),
+    })
+}
+
 async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
@@ -122,6 +143,7 @@ async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
         .read_line(&mut line)
         .await?;
     let answer = match serde_json::from_str::<Request>(&line) {
+        Ok(Request::Status) => Answer::Ok(status(app)),
         Ok(request) => match carry_out(&app.pairing, request).await {
             Ok(value) => Answer::Ok(value),
             Err(error) => Answer::Error(error.to_string()),

@@ -27,7 +27,7 @@ use crate::sessions::Sessions;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::state::{App, Boot, Live, Shared};
 use crate::store::{Store, StoreError, now_ms};
-use crate::{control, rpc, server, shutdown};
+use crate::{control, reload, rpc, server, shutdown};
 
 /// The database inside the state directory.
 const DATABASE: &str = "gateway.db";
@@ -38,6 +38,7 @@ pub struct Gateway {
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     lock: StateLock,
+    source: Option<reload::Source>,
 }
 
 /// Why the daemon does not start.
@@ -183,13 +184,22 @@ impl Gateway {
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),
             live: Live::new(settings, authority),
+            reload: reload::Board::default(),
         });
         Ok(Self {
             app,
             listeners,
             addresses,
             lock,
+            source: None,
         })
+    }
+
+    /// Reads its settings again from `source` while it runs.
+    #[must_use]
+    pub fn with_reload(mut self, source: reload::Source) -> Self {
+        self.source = Some(source);
+        self
     }
 
     /// Where programs of this machine reach it.
@@ -225,9 +235,10 @@ impl Gateway {
             app,
             listeners,
             lock,
+            source,
             ..
         } = self;
-        let advert = Advert::publish(&app.settings(), app.boot.port);
+        let mut advert = Advert::publish(&app.settings(), app.boot.port);
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener));
@@ -241,14 +252,22 @@ impl Gateway {
                 tracing::warn!(%error, "no control socket: devices can be approved by clients only");
             }
         }
-        stop.cancelled().await;
+        if let Some(source) = source {
+            servers.spawn(reload::watch(app.clone(), source));
+        }
+        let mut changes = app.live.changes();
+        while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+            drop(advert.take());
+            advert = Advert::publish(&app.settings(), app.boot.port);
+        }
         shutdown::stop(&app, servers).await;
         drop(advert);
         drop(lock);
     }
 }
 
-fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
+/// The secret that the settings ask for; a token file that is not there is made.
+pub(crate) fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
     let auth = &settings.auth;
     match auth.mode {
         AuthMode::None => Ok(Secret::default()),

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use clawline::protocol::methods::system::{HealthReply, HealthSessions, RecentSession};
 use serde_json::{Map, Value, json};
 
+use crate::reload::Board;
 use crate::runs::AgentInfo;
 use crate::sessions::{ListQuery, SessionError, Sessions};
 use crate::store::{StoreHealth, now_ms};
@@ -77,6 +78,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) store: StoreHealth,
     pub(crate) store_path: &'a str,
     pub(crate) agents: &'a [AgentInfo],
+    pub(crate) reload: &'a Board,
     pub(crate) active_runs: usize,
     pub(crate) connections: usize,
     pub(crate) uptime_ms: u64,
@@ -109,7 +111,11 @@ pub(crate) async fn report(sources: Sources<'_>) -> HealthReply {
             "plugins",
             json!({"loaded": [], "errors": [], "unavailable": []}),
         ),
-        ("configReload", json!({"hotReloadStatus": "disabled"})),
+        (
+            "configReload",
+            json!({"hotReloadStatus": sources.reload.status()}),
+        ),
+        ("config", sources.reload.report()),
         (
             "modelRuntime",
             json!({"degraded": false, "pendingAgents": []}),

@@ -18,6 +18,7 @@ pub mod logging;
 pub mod pairing;
 #[doc(hidden)]
 pub mod policy;
+pub mod reload;
 mod rpc;
 pub mod runs;
 mod server;

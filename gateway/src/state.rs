@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use clawline::protocol::methods::system::{HealthReply, PresenceEntry};
+use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,6 +16,7 @@ use crate::conn::{Lobby, Registry};
 use crate::health::{self, HealthCache};
 use crate::pairing::Pairing;
 use crate::policy::Policy;
+use crate::reload::Board;
 use crate::rpc::Table;
 use crate::runs::Runs;
 use crate::sessions::Sessions;
@@ -31,6 +33,8 @@ pub(crate) struct Shared {
     pub(crate) live: Live,
     /// Which checks are made; all of them, outside tests.
     pub(crate) policy: Arc<Policy>,
+    /// How the last reading of the configuration went.
+    pub(crate) reload: Board,
     pub(crate) pairing: Pairing,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,
@@ -56,14 +60,35 @@ pub(crate) struct Shared {
 pub(crate) struct Live {
     settings: ArcSwap<GatewaySettings>,
     authority: ArcSwap<Authority>,
+    started_with: Value,
+    changes: watch::Sender<()>,
 }
 
 impl Live {
     pub(crate) fn new(settings: GatewaySettings, authority: Authority) -> Self {
         Self {
+            started_with: settings.config.effective.clone(),
             settings: ArcSwap::from_pointee(settings),
             authority: ArcSwap::from_pointee(authority),
+            changes: watch::Sender::new(()),
         }
+    }
+
+    /// The configuration at the start: what needs a restart is as it says.
+    pub(crate) fn started_with(&self) -> &Value {
+        &self.started_with
+    }
+
+    /// Puts others into force.
+    pub(crate) fn replace(&self, settings: GatewaySettings, authority: Authority) {
+        self.settings.store(Arc::new(settings));
+        self.authority.store(Arc::new(authority));
+        self.changes.send_replace(());
+    }
+
+    /// Told each time something was replaced.
+    pub(crate) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 }
 
@@ -110,6 +135,7 @@ impl App {
             store,
             store_path: &self.store_path,
             agents: &self.runs.models().agents(),
+            reload: &self.reload,
             active_runs: self.runs.counts().0,
             connections: self.registry.count(),
             uptime_ms: self.uptime_ms(),

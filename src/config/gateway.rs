@@ -37,6 +37,27 @@ section! {
         control_ui: ControlUiConfig = "controlUi";
         /// Nodes: other machines that run commands for the agent.
         nodes: NodesConfig = "nodes";
+        /// What happens when this file changes while the gateway runs.
+        reload: ReloadConfig = "reload";
+    }
+}
+
+section! {
+    /// `gateway.reload.*`.
+    pub struct ReloadConfig {
+        /// Whether a changed file takes effect by itself.
+        mode: ReloadMode = "mode";
+    }
+}
+
+choice! {
+    /// `gateway.reload.mode`.
+    pub enum ReloadMode {
+        /// Only when it is asked for, by SIGHUP.
+        Off = "off",
+        /// At once, as far as that goes without a restart.
+        #[default]
+        Hybrid = "hybrid",
     }
 }
 

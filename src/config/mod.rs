@@ -41,6 +41,8 @@ section! {
         ui: UiConfig = "ui";
         /// The SSH connection.
         tunnel: TunnelConfig = "tunnel";
+        /// The gateway's log.
+        logging: LoggingConfig = "logging";
         /// Concessions to older peers.
         compat: CompatConfig = "compat";
     }
@@ -116,6 +118,35 @@ section! {
         allow_other_users: bool = "allowOtherUsers";
         /// Run the commands of `Match exec` in ssh_config.
         allow_match_exec: bool = "allowMatchExec";
+    }
+}
+
+section! {
+    /// `logging.*`.
+    pub struct LoggingConfig {
+        /// The least severe level that is written down; the variable CLAWLINE_LOG wins over it.
+        level: LogLevel = "level";
+        /// A log file of this many bytes is put aside.
+        max_file_bytes: u32 = "maxFileBytes", default = 8 * 1024 * 1024;
+        /// So many log files are kept.
+        max_files: u32 = "maxFiles", default = 5;
+    }
+}
+
+choice! {
+    /// `logging.level`.
+    pub enum LogLevel {
+        /// What failed.
+        Error = "error",
+        /// And what looks wrong.
+        Warn = "warn",
+        /// And what happens.
+        #[default]
+        Info = "info",
+        /// And how.
+        Debug = "debug",
+        /// Everything.
+        Trace = "trace",
     }
 }
 

@@ -131,7 +131,7 @@ fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> {
     }
 }
 
-fn online(
+pub(super) fn online(
     state_dir: &Path,
     connected: std::io::Result<UnixStream>,
     request: &Request,

@@ -1,8 +1,11 @@
 //! From command line, environment and config to [`GatewaySettings`].
 
+use std::path::PathBuf;
 use std::time::Duration;
 
-use clawline::config::gateway::{AuthMode as ConfigAuthMode, Bind, SilentScopes as ConfigSilent};
+use clawline::config::gateway::{
+    AuthMode as ConfigAuthMode, Bind, ReloadMode as ConfigReload, SilentScopes as ConfigSilent,
+};
 use clawline::config::{
     self, Config, Environment, FlagValue, LoadRequest, Loaded, Paths, Profile, Program,
 };
@@ -12,7 +15,8 @@ use crate::runs::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };
 use crate::settings::{
-    AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, RateLimit, SilentScopes,
+    AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, LogSettings, RateLimit,
+    ReloadMode, SilentScopes,
 };
 
 /// What was read, and from where.
@@ -32,8 +36,28 @@ impl Common {
             .transpose()
     }
 
+    /// The profile in force and its paths, which do not depend on the config file.
+    pub(super) fn place(&self) -> Result<(Option<Profile>, Paths), Failure> {
+        let env = Environment::of_process().map_err(Failure::usage)?;
+        let profile = match (self.chosen_profile()?, env.var("CLAWLINE_PROFILE")) {
+            (None, Some(name)) => Some(name.parse().map_err(Failure::usage)?),
+            (profile, _) => profile,
+        };
+        let paths = Paths::new(&env, profile.as_ref());
+        Ok((profile, paths))
+    }
+
     /// Reads the configuration under these options.
     pub(super) fn load(&self, flags: Vec<FlagValue>) -> Result<Read, Failure> {
+        let read = self.load_quietly(flags)?;
+        for warning in &read.loaded.warnings {
+            output::note(&format!("note: {warning}"));
+        }
+        Ok(read)
+    }
+
+    /// As [`Common::load`], without a word about what is merely odd.
+    pub(super) fn load_quietly(&self, flags: Vec<FlagValue>) -> Result<Read, Failure> {
         let env = Environment::of_process().map_err(Failure::usage)?;
         let request = LoadRequest {
             program: Program::Gateway,
@@ -42,9 +66,6 @@ impl Common {
             flags,
         };
         let loaded = config::load(&env, &request).map_err(Failure::usage)?;
-        for warning in &loaded.warnings {
-            output::note(&format!("note: {warning}"));
-        }
         Ok(Read { env, loaded })
     }
 }
@@ -52,6 +73,12 @@ impl Common {
 impl Read {
     pub(super) fn paths(&self) -> &Paths {
         &self.loaded.paths
+    }
+
+    /// The file that says how the daemon is to be, whether it is there or not.
+    pub(super) fn config_file(&self) -> PathBuf {
+        let read = self.loaded.file.as_ref().map(|(path, _)| path.clone());
+        read.unwrap_or_else(|| self.paths().config_file().to_owned())
     }
 
     /// The settings of a daemon that is to serve.
@@ -98,6 +125,15 @@ impl Read {
             max_attempts: usize::try_from(limit.max_attempts).unwrap_or(usize::MAX),
             window: Duration::from_millis(limit.window_ms),
             lockout: Duration::from_millis(limit.lockout_ms),
+        };
+        settings.reload = match gateway.reload.mode {
+            ConfigReload::Off => ReloadMode::Off,
+            ConfigReload::Hybrid => ReloadMode::Hybrid,
+        };
+        settings.log = LogSettings {
+            level: config.logging.level.word().to_owned(),
+            max_file_bytes: config.logging.max_file_bytes.into(),
+            max_files: config.logging.max_files,
         };
         settings.models = models(&config.models);
         settings.agents = agents(&config.agents);

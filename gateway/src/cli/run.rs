@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::options::Read;
 use super::{Common, Exit, Failure, output};
 use crate::gateway::Gateway;
+use crate::reload::Source;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::{auth, descriptors, logging};
 
@@ -18,7 +19,7 @@ use crate::{auth, descriptors, logging};
 const WORKERS: usize = 2;
 
 /// Options of `run`.
-#[derive(Debug, Args)]
+#[derive(Debug, Clone, Args)]
 pub(super) struct RunArgs {
     /// Port to listen on; 0 takes a free one.
     #[arg(long)]
@@ -44,6 +45,15 @@ pub(super) struct RunArgs {
 }
 
 impl RunArgs {
+    fn settings(&self, read: &Read) -> Result<GatewaySettings, Failure> {
+        let mut settings = read.settings()?;
+        settings.token_file_given.clone_from(&self.token_file);
+        if self.port == Some(0) {
+            settings.port = 0;
+        }
+        Ok(settings)
+    }
+
     fn flags(&self) -> Result<Vec<FlagValue>, Failure> {
         let from_file = self.token_file.as_deref().map(auth::read).transpose();
         let from_file = from_file.map_err(Failure::usage)?;
@@ -71,13 +81,9 @@ impl RunArgs {
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     let read = common.load(args.flags()?)?;
-    let mut settings = read.settings()?;
-    settings.token_file_given.clone_from(&args.token_file);
-    if args.port == Some(0) {
-        settings.port = 0;
-    }
+    let settings = args.settings(&read)?;
     let log = read.paths().gateway_log();
-    logging::init(&log, read.env.var(logging::FILTER_VARIABLE))
+    let log_control = logging::init(&log, &settings.log, read.env.var(logging::FILTER_VARIABLE))
         .map_err(|error| Failure::failed(format!("{}: {error}", log.display())))?;
     if args.token.is_some() || args.password.is_some() {
         output::note(
@@ -89,12 +95,28 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
         .enable_all()
         .build()
         .map_err(Failure::failed)?;
-    runtime.block_on(serve(&read, settings))
+    let source = source(common, args, &read, &settings)
+        .on_change(move |settings| log_control.set_level(&settings.log.level));
+    runtime.block_on(serve(&read, settings, source))
 }
 
-async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> {
+/// Reads everything again as it was read at the start: the same files, flags and environment.
+fn source(common: &Common, args: &RunArgs, read: &Read, settings: &GatewaySettings) -> Source {
+    let files = vec![read.config_file(), settings.token_file()];
+    let (common, args) = (common.clone(), args.clone());
+    Source::new(files, move || {
+        let read = || {
+            let read = common.load_quietly(args.flags()?)?;
+            args.settings(&read)
+        };
+        read().map_err(|failure: Failure| failure.text.lines().map(str::to_owned).collect())
+    })
+}
+
+async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result<Exit, Failure> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::failed)?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let words = greeting(read, &settings);
     descriptors::raise_limit();
     let gateway = Gateway::bind(settings).await?;
@@ -107,11 +129,15 @@ async fn serve(read: &Read, settings: GatewaySettings) -> Result<Exit, Failure> 
     output::note(&format!("model {}", gateway.model_words()));
     tracing::info!(address = %gateway.local_addr(), version = env!("CARGO_PKG_VERSION"), "started");
     let stop = CancellationToken::new();
-    let mut serving = Box::pin(gateway.run(stop.clone()));
-    tokio::select! {
-        () = &mut serving => return Ok(Exit::Good),
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+    let again = source.again();
+    let mut serving = Box::pin(gateway.with_reload(source).run(stop.clone()));
+    loop {
+        tokio::select! {
+            () = &mut serving => return Ok(Exit::Good),
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            _ = hang_up.recv() => again.notify_one(),
+        }
     }
     tracing::info!("stopping");
     stop.cancel();

@@ -9,6 +9,7 @@ use clawline::notice::GatewayNotice;
 use serde_json::{Value, json};
 
 use super::{Common, Exit, Failure, output};
+use crate::control;
 use crate::lock::StateLock;
 
 /// How long the probe may take.
@@ -25,16 +26,35 @@ pub(super) struct StatusArgs {
 }
 
 pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
-    let read = common.load(Vec::new())?;
-    let is_running = StateLock::is_held(read.paths().gateway_state_dir());
-    let profile = read.loaded.profile.as_ref().map(|profile| profile.name());
-    let notice = std::fs::read_to_string(read.paths().gateway_notice())
+    let (profile, paths) = common.place()?;
+    let state_dir = paths.gateway_state_dir();
+    // A daemon may be asked how it is while its config file is broken.
+    let read = common.load(Vec::new());
+    let is_running = StateLock::is_held(state_dir);
+    let profile = profile.as_ref().map(|profile| profile.name());
+    let notice = std::fs::read_to_string(paths.gateway_notice())
         .ok()
         .and_then(|text| GatewayNotice::parse(&text).ok())
         .filter(|notice| is_running && notice.profile.as_deref() == profile);
-    let port = notice
-        .as_ref()
-        .map_or(read.loaded.config.gateway.port, |notice| notice.port);
+    let inside = is_running.then(|| inside(state_dir)).flatten();
+    let told = |member: &str| inside.as_ref().and_then(|inside| inside[member].as_u64());
+    let told_port = told("port").and_then(|port| u16::try_from(port).ok());
+    let pid = told("pid").or(notice.as_ref().map(|notice| notice.pid.into()));
+    let port = told_port
+        .or(notice.as_ref().map(|notice| notice.port))
+        .or(read
+            .as_ref()
+            .ok()
+            .map(|read| read.loaded.config.gateway.port))
+        .unwrap_or(clawline::config::DEFAULT_PORT);
+    let config_path = match &read {
+        Ok(read) => read.config_file(),
+        Err(_) => paths.config_file().to_owned(),
+    };
+    if let (Err(problem), false) = (&read, is_running) {
+        output::note(&problem.text);
+    }
+    let reload = inside.as_ref().map(|inside| &inside["configReload"]);
     let probe = is_running.then(|| probe(port));
     let is_ready = matches!(&probe, Some(Ok(body)) if body["ready"] == true);
     if args.json {
@@ -42,17 +62,53 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
             "v": 1,
             "running": is_running,
             "ready": is_ready,
-            "pid": notice.as_ref().map(|notice| notice.pid),
+            "pid": pid,
             "port": port,
-            "stateDir": read.paths().gateway_state_dir(),
+            "configPath": config_path,
+            "configReload": reload,
+            "stateDir": state_dir,
             "probe": probe.as_ref().and_then(|probe| probe.as_ref().ok()),
             "error": probe.as_ref().and_then(|probe| probe.as_ref().err()),
         });
         output::line(&report.to_string());
     } else {
         output::line(&words(port, probe.as_ref()));
+        for line in reload.map(config_words).unwrap_or_default() {
+            output::line(&line);
+        }
     }
     Ok(if is_ready { Exit::Good } else { Exit::Failed })
+}
+
+/// What the daemon says of itself on its control socket; a daemon of another release may not.
+fn inside(state_dir: &std::path::Path) -> Option<Value> {
+    let connected = std::os::unix::net::UnixStream::connect(control::path(state_dir));
+    super::devices::online(state_dir, connected, &control::Request::Status).ok()
+}
+
+/// What is wrong with the configuration of a running daemon, and what of it waits.
+fn config_words(reload: &Value) -> Vec<String> {
+    let texts = |member: &str| -> Vec<String> {
+        let texts = reload[member].as_array().into_iter().flatten();
+        texts
+            .filter_map(Value::as_str)
+            .map(|text| clawline::layer::printable(text, 400))
+            .collect()
+    };
+    let mut lines = Vec::new();
+    let problems = texts("problems");
+    if !problems.is_empty() {
+        lines.push("the config file cannot be used; the one before stays in force:".to_owned());
+        lines.extend(problems.iter().map(|problem| format!("  {problem}")));
+    }
+    let waits = texts("needsRestart");
+    if !waits.is_empty() {
+        let keys = waits.join(", ");
+        lines.push(format!(
+            "changed, and needs a restart (clawline-gateway restart): {keys}"
+        ));
+    }
+    lines
 }
 
 fn words(port: u16, probe: Option<&Result<Value, String>>) -> String {

@@ -12,6 +12,7 @@ use tokio::sync::Notify;
 
 use super::outbox::Push;
 use super::{Conn, ConnId, Topic};
+use crate::auth::AuthMethod;
 
 /// Presence names at most so many connections.
 const MAX_PRESENCE: usize = 200;
@@ -115,6 +116,15 @@ impl Registry {
                 conn.end_after_answers(close::AUTH_CHANGED, "device removed");
             } else {
                 conn.kick(close::AUTH_CHANGED, "device removed");
+            }
+        }
+    }
+
+    /// Closes the connections that came in by the shared secret, or by none: it has changed.
+    pub(crate) fn kick_shared(&self, code: u16, reason: &str) {
+        for conn in self.lock().values() {
+            if conn.principal.method != AuthMethod::DeviceToken {
+                conn.kick(code, reason);
             }
         }
     }

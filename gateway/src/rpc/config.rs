@@ -33,6 +33,7 @@ pub(crate) fn rows(table: Table) -> Table {
 async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
     let settings = app.settings();
     let view = &settings.config;
+    let problems = app.reload.problems();
     let parsed = redacted(view.parsed.as_ref().unwrap_or(&json!({})));
     let effective = redacted(&view.effective);
     // Comments of the file could hold a secret that no key betrays: the text shown is written anew.
@@ -50,9 +51,12 @@ async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
         raw: Some(raw),
         parsed,
         config: effective,
-        valid: true,
+        valid: problems.is_empty(),
         hash: Some(hash),
-        issues: Vec::new(),
+        issues: problems
+            .iter()
+            .map(|problem| json!({"path": "", "message": problem}))
+            .collect(),
         warnings: Vec::new(),
         more,
     })

@@ -3,6 +3,7 @@
 mod auth;
 mod bind;
 mod ip_range;
+mod upkeep;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use crate::runs::{AgentsConfig, ModelsConfig};
 pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes};
 pub use bind::BindTo;
 pub use ip_range::IpRange;
+pub use upkeep::{LogSettings, ReloadMode};
 
 /// Everything that [`crate::Gateway::bind`] needs.
 #[derive(Debug, Clone)]
@@ -42,6 +44,10 @@ pub struct GatewaySettings {
     pub payload_v1: bool,
     /// When failed sign-ins lock.
     pub rate_limit: RateLimit,
+    /// `gateway.reload.mode`.
+    pub reload: ReloadMode,
+    /// `logging.*`.
+    pub log: LogSettings,
     /// `models.*`.
     pub models: ModelsConfig,
     /// `agents.*`.
@@ -70,6 +76,8 @@ impl GatewaySettings {
             trusted_proxies: Vec::new(),
             payload_v1: false,
             rate_limit: RateLimit::default(),
+            reload: ReloadMode::default(),
+            log: LogSettings::default(),
             models: ModelsConfig::default(),
             agents: AgentsConfig::default(),
             config: ConfigView::default(),

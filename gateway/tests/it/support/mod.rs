@@ -2,6 +2,7 @@
 
 mod client;
 mod network;
+pub mod program;
 pub mod schema;
 pub mod schema_table;
 mod world;

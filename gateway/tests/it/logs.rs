@@ -1,0 +1,77 @@
+//! What strangers can put into the log, and how it is followed.
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+use crate::support::program::{Daemon, wait_for};
+use crate::support::{Client, Connect};
+
+#[tokio::test]
+async fn strangers_cannot_forge_lines_or_drown_the_log() {
+    let home = tempfile::tempdir().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    let mut forged = Connect::cli(4, "wrong", &[]);
+    forged = forged.set(
+        "/client/version",
+        json!(format!("1\u{1b}[2J\r\n[INFO] ok{}", "x".repeat(9000))),
+    );
+    Client::refused(daemon.address(), &forged).await;
+    let mut stream = TcpStream::connect(daemon.address()).await.unwrap();
+    let head = format!(
+        "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://{}\r\nUser-Agent: a\x1b[2J\r\n\r\n",
+        "o".repeat(12_000)
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    let log = wait_for("the refusal in the log", async || {
+        let log = daemon.log();
+        log.contains("connect refused").then_some(log)
+    })
+    .await;
+    for line in log.lines() {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert!(event["timestamp"].is_string(), "{line}");
+        let longest = event.as_object().unwrap().values();
+        let longest = longest
+            .filter_map(Value::as_str)
+            .map(|text| text.chars().count());
+        assert!(longest.max().unwrap() <= 257, "{line}");
+        assert!(!line.contains('\u{1b}'), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_follower_sees_every_line_once_while_files_turn_over() {
+    let home = tempfile::tempdir().unwrap();
+    Daemon::configure(
+        home.path(),
+        "{logging: {level: 'trace', maxFileBytes: 65536, maxFiles: 4}}",
+    );
+    let daemon = Daemon::start(home.path()).await;
+    let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]);
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    let aside = home
+        .path()
+        .join(".local/state/clawline-gateway/logs/gateway.jsonl.1");
+    let mut cursor = Value::Null;
+    let mut seen = Vec::new();
+    while !aside.exists() || seen.len() < 100 {
+        let mut params = json!({"limit": 5000, "maxBytes": 1_000_000});
+        if !cursor.is_null() {
+            params["cursor"] = cursor.clone();
+        }
+        let tail = client.ok("logs.tail", params).await;
+        assert_ne!(tail["reset"], true, "{tail}");
+        cursor = tail["cursor"].clone();
+        let lines = tail["lines"].as_array().unwrap().clone();
+        seen.extend(lines.iter().map(|line| line.as_str().unwrap().to_owned()));
+        Client::refused(daemon.address(), &Connect::cli(4, "wrong", &[])).await;
+    }
+    let written = std::fs::read_to_string(&aside).unwrap();
+    let written: Vec<&str> = written.lines().collect();
+    let at = seen.iter().position(|line| line == written[0]).unwrap();
+    let upto = (seen.len() - at).min(written.len());
+    assert_eq!(seen[at..at + upto], written[..upto]);
+}

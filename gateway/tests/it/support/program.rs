@@ -1,0 +1,119 @@
+//! The program itself, run in a home of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use clawline::notice::GatewayNotice;
+use nix::sys::signal::Signal;
+use tokio::process::{Child, Command};
+
+/// Longest wait for anything.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+/// Time between two looks at something that another process does.
+const LOOK: Duration = Duration::from_millis(20);
+
+pub fn program(home: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_clawline-gateway"));
+    command
+        .args(args)
+        .env_clear()
+        .env("HOME", home)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs to its end: exit code and everything it said.
+pub async fn said(mut command: Command) -> (i32, String) {
+    let output = tokio::time::timeout(DEADLINE, command.output())
+        .await
+        .unwrap()
+        .unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+/// Looks again and again until there is something to see.
+pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let seen = tokio::time::timeout(DEADLINE, async {
+        loop {
+            if let Some(seen) = look().await {
+                return seen;
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    });
+    seen.await.unwrap_or_else(|_| panic!("waited for {what}"))
+}
+
+/// A daemon of the default profile on a free port.
+pub struct Daemon {
+    pub child: Child,
+    pub notice: GatewayNotice,
+    pub home: PathBuf,
+}
+
+impl Daemon {
+    pub async fn start(home: &Path) -> Self {
+        Self::start_with(home, &[]).await
+    }
+
+    pub async fn start_with(home: &Path, args: &[&str]) -> Self {
+        let all = [&["run", "--port", "0"], args].concat();
+        let mut child = program(home, &all).spawn().unwrap();
+        let file = home.join(".clawline/gateway.json");
+        let pid = child.id();
+        let notice = wait_for("the daemon's notice", async || {
+            if let Some(status) = child.try_wait().unwrap() {
+                panic!("the daemon ended: {status}");
+            }
+            let text = std::fs::read_to_string(&file).ok()?;
+            let notice = GatewayNotice::parse(&text).ok()?;
+            (Some(notice.pid) == pid).then_some(notice)
+        })
+        .await;
+        Self {
+            child,
+            notice,
+            home: home.to_owned(),
+        }
+    }
+
+    pub fn address(&self) -> std::net::SocketAddr {
+        ([127, 0, 0, 1], self.notice.port).into()
+    }
+
+    pub fn token(&self) -> String {
+        std::fs::read_to_string(self.notice.token_file.as_ref().unwrap()).unwrap()
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.child.id().unwrap()).unwrap();
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    }
+
+    /// The log up to now.
+    pub fn log(&self) -> String {
+        let path = self
+            .home
+            .join(".local/state/clawline-gateway/logs/gateway.jsonl");
+        std::fs::read_to_string(path).unwrap_or_default()
+    }
+
+    /// Writes the config file as editors do: another file is put in its place.
+    pub fn configure(home: &Path, text: &str) {
+        let path = home.join(".config/clawline/clawline.json5");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let staged = path.with_extension("new");
+        std::fs::write(&staged, text).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+        std::fs::set_permissions(&staged, mode).unwrap();
+        std::fs::rename(staged, path).unwrap();
+    }
+}
