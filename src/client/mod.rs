@@ -58,8 +58,12 @@ pub struct ClientOptions {
     pub role: Role,
     /// Always the same, in the same order: other scopes would need a new approval.
     pub scopes: Vec<String>,
-    /// What we can take.
+    /// What we can take; of a node, what it has.
     pub caps: Vec<String>,
+    /// The commands that a node offers.
+    pub commands: Option<Vec<String>>,
+    /// Where a node's programs are.
+    pub path_env: Option<String>,
     /// Device tokens of this gateway.
     pub tokens: Arc<TokenStore>,
 }
@@ -86,7 +90,31 @@ impl ClientOptions {
                 .map(|scope| scope.as_str().to_owned())
                 .collect(),
             caps: vec!["tool-events".into()],
+            commands: None,
+            path_env: None,
             tokens,
+        }
+    }
+
+    /// A node host under `display_name`, with a device key of its own.
+    pub fn node(
+        identity: Arc<Identity>,
+        tokens: Arc<TokenStore>,
+        display_name: Option<String>,
+    ) -> Self {
+        let operator = Self::operator(identity, tokens);
+        let client = ClientInfo {
+            id: "node-host".into(),
+            mode: "node".into(),
+            display_name: display_name.or(operator.client.display_name),
+            ..operator.client
+        };
+        Self {
+            client,
+            role: Role::Node,
+            scopes: Vec::new(),
+            caps: Vec::new(),
+            ..operator
         }
     }
 }

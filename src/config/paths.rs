@@ -191,6 +191,21 @@ impl Paths {
         self.gateway_dir(gateway_id).join("tokens.json")
     }
 
+    /// Device tokens that one gateway gave to this machine's node.
+    pub fn node_tokens(&self, gateway_id: &str) -> PathBuf {
+        self.gateway_dir(gateway_id).join("node-tokens.json")
+    }
+
+    /// What this machine's node keeps: which commands may run, and who holds it.
+    pub fn node_dir(&self) -> PathBuf {
+        self.state.join("node")
+    }
+
+    /// The node's device key.
+    pub fn node_key(&self) -> PathBuf {
+        self.state.join("identity/node.json")
+    }
+
     /// Messages that wait for one gateway.
     pub fn outbox(&self, gateway_id: &str) -> PathBuf {
         self.gateway_dir(gateway_id).join("outbox.db")

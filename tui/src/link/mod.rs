@@ -13,6 +13,7 @@ mod ssh;
 mod tests;
 
 use std::fs;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -32,7 +33,7 @@ use clawline::secret::Secret;
 use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::RemoteEnd;
 use clawline::tunnel::status::{TunnelStatus, TunnelView};
-use clawline::tunnel::{Memory, Tunnel, TunnelOptions};
+use clawline::tunnel::{Tunnel, TunnelOptions};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -94,9 +95,60 @@ impl LinkView {
     }
 }
 
+/// As whom a link connects.
+#[derive(Debug, Clone)]
+pub(crate) enum Caller {
+    /// A person at this laptop.
+    Operator,
+    /// This machine, as a node.
+    Node(NodeOffer),
+}
+
+/// What a node tells about itself.
+#[derive(Debug, Clone)]
+pub(crate) struct NodeOffer {
+    /// The name in lists; this machine's own when nobody said one.
+    pub display_name: Option<String>,
+    /// What it has.
+    pub caps: Vec<String>,
+    /// What it can be asked.
+    pub commands: Vec<String>,
+    /// Where its programs are.
+    pub path_env: String,
+}
+
+impl Caller {
+    fn key(&self, paths: &Paths) -> PathBuf {
+        match self {
+            Self::Operator => paths.device_key(),
+            Self::Node(_) => paths.node_key(),
+        }
+    }
+
+    fn tokens(&self, paths: &Paths, gateway: &GatewayId) -> PathBuf {
+        match self {
+            Self::Operator => paths.device_tokens(gateway.as_str()),
+            Self::Node(_) => paths.node_tokens(gateway.as_str()),
+        }
+    }
+
+    fn options(&self, identity: Arc<Identity>, tokens: Arc<TokenStore>) -> ClientOptions {
+        match self {
+            Self::Operator => ClientOptions::operator(identity, tokens),
+            Self::Node(offer) => ClientOptions {
+                caps: offer.caps.clone(),
+                commands: Some(offer.commands.clone()),
+                path_env: Some(offer.path_env.clone()),
+                ..ClientOptions::node(identity, tokens, offer.display_name.clone())
+            },
+        }
+    }
+}
+
 /// What the dialers find out for the view.
 pub(super) struct Shared {
     paths: Paths,
+    caller: Caller,
     device_id: String,
     tokens: Arc<TokenStore>,
     facts: watch::Sender<Facts>,
@@ -114,7 +166,7 @@ impl Shared {
     /// Notes which gateway the next stream leads to; its device tokens are the ones that are shown.
     fn found(&self, gateway_id: GatewayId, notes: Vec<String>) {
         self.tokens.point_at(
-            self.paths.device_tokens(gateway_id.as_str()),
+            self.caller.tokens(&self.paths, &gateway_id),
             &self.device_id,
         );
         let facts = Facts { gateway_id, notes };
@@ -169,22 +221,30 @@ impl Link {
     /// # Errors
     /// When this laptop's device key can neither be read nor made.
     pub fn open(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
-        Self::open_with(request, prompter, Memory::default())
+        Self::open_as(Caller::Operator, request, prompter)
     }
 
-    /// As [`Link::open`], with answers that are shared with other tunnels of this process.
+    /// As [`Link::open`], as this machine's node and with its own device key.
     ///
     /// # Errors
     /// As [`Link::open`].
-    pub fn open_with(
+    pub fn open_node(
         request: LinkRequest,
         prompter: Prompter,
-        memory: Memory,
+        offer: NodeOffer,
     ) -> Result<Self, IdentityError> {
-        let identity = Identity::load_or_create(&request.paths.device_key())?;
+        Self::open_as(Caller::Node(offer), request, prompter)
+    }
+
+    fn open_as(
+        caller: Caller,
+        request: LinkRequest,
+        prompter: Prompter,
+    ) -> Result<Self, IdentityError> {
+        let identity = Identity::load_or_create(&caller.key(&request.paths))?;
         let gateway_id = first_gateway_id(&request);
         let tokens = TokenStore::open(
-            request.paths.device_tokens(gateway_id.as_str()),
+            caller.tokens(&request.paths, &gateway_id),
             identity.device_id(),
         );
         let tokens = Arc::new(if request.is_secret_typed {
@@ -194,6 +254,7 @@ impl Link {
         });
         let shared = Arc::new(Shared {
             paths: request.paths.clone(),
+            caller: caller.clone(),
             device_id: identity.device_id().to_owned(),
             tokens: Arc::clone(&tokens),
             facts: watch::Sender::new(Facts {
@@ -211,7 +272,6 @@ impl Link {
             }),
             Way::Ssh(way) => {
                 let options = TunnelOptions {
-                    memory,
                     once: request.once,
                     ..TunnelOptions::default()
                 };
@@ -225,7 +285,7 @@ impl Link {
                 dialer
             }
         };
-        let client = Client::start(dialer, ClientOptions::operator(Arc::new(identity), tokens));
+        let client = Client::start(dialer, caller.options(Arc::new(identity), tokens));
         let tunnel = over_ssh.as_ref().map(|(tunnel, _)| tunnel.clone());
         let merger = Merger {
             target: request.label,
