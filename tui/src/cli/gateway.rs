@@ -125,7 +125,7 @@ where
     }
 }
 
-fn parse(params: &str) -> Result<Value, UsageError> {
+pub(super) fn parse(params: &str) -> Result<Value, UsageError> {
     match serde_json::from_str::<Value>(params) {
         Ok(value @ Value::Object(_)) => Ok(value),
         Ok(_) => Err(UsageError::new(

@@ -18,6 +18,8 @@ mod health;
 mod hosts;
 mod install_tunnel;
 mod logs;
+mod nodes;
+mod nodes_run;
 mod open;
 pub(crate) mod output;
 mod process;
@@ -117,15 +119,6 @@ async fn choose(mut cli: Cli) -> u8 {
             Err(failure) => refuse(&out, &target, &failure),
         };
     }
-    if let Some(name) = cli.command.as_ref().and_then(later) {
-        let error = UsageError::new(
-            format!("this release does not have `clawline {name}` yet"),
-            format!(
-                "a host of that name is reached with ssh://{name}; clawline --help shows what there is"
-            ),
-        );
-        return refuse(&out, &target, &error.into());
-    }
     if let (Some(target), Some(_)) = (&cli.target, &cli.command) {
         let target = printable(target, 120);
         let error = UsageError::new(
@@ -173,7 +166,8 @@ async fn choose(mut cli: Cli) -> u8 {
         Some(Command::InstallTunnel(args)) => {
             install_tunnel::run(&context, args, &cli.general).await
         }
-        Some(Command::Completions(_) | Command::Nodes(_) | Command::Node(_)) => USAGE,
+        Some(Command::Nodes(args)) => nodes::run(&context, args).await,
+        Some(Command::Completions(_)) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {
             Ok(()) => 0,
@@ -181,14 +175,6 @@ async fn choose(mut cli: Cli) -> u8 {
         },
         #[cfg(feature = "demo")]
         Some(Command::Demo(_)) => USAGE,
-    }
-}
-
-fn later(command: &Command) -> Option<&'static str> {
-    match command {
-        Command::Nodes(_) => Some("nodes"),
-        Command::Node(_) => Some("node"),
-        _ => None,
     }
 }
 
