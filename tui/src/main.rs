@@ -8,6 +8,7 @@ mod keys;
 mod link;
 mod logging;
 mod markdown;
+mod node_host;
 mod outbox;
 mod panes;
 mod start;
@@ -24,6 +25,10 @@ use clap::Parser as _;
 const EXIT_GRACE: Duration = Duration::from_millis(100);
 
 fn main() -> ExitCode {
+    #[cfg(target_os = "linux")]
+    if let Some(code) = node_host::keeper::run_if_asked() {
+        return code;
+    }
     let cli = match cli::args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(cli::wrong_usage(&error)),

@@ -171,6 +171,8 @@ pub(crate) enum Command {
     Devices(super::devices::Args),
     /// Machines that the gateway can have commands carried out on
     Nodes(super::nodes::Args),
+    /// This machine as a node of a gateway
+    Node(super::node::Args),
     /// The gateway's log
     Logs(super::logs::Args),
     /// What is configured, and where each value came from

@@ -232,7 +232,7 @@ impl Drop for Raw {
 }
 
 /// Reads a line. `None` when it was broken off: Ctrl-C, Ctrl-D on nothing, or nobody waits any more.
-fn line(question: &str, echo: bool, over: &CancellationToken) -> Option<Secret> {
+pub(super) fn line(question: &str, echo: bool, over: &CancellationToken) -> Option<Secret> {
     let _raw = Raw::take()?;
     output::ask(question);
     let mut typed = zeroizing();

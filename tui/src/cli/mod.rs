@@ -18,6 +18,8 @@ mod health;
 mod hosts;
 mod install_tunnel;
 mod logs;
+mod node;
+mod node_run;
 mod nodes;
 mod nodes_run;
 mod open;
@@ -47,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> u8 {
         None => true,
         #[cfg(feature = "demo")]
         Some(Command::Demo(_)) => true,
+        Some(Command::Node(args)) => args.goes_on(),
         Some(_) => false,
     };
     let (json, target) = (cli.general.json, named(&cli));
@@ -167,6 +170,7 @@ async fn choose(mut cli: Cli) -> u8 {
             install_tunnel::run(&context, args, &cli.general).await
         }
         Some(Command::Nodes(args)) => nodes::run(&context, args).await,
+        Some(Command::Node(args)) => node::run(&context, args).await,
         Some(Command::Completions(_)) => USAGE,
         None if cli.app.tunnel_only => tunnel_only::run(&context, &cli.app).await,
         None => match open::run(&context, cli.app, &cli.general).await {

@@ -12,6 +12,8 @@ mod demo;
 mod hosts;
 #[cfg(target_os = "linux")]
 mod json;
+#[cfg(all(target_os = "linux", feature = "demo"))]
+mod node;
 mod support;
 mod terminal;
 #[cfg(all(target_os = "linux", feature = "demo"))]

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::state::{State, now_ms};
 use crate::cli::context::Context;
 
-pub(super) fn trouble(why: &LayerError) -> Vec<(&'static str, Value)> {
+pub(in crate::cli) fn trouble(why: &LayerError) -> Vec<(&'static str, Value)> {
     let mut members = vec![
         ("layer", why.layer.id().into()),
         ("why", why.what.as_str().into()),
@@ -22,14 +22,14 @@ pub(super) fn trouble(why: &LayerError) -> Vec<(&'static str, Value)> {
     members
 }
 
-pub(super) fn millis(duration: Duration) -> Value {
+pub(in crate::cli) fn millis(duration: Duration) -> Value {
     u64::try_from(duration.as_millis())
         .unwrap_or(u64::MAX)
         .into()
 }
 
 /// One line for a change: `state=up target=home listen=127.0.0.1:18789 …`, or the same as JSON.
-pub(super) fn say(context: &Context, label: &str, state: &str, members: &[(&str, Value)]) {
+pub(in crate::cli) fn say(context: &Context, label: &str, state: &str, members: &[(&str, Value)]) {
     if context.out.json {
         let mut object = Map::new();
         object.insert("v".into(), 1.into());

@@ -4,4 +4,4 @@ mod install;
 mod one_holder;
 mod service;
 mod subcommands;
-mod world;
+pub mod world;

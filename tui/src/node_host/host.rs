@@ -1,0 +1,383 @@
+//! Hears what the gateway asks, has the desk do it, and sends the results; says how this machine is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clawline::client::{CallError, Client, ClientEvent, ClientView};
+use clawline::layer::printable;
+use clawline::protocol::Protocol;
+use clawline::protocol::frame::Event;
+use clawline::protocol::methods::node_host::{
+    HOST_STATS, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeError, NodeEvent,
+    NodeEventParams, NodeInvokeResult, NodeInvokeResultParams, NodeRunnerInventoryParams,
+    NodeRunnerInventoryUpdate,
+};
+use serde_json::{Map, Value};
+use tokio::sync::{Notify, broadcast, mpsc};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::desk::Task;
+use super::{Desk, Refused, command_text, stats};
+
+/// Commands at the same time; more are told to come again.
+const MAX_TASKS: usize = 32;
+/// How long a result may take to be taken.
+const RESULT: Duration = Duration::from_secs(10);
+/// How often load, memory and disk are told.
+const REPORT: Duration = Duration::from_secs(60);
+/// How often is looked whether the commands are approved.
+const LOOK_AGAIN: Duration = Duration::from_secs(15);
+/// How long what runs may take to end when the node does.
+const LAST: Duration = Duration::from_secs(2);
+/// A push of the gateway: somebody decided about a node.
+const PAIR_RESOLVED: &str = "node.pair.resolved";
+
+/// What is worth a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum News {
+    /// Nothing can be asked of this node before somebody approves its commands.
+    Unapproved {
+        /// The request, where the gateway says it.
+        request: Option<String>,
+    },
+    /// The gateway takes what this node says.
+    Approved,
+    /// A command was carried out, or not.
+    Done {
+        /// Which.
+        command: String,
+        /// The program, for `system.run`, as text that hides nothing.
+        detail: String,
+        /// Why not; empty when it was.
+        refused: String,
+        /// How long it took.
+        took: Duration,
+    },
+}
+
+/// A node at work.
+pub(crate) struct Host {
+    client: Client,
+    desk: Desk,
+    news: mpsc::Sender<News>,
+    tasks: JoinSet<String>,
+    active: HashMap<String, CancellationToken>,
+    /// Somebody decided about us: look now.
+    decided: Arc<Notify>,
+    _reporting: AbortOnDropHandle<()>,
+}
+
+impl Host {
+    /// Starts to report. Must be called inside a tokio runtime.
+    pub fn new(client: Client, desk: Desk, news: mpsc::Sender<News>) -> Self {
+        let decided = Arc::new(Notify::new());
+        let reporting = report(client.clone(), news.clone(), Arc::clone(&decided));
+        Self {
+            _reporting: AbortOnDropHandle::new(tokio::spawn(reporting)),
+            client,
+            desk,
+            news,
+            tasks: JoinSet::new(),
+            active: HashMap::new(),
+            decided,
+        }
+    }
+
+    /// Works until `stop`; nothing that it started runs afterwards.
+    pub async fn run(
+        mut self,
+        mut events: broadcast::Receiver<ClientEvent>,
+        stop: CancellationToken,
+    ) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = self.tasks.join_next() => {
+                    if let Ok(id) = ended {
+                        self.active.remove(&id);
+                    }
+                }
+                event = events.recv() => match event {
+                    Ok(event) => self.hear(event),
+                    Err(broadcast::error::RecvError::Lagged(missed)) => {
+                        tracing::warn!(missed, "commands may have been missed; their callers give up in time");
+                    }
+                    Err(broadcast::error::RecvError::Closed) => break,
+                },
+            }
+        }
+        self.end_all();
+        let ended = async { while self.tasks.join_next().await.is_some() {} };
+        // What does not end in time is dropped, which kills it as well.
+        let _ = tokio::time::timeout(LAST, ended).await;
+    }
+
+    fn hear(&mut self, event: ClientEvent) {
+        match event {
+            ClientEvent::Event(event) => self.hear_event(&event),
+            // Nobody waits for what runs: a result under a new connection belongs to nothing.
+            ClientEvent::Disconnected { .. } => self.end_all(),
+            ClientEvent::Connected { .. } | ClientEvent::Gap { .. } => {}
+        }
+    }
+
+    fn hear_event(&mut self, event: &Event) {
+        match event.event.as_str() {
+            INVOKE_REQUEST => match serde_json::from_value(event.payload.clone()) {
+                Ok(request) => self.begin(request),
+                Err(error) => tracing::warn!(%error, "a command cannot be read"),
+            },
+            INVOKE_CANCEL => {
+                let cancel = serde_json::from_value::<InvokeCancel>(event.payload.clone());
+                let running = cancel
+                    .ok()
+                    .and_then(|cancel| self.active.get(&cancel.invoke_id));
+                if let Some(stop) = running {
+                    stop.cancel();
+                }
+            }
+            PAIR_RESOLVED => self.decided.notify_one(),
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, request: InvokeRequest) {
+        // Another node's, or one that runs already.
+        if request.node_id != self.desk.node() || self.active.contains_key(&request.id) {
+            return;
+        }
+        let stop = CancellationToken::new();
+        let is_busy = self.active.len() >= MAX_TASKS;
+        self.active.insert(request.id.clone(), stop.clone());
+        let hello = self.client.hello();
+        let is_guarded = hello.is_some_and(|hello| hello.protocol == Protocol::V4);
+        let work = Work {
+            client: self.client.clone(),
+            desk: self.desk.clone(),
+            news: self.news.clone(),
+            request,
+            is_guarded,
+            is_busy,
+            stop,
+        };
+        self.tasks.spawn(work.run());
+    }
+
+    fn end_all(&mut self) {
+        self.active.drain().for_each(|(_, stop)| stop.cancel());
+    }
+}
+
+/// One command on its way.
+struct Work {
+    client: Client,
+    desk: Desk,
+    news: mpsc::Sender<News>,
+    request: InvokeRequest,
+    is_guarded: bool,
+    is_busy: bool,
+    stop: CancellationToken,
+}
+
+impl Work {
+    /// Carries it out and sends the result; returns its id.
+    async fn run(self) -> String {
+        let started = Instant::now();
+        let params = self.params();
+        let detail = detail(&self.request.command, params.as_ref().ok());
+        let answer = match params {
+            _ if self.is_busy => Err(Refused::unavailable("this node is busy; try again")),
+            Err(refused) => Err(refused),
+            Ok(params) => {
+                let task = Task {
+                    command: self.request.command.clone(),
+                    params,
+                    deadline: self.request.timeout_ms.map(Duration::from_millis),
+                    is_guarded: self.is_guarded,
+                    stop: self.stop.clone(),
+                };
+                tokio::select! {
+                    answer = self.desk.answer(task) => answer,
+                    () = self.stop.cancelled() => Err(Refused::unavailable("cancelled")),
+                }
+            }
+        };
+        let refused = answer
+            .as_ref()
+            .err()
+            .map(|refused| printable(&refused.message, 300));
+        let news = News::Done {
+            command: printable(&self.request.command, 80),
+            detail,
+            refused: refused.unwrap_or_default(),
+            took: started.elapsed(),
+        };
+        // A full queue loses a line, never a result.
+        let _ = self.news.try_send(news);
+        if !self.stop.is_cancelled() {
+            self.send(answer).await;
+        }
+        self.request.id
+    }
+
+    fn params(&self) -> Result<Value, Refused> {
+        match self.request.params_json.as_deref() {
+            None | Some("") => Ok(Value::Object(Map::new())),
+            Some(text) => serde_json::from_str(text)
+                .map_err(|error| Refused::invalid(format!("paramsJSON cannot be read: {error}"))),
+        }
+    }
+
+    async fn send(&self, answer: Result<Value, Refused>) {
+        let mut params = NodeInvokeResultParams {
+            id: self.request.id.clone(),
+            node_id: self.request.node_id.clone(),
+            ok: answer.is_ok(),
+            ..NodeInvokeResultParams::default()
+        };
+        match answer {
+            Ok(payload) => params.payload_json = Some(payload.to_string()),
+            Err(refused) => {
+                params.error = Some(NodeError {
+                    code: Some(refused.code.to_owned()),
+                    message: Some(refused.message),
+                });
+            }
+        }
+        let sent = self
+            .client
+            .call_within::<NodeInvokeResult>(params, RESULT)
+            .await;
+        if let Err(error) = sent {
+            tracing::warn!(%error, id = %self.request.id, "the result was not taken");
+        }
+    }
+}
+
+/// The program of a `system.run`, for people.
+fn detail(command: &str, params: Option<&Value>) -> String {
+    if !command.starts_with("system.run") {
+        return String::new();
+    }
+    let argv = params.and_then(|params| serde_json::from_value(params["command"].clone()).ok());
+    let shown = argv.and_then(|argv: Vec<String>| command_text::show(&argv));
+    shown.map_or(String::new(), |shown| shown.text)
+}
+
+/// Says how this machine is for as long as it is connected; finds out so whether its commands are
+/// approved, since no gateway says that by itself.
+async fn report(client: Client, news: mpsc::Sender<News>, decided: Arc<Notify>) {
+    let mut view = client.view();
+    loop {
+        let generation = match view.wait_for(|view| view.status.is_up()).await {
+            Ok(up) => up.generation,
+            Err(_) => return,
+        };
+        let is_gone = |view: &ClientView| view.generation != generation || !view.status.is_up();
+        let gone = async { view.wait_for(is_gone).await.is_ok() };
+        tokio::select! {
+            () = report_while_up(&client, &news, &decided) => return,
+            is_open = gone => if !is_open { return },
+        }
+    }
+}
+
+async fn report_while_up(client: &Client, news: &mpsc::Sender<News>, decided: &Notify) {
+    let mut told = None;
+    loop {
+        let approved = match send_stats(client).await {
+            Err(CallError::Refused { error, .. }) if is_unapproved(&error.message) => false,
+            // What an older gateway does not know it does not refuse a node for.
+            _ => true,
+        };
+        if told != Some(approved) {
+            told = Some(approved);
+            let what = match approved {
+                true => News::Approved,
+                false => News::Unapproved {
+                    request: waiting_request(client).await,
+                },
+            };
+            if news.send(what).await.is_err() {
+                return;
+            }
+        }
+        let pause = if approved { REPORT } else { LOOK_AGAIN };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = decided.notified() => {}
+        }
+    }
+}
+
+async fn send_stats(client: &Client) -> Result<(), CallError> {
+    let stats = stats::read().unwrap_or_default();
+    let params = NodeEventParams {
+        event: HOST_STATS.to_owned(),
+        payload: None,
+        payload_json: serde_json::to_string(&stats).ok(),
+    };
+    client
+        .call_within::<NodeEvent>(params, RESULT)
+        .await
+        .map(drop)
+}
+
+fn is_unapproved(message: &str) -> bool {
+    message.contains("pairing changed") || message.contains("approval")
+}
+
+/// The request that waits: version 4 names it where it refuses an inventory.
+async fn waiting_request(client: &Client) -> Option<String> {
+    let params = NodeRunnerInventoryParams {
+        worker_host: Map::from_iter([("enabled".to_owned(), false.into())]),
+        ..NodeRunnerInventoryParams::default()
+    };
+    let refused = client
+        .call_within::<NodeRunnerInventoryUpdate>(params, RESULT)
+        .await;
+    match refused {
+        Err(CallError::Refused { error, .. }) => request_id(&error.message),
+        _ => None,
+    }
+}
+
+/// The id in a text. It comes from the gateway: only what an id can be is put into a command to paste.
+fn request_id(text: &str) -> Option<String> {
+    let mut words = text.split(|c: char| !c.is_ascii_hexdigit() && c != '-');
+    words
+        .find(|word| uuid::Uuid::try_parse(word).is_ok())
+        .map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_request_is_found_in_the_recorded_words() {
+        let text = "node capability surface is awaiting operator approval; run `openclaw nodes approve \
+                    449a65e8-71cf-4e68-a388-29aacfcfaa41` (see `openclaw nodes pending`)";
+        assert_eq!(
+            request_id(text).as_deref(),
+            Some("449a65e8-71cf-4e68-a388-29aacfcfaa41")
+        );
+        assert!(is_unapproved(text));
+        assert!(is_unapproved(
+            "node pairing changed while invocation was active"
+        ));
+        assert_eq!(request_id("run `$(id)` nodes approve ;rm"), None);
+    }
+
+    #[test]
+    fn a_line_about_a_program_hides_nothing() {
+        let params = serde_json::json!({"command": ["ls", "a\u{1b}b"]});
+        assert_eq!(detail("system.run", Some(&params)), "ls 'a\\u{1B}b'");
+        assert_eq!(detail("system.which", Some(&params)), "");
+        assert_eq!(detail("system.run", None), "");
+    }
+}
