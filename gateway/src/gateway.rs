@@ -19,6 +19,7 @@ use crate::conn::{Lobby, Registry};
 use crate::fanout::Fanout;
 use crate::health::HealthCache;
 use crate::lock::{LockError, StateLock};
+use crate::nodes::Nodes;
 use crate::pairing::Pairing;
 use crate::policy::Policy;
 use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
@@ -153,15 +154,25 @@ impl Gateway {
             silent: settings.silent_scopes,
             policy: policy.clone(),
         };
+        let pairing = Pairing::new(
+            store.devices(),
+            store.pairing(),
+            tokens,
+            settings.silent_scopes,
+            registry.clone(),
+            policy.clone(),
+        );
+        let tasks = TaskTracker::new();
+        let nodes = Nodes::new(
+            store.nodes(),
+            store.devices(),
+            pairing.clone(),
+            registry.clone(),
+            tasks.clone(),
+        );
         let app = App::new(Shared {
-            pairing: Pairing::new(
-                store.devices(),
-                store.pairing(),
-                tokens,
-                settings.silent_scopes,
-                registry.clone(),
-                policy.clone(),
-            ),
+            pairing,
+            nodes,
             policy,
             registry,
             lobby: Lobby::new(limits::MAX_BEFORE_HELLO),
@@ -179,7 +190,7 @@ impl Gateway {
                 started,
                 started_at: now_ms(),
             },
-            tasks: TaskTracker::new(),
+            tasks,
             calls: TaskTracker::new(),
             drain: CancellationToken::new(),
             stop: CancellationToken::new(),

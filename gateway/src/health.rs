@@ -81,6 +81,7 @@ pub(crate) struct Sources<'a> {
     pub(crate) reload: &'a Board,
     pub(crate) active_runs: usize,
     pub(crate) connections: usize,
+    pub(crate) nodes: usize,
     pub(crate) uptime_ms: u64,
 }
 
@@ -122,6 +123,7 @@ pub(crate) async fn report(sources: Sources<'_>) -> HealthReply {
         ),
         ("runs", json!({"active": sources.active_runs})),
         ("connections", json!(sources.connections)),
+        ("nodes", json!({"connected": sources.nodes})),
         ("uptimeMs", json!(sources.uptime_ms)),
         (
             "store",

@@ -15,6 +15,7 @@ mod gateway;
 mod health;
 pub mod lock;
 pub mod logging;
+mod nodes;
 pub mod pairing;
 #[doc(hidden)]
 pub mod policy;

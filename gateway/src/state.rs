@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use crate::auth::Authority;
 use crate::conn::{Lobby, Registry};
 use crate::health::{self, HealthCache};
+use crate::nodes::Nodes;
 use crate::pairing::Pairing;
 use crate::policy::Policy;
 use crate::reload::Board;
@@ -36,6 +37,7 @@ pub(crate) struct Shared {
     /// How the last reading of the configuration went.
     pub(crate) reload: Board,
     pub(crate) pairing: Pairing,
+    pub(crate) nodes: Nodes,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,
     pub(crate) table: Table,
@@ -138,6 +140,7 @@ impl App {
             reload: &self.reload,
             active_runs: self.runs.counts().0,
             connections: self.registry.count(),
+            nodes: self.nodes.connected(),
             uptime_ms: self.uptime_ms(),
         })
         .await

@@ -282,5 +282,18 @@ section! {
         auto_approve_local: bool = "autoApproveLocal", default = true;
         /// Networks whose nodes need no approval.
         auto_approve_cidrs: Vec<String> = "autoApproveCidrs";
+        /// Whether commands of version-3 nodes of this machine's same user may be used at once.
+        v3_commands: V3Commands = "v3Commands";
+    }
+}
+
+choice! {
+    /// `gateway.nodes.pairing.v3Commands`.
+    pub enum V3Commands {
+        /// At once: version 3 has no approval of commands.
+        #[default]
+        Allow = "allow",
+        /// After an approval, as those of version 4.
+        Ask = "ask",
     }
 }

@@ -9,7 +9,7 @@ use super::methods::system::PresenceEntry;
 use super::scope::{Needs, Scope};
 
 /// Names of the events we send, in the order in which hello lists them.
-pub const NAMES: [&str; 13] = [
+pub const NAMES: [&str; 20] = [
     "connect.challenge",
     "agent",
     "chat",
@@ -23,6 +23,13 @@ pub const NAMES: [&str; 13] = [
     "device.pair.requested",
     "device.pair.resolved",
     "node.pair.requested",
+    "node.pair.resolved",
+    "node.invoke.request",
+    "node.invoke.cancel",
+    "node.hostStats",
+    "node.runnerInventory.changed",
+    "voicewake.changed",
+    "voicewake.routing.changed",
 ];
 
 /// What a connection needs to be sent `event`. Unknown events go to nobody but admins.
@@ -32,6 +39,9 @@ pub fn needs(event: &str) -> Needs {
         "presence" | "agent" | "chat" | "sessions.changed" | "session.message" => {
             Needs::Operator(Scope::Read)
         }
+        "node.hostStats" | "node.runnerInventory.changed" => Needs::Operator(Scope::Read),
+        "voicewake.changed" | "voicewake.routing.changed" => Needs::Operator(Scope::Read),
+        "node.invoke.request" | "node.invoke.cancel" => Needs::Node,
         "device.pair.requested"
         | "device.pair.resolved"
         | "node.pair.requested"

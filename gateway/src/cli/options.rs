@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clawline::config::gateway::{
-    AuthMode as ConfigAuthMode, Bind, ReloadMode as ConfigReload, SilentScopes as ConfigSilent,
+    AuthMode as ConfigAuthMode, Bind, NodesConfig, ReloadMode as ConfigReload,
+    SilentScopes as ConfigSilent, V3Commands as ConfigV3Commands,
 };
 use clawline::config::{
     self, Config, Environment, FlagValue, LoadRequest, Loaded, Paths, Profile, Program,
@@ -15,8 +16,8 @@ use crate::runs::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };
 use crate::settings::{
-    AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, LogSettings, RateLimit,
-    ReloadMode, SilentScopes,
+    AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, LogSettings, NodesSettings,
+    RateLimit, ReloadMode, SilentScopes, V3Commands,
 };
 
 /// What was read, and from where.
@@ -109,17 +110,7 @@ impl Read {
         settings
             .allowed_origins
             .clone_from(&gateway.control_ui.allowed_origins);
-        settings.trusted_proxies = gateway
-            .trusted_proxies
-            .iter()
-            .map(|text| {
-                IpRange::parse(text).ok_or_else(|| {
-                    Failure::usage(format!(
-                        "gateway.trustedProxies: \"{text}\" is neither an address nor a network"
-                    ))
-                })
-            })
-            .collect::<Result<_, _>>()?;
+        settings.trusted_proxies = ranges("gateway.trustedProxies", &gateway.trusted_proxies)?;
         settings.payload_v1 = config.compat.payload_v1;
         settings.rate_limit = RateLimit {
             max_attempts: usize::try_from(limit.max_attempts).unwrap_or(usize::MAX),
@@ -135,6 +126,7 @@ impl Read {
             max_file_bytes: config.logging.max_file_bytes.into(),
             max_files: config.logging.max_files,
         };
+        settings.nodes = nodes(&gateway.nodes)?;
         settings.models = models(&config.models);
         settings.agents = agents(&config.agents);
         settings.config = self.view();
@@ -205,6 +197,32 @@ fn auth_mode(config: &Config) -> Result<AuthMode, Failure> {
         }
         None if auth.password.is_some() && auth.token.is_none() => AuthMode::Password,
         None => AuthMode::Token,
+    })
+}
+
+fn ranges(key: &str, texts: &[String]) -> Result<Vec<IpRange>, Failure> {
+    let range = |text: &String| {
+        IpRange::parse(text).ok_or_else(|| {
+            Failure::usage(format!(
+                "{key}: \"{text}\" is neither an address nor a network"
+            ))
+        })
+    };
+    texts.iter().map(range).collect()
+}
+
+fn nodes(config: &NodesConfig) -> Result<NodesSettings, Failure> {
+    let both = |new: &[String], old: &[String]| [new, old].concat();
+    let cidrs = &config.pairing.auto_approve_cidrs;
+    Ok(NodesSettings {
+        allow: both(&config.commands.allow, &config.allow_commands),
+        deny: both(&config.commands.deny, &config.deny_commands),
+        auto_approve_local: config.pairing.auto_approve_local,
+        auto_approve_cidrs: ranges("gateway.nodes.pairing.autoApproveCidrs", cidrs)?,
+        v3_commands: match config.pairing.v3_commands {
+            ConfigV3Commands::Allow => V3Commands::Allow,
+            ConfigV3Commands::Ask => V3Commands::Ask,
+        },
     })
 }
 

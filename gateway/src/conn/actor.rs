@@ -137,6 +137,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         // Long calls end with their connection, however it ends.
         let _calls = self.conn.stop.clone().drop_guard();
         let _joined = self.app.registry.join(self.conn.clone());
+        let _node = self.app.nodes.join(&self.conn);
         self.recheck().await;
         rpc::greeted(&self.app, &self.conn);
         let mut last_answers = None;

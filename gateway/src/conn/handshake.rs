@@ -16,7 +16,9 @@ use tokio::time::{Instant, timeout_at};
 use super::socket::{Socket, Turn};
 use super::{Conn, Principal, Seat, connect_params, hello};
 use crate::auth::{Attempt, AuthMethod, Caller, Refusal, SignedIn};
+use crate::nodes::Claims;
 use crate::pairing::{Admission, Ask};
+use crate::settings::GatewaySettings;
 use crate::state::App;
 use crate::store::now_ms;
 
@@ -183,7 +185,19 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     let asked = params.scopes.clone().unwrap_or_default();
     params.client = client;
     let generation = admission.as_ref().map(|admission| admission.generation);
-    let conn = connection(app, version, role, caller, params, signed_in, generation);
+    let is_own = admission.as_ref().is_some_and(|a| a.is_own_user);
+    let mut conn = connection(app, version, role, caller, &params, signed_in, generation);
+    if role == Role::Node {
+        let commands = params.commands.as_deref().unwrap_or_default();
+        let path_env = params.path_env.as_deref();
+        let claims = Claims::new(&params.caps, commands, params.permissions, path_env, is_own);
+        conn.node = Some(Box::new(claims));
+        let admitted = app.nodes.admit(&conn, &app.settings().nodes).await;
+        admitted.map_err(|error| {
+            tracing::error!(%error, "a node could not be written down");
+            refuse(RpcError::unavailable(error.to_string()).retry_after(1000))
+        })?;
+    }
     let payload = hello::payload(app, &conn, admission.as_ref(), &asked).await;
     conn.answer(&Response::ok(id, payload), None);
     Ok(conn)
@@ -219,6 +233,9 @@ async fn sign_in(
     nonce: &str,
 ) -> Result<(SignedIn, Option<Admission>), Refusal> {
     let is_browser = BROWSER_IDS.contains(&params.client.id.as_str());
+    if is_browser && role == Role::Node {
+        return Err(Refusal::DeviceRequired);
+    }
     if is_browser && !caller.has_origin {
         return Err(Refusal::OriginRequired);
     }
@@ -255,12 +272,33 @@ async fn sign_in(
         role,
         scopes: signed_in.scopes.clone(),
         generation: signed_in.generation,
-        may_be_silent: (!app.policy.silent_for_owner
-            || caller.is_local() && !caller.has_origin && authority.is_own(uid))
-            && signed_in.method != AuthMethod::DeviceToken,
+        may_be_silent: signed_in.method != AuthMethod::DeviceToken
+            && (!app.policy.silent_for_owner
+                || !caller.has_origin
+                    && may_be_silent(&app.settings(), role, caller, authority.is_own(uid))),
     };
-    let admission = app.pairing.admit(&ask).await?;
+    let mut admission = app.pairing.admit(&ask).await?;
+    admission.is_own_user = ask.may_be_silent && caller.is_local() && authority.is_own(uid);
     Ok((signed_in, Some(admission)))
+}
+
+/// Whether who calls is known well enough to be let in without a question: the gateway's own user,
+/// or a node of a network that the owner named.
+fn may_be_silent(settings: &GatewaySettings, role: Role, caller: &Caller, is_own: bool) -> bool {
+    let nodes = &settings.nodes;
+    let is_named = || {
+        let ip = caller.peer.ip();
+        !caller.via_proxy
+            && nodes
+                .auto_approve_cidrs
+                .iter()
+                .any(|range| range.contains(ip))
+    };
+    let is_local = caller.is_local() && is_own;
+    match role {
+        Role::Operator => is_local,
+        Role::Node => (is_local && nodes.auto_approve_local) || is_named(),
+    }
 }
 
 /// The kernel's tables can be long: they are read off the loop.
@@ -281,11 +319,11 @@ fn connection(
     version: Protocol,
     role: Role,
     caller: Caller,
-    params: ConnectParams,
+    params: &ConnectParams,
     signed_in: SignedIn,
     generation: Option<i64>,
 ) -> Conn {
-    let device_id = params.device.map(|device| device.id);
+    let device_id = params.device.as_ref().map(|device| device.id.clone());
     let scopes = match role {
         Role::Operator => signed_in.scopes,
         Role::Node => Scopes::default(),
@@ -300,7 +338,7 @@ fn connection(
     Conn::new(
         version,
         principal,
-        params.client,
+        params.client.clone(),
         &params.caps,
         caller,
         &app.stop,

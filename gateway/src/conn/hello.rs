@@ -111,7 +111,9 @@ fn snapshot_health(report: HealthReply, is_v4: bool) -> Value {
     if let (true, Some(members)) = (is_v4, health.as_object_mut()) {
         members.retain(|name, _| match name.as_str() {
             "ok" => is_well,
-            "modelRuntime" | "config" | "runs" | "connections" | "uptimeMs" | "store" => false,
+            "modelRuntime" | "config" | "runs" | "connections" | "nodes" | "uptimeMs" | "store" => {
+                false
+            }
             _ => true,
         });
     }

@@ -27,6 +27,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit};
 use tokio_util::sync::CancellationToken;
 
 use crate::auth::{AuthMethod, Caller};
+use crate::nodes::Claims;
 
 pub(crate) use actor::serve;
 pub(crate) use delta::{Stream, TextDelta};
@@ -95,6 +96,8 @@ pub(crate) struct Conn {
     /// ms since the epoch.
     pub(crate) connected_at: i64,
     pub(crate) outbox: Outbox,
+    /// What a node says it can do; absent for operators.
+    pub(crate) node: Option<Box<Claims>>,
     is_session_scoped: bool,
     subscriptions: Mutex<Subscriptions>,
     lanes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -142,6 +145,7 @@ impl Conn {
             caller,
             connected_at: crate::store::now_ms(),
             outbox: Outbox::default(),
+            node: None,
             is_session_scoped: caps.iter().any(|cap| cap == CAP_SESSION_SCOPED),
             subscriptions: Mutex::default(),
             lanes: Mutex::default(),

@@ -54,6 +54,12 @@ impl Push {
         Self::with(name, Payload::Latest(json(payload)), state_version)
     }
 
+    /// The same for one connection only, without a number.
+    pub(crate) fn direct(mut self) -> Self {
+        self.is_numbered = false;
+        self
+    }
+
     /// A piece of a run's text.
     pub(crate) fn delta(delta: TextDelta) -> Self {
         Self::with(delta.event(), Payload::Delta(Arc::new(delta)), None)

@@ -40,6 +40,8 @@ pub struct Admission {
     pub issued_at: i64,
     /// Stored with the token; version 3 shows these.
     pub stored_scopes: Vec<String>,
+    /// The gateway's own user on this machine, let in without a question.
+    pub is_own_user: bool,
 }
 
 /// What cannot be done to devices and requests.
@@ -143,6 +145,7 @@ impl Pairing {
             generation: stored.token_generation,
             issued_at: stored.rotated_at.unwrap_or(stored.created_at),
             stored_scopes: stored.scopes,
+            is_own_user: false,
         }
     }
 

@@ -1,33 +1,21 @@
 //! Lists that official clients ask for when they start, and of which this gateway has nothing yet.
 
 use clawline::protocol::methods::lists::{
-    CronList, CronStatus, ExecApprovalList, NodeList, NodePairList, PluginApprovalList,
-    QuestionList, TaskSuggestionsList,
+    CronList, CronStatus, ExecApprovalList, PluginApprovalList, QuestionList, TaskSuggestionsList,
 };
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
 use crate::state::App;
-use crate::store::now_ms;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
-        .on::<NodeList, _>(node_list)
-        .on::<NodePairList, _>(node_pair_list)
         .on::<CronList, _>(cron_list)
         .on::<CronStatus, _>(cron_status)
         .on::<ExecApprovalList, _>(exec_approval_list)
         .on::<PluginApprovalList, _>(plugin_approval_list)
         .on::<QuestionList, _>(question_list)
         .on::<TaskSuggestionsList, _>(task_suggestions_list)
-}
-
-async fn node_list(_: App, _: Call<NodeList>) -> Result<Value, Failure> {
-    Ok(json!({"ts": now_ms(), "nodes": []}))
-}
-
-async fn node_pair_list(_: App, _: Call<NodePairList>) -> Result<Value, Failure> {
-    Ok(json!({"pending": [], "paired": []}))
 }
 
 async fn cron_list(_: App, _: Call<CronList>) -> Result<Value, Failure> {

@@ -10,6 +10,9 @@ mod config;
 mod devices;
 mod lists;
 mod logs;
+mod node_host;
+mod node_pairing;
+mod nodes;
 mod session_lookup;
 mod session_runs;
 mod sessions;
@@ -23,7 +26,7 @@ use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Request;
 use clawline::protocol::hello::CONNECT;
 use clawline::protocol::scope::{Role, Scope};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::conn::{Conn, Push};
@@ -31,6 +34,9 @@ use crate::state::App;
 
 pub(crate) use call::{Call, Failure};
 pub(crate) use table::{Table, Verdict};
+
+/// What wakes a node that listens, until somebody chooses other words.
+const WAKE_WORDS: [&str; 3] = ["openclaw", "claude", "computer"];
 
 /// Every method of this gateway.
 pub(crate) fn table() -> Table {
@@ -46,6 +52,9 @@ pub(crate) fn table() -> Table {
         agents::rows,
         config::rows,
         devices::rows,
+        nodes::rows,
+        node_host::rows,
+        node_pairing::rows,
         lists::rows,
     ];
     areas
@@ -92,11 +101,27 @@ pub(crate) fn greeted(app: &App, conn: &Arc<Conn>) {
             conn.outbox.push(&push);
         });
     }
+    if conn.principal.role == Role::Node {
+        greet_node(conn);
+    }
     if let Some(device_id) = conn.principal.device_id.clone() {
         let (app, role) = (app.clone(), conn.principal.role);
         app.tasks
             .clone()
             .spawn(async move { app.pairing.seen(&device_id, role).await });
+    }
+}
+
+/// Nodes are told the words that wake them, directly and without a number.
+fn greet_node(conn: &Conn) {
+    let words = Push::plain("voicewake.changed", &json!({"triggers": WAKE_WORDS}));
+    conn.outbox.push(&words.direct());
+    if conn.version == clawline::protocol::Protocol::V4 {
+        let config = json!({
+            "version": 1, "defaultTarget": {"mode": "current"}, "routes": [], "updatedAtMs": 0,
+        });
+        let routing = Push::plain("voicewake.routing.changed", &json!({"config": config}));
+        conn.outbox.push(&routing.direct());
     }
 }
 

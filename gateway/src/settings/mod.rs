@@ -3,6 +3,7 @@
 mod auth;
 mod bind;
 mod ip_range;
+mod nodes;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use crate::runs::{AgentsConfig, ModelsConfig};
 pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes};
 pub use bind::BindTo;
 pub use ip_range::IpRange;
+pub use nodes::{NodesSettings, V3Commands};
 pub use upkeep::{LogSettings, ReloadMode};
 
 /// Everything that [`crate::Gateway::bind`] needs.
@@ -48,6 +50,8 @@ pub struct GatewaySettings {
     pub reload: ReloadMode,
     /// `logging.*`.
     pub log: LogSettings,
+    /// `gateway.nodes.*`.
+    pub nodes: NodesSettings,
     /// `models.*`.
     pub models: ModelsConfig,
     /// `agents.*`.
@@ -78,6 +82,7 @@ impl GatewaySettings {
             rate_limit: RateLimit::default(),
             reload: ReloadMode::default(),
             log: LogSettings::default(),
+            nodes: NodesSettings::default(),
             models: ModelsConfig::default(),
             agents: AgentsConfig::default(),
             config: ConfigView::default(),

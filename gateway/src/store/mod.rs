@@ -7,6 +7,7 @@
 mod command;
 mod error;
 mod health;
+mod nodes;
 mod sqlite;
 mod traits;
 
@@ -21,6 +22,7 @@ use tokio::task::JoinHandle;
 pub use command::{Command, CommandEffect, CommandOutcome, CommandStore, Compacted, DoneCommand};
 pub use error::StoreError;
 pub use health::StoreHealth;
+pub use nodes::{NewNodeRequest, Node, NodeFacts, NodeRequest, NodeStore, StoredRequest, Surface};
 use sqlite::Db;
 pub use traits::{
     Accept, AcceptOutcome, AcceptedRun, Device, DeviceGrant, DeviceRole, DeviceStore, EndedRun,
@@ -88,6 +90,10 @@ impl Store {
     }
 
     pub fn pairing(&self) -> Arc<dyn PairingStore> {
+        self.db.clone()
+    }
+
+    pub fn nodes(&self) -> Arc<dyn NodeStore> {
         self.db.clone()
     }
 

@@ -11,6 +11,8 @@ mod handshake;
 mod life;
 mod limits;
 mod logs;
+mod node_pairing;
+mod nodes;
 mod pairing;
 mod program;
 mod reload;

@@ -6,10 +6,6 @@ use crate::protocol::method::methods;
 use crate::protocol::scope::{Needs, Scope};
 
 methods! {
-    /// `{ts, nodes}`.
-    NodeList = "node.list", |_, _| Needs::Operator(Scope::Read), Value => Value;
-    /// `{pending, paired}`.
-    NodePairList = "node.pair.list", |_, _| Needs::Operator(Scope::Pairing), Value => Value;
     /// `{jobs, …}`.
     CronList = "cron.list", |_, _| Needs::Operator(Scope::Read), Value => Value;
     /// `{enabled, jobs, nextWakeAtMs}`.

@@ -30,6 +30,9 @@ pub fn names() -> Vec<&'static str> {
         agents::NAMES,
         config::NAMES,
         devices::NAMES,
+        nodes::NAMES,
+        node_host::NAMES,
+        node_pairing::NAMES,
         lists::NAMES,
     ]
     .concat()

@@ -3,6 +3,7 @@
 mod commands;
 mod devices;
 mod files;
+mod nodes;
 mod open;
 mod pages;
 mod pairing;

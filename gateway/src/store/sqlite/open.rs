@@ -155,6 +155,7 @@ fn migrations() -> Vec<Migration> {
             "asides",
             include_str!("../../../migrations/0002_asides.sql"),
         ),
+        ("nodes", include_str!("../../../migrations/0003_nodes.sql")),
     ];
     (1..)
         .zip(steps)

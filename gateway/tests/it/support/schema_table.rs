@@ -6,7 +6,7 @@
 pub const ANY: &str = "";
 
 /// Methods of ours that are missing in the schema's `methods`, with the definition of their answer.
-pub const METHODS: &[(&str, &str)] = &[];
+pub const METHODS: &[(&str, &str)] = &[("node.pair.request", ANY), ("node.pair.verify", ANY)];
 
 /// Events, with the definition of their payload.
 pub const EVENTS: &[(&str, &str)] = &[

@@ -1,0 +1,346 @@
+//! One command for a node: looked at, sent, and waited for.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use clawline::protocol::methods::node_host::{
+    self, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeInvokeResultParams,
+};
+use clawline::protocol::methods::nodes::{NodeInvokeParams, NodeInvokeReply};
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use tokio::time::{Instant, timeout_at};
+
+use super::live::Session;
+use super::once::{Entry, Outcome};
+use super::policy::Refused;
+use super::system_run::{BadRun, SystemRun};
+use super::{Live, Nodes, policy};
+use crate::conn::{Conn, Push};
+use crate::settings::NodesSettings;
+use crate::store::StoreError;
+
+/// How long a result is waited for when the caller does not say.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a result is waited for at most.
+const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Largest parameters, in bytes.
+const MAX_PARAMS: usize = 1024 * 1024;
+/// Largest result, in bytes: the answer holds it twice and has to fit into one message.
+pub(crate) const MAX_RESULT: usize = 8 * 1024 * 1024;
+/// Longest idempotency key, in bytes.
+const MAX_KEY: usize = 256;
+/// How many characters of a node's words are passed on.
+const MAX_WORDS: usize = 2000;
+
+/// Why there is no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InvokeError {
+    NotConnected,
+    /// It is not approved; the request that waits, where one does.
+    NotApproved {
+        request: Option<String>,
+    },
+    Refused {
+        why: Refused,
+        hint: String,
+    },
+    BadParams {
+        code: &'static str,
+        text: String,
+    },
+    /// The key was used for something else.
+    KeyConflict,
+    Busy,
+    TimedOut,
+    /// It disconnected before it answered.
+    Gone,
+    /// Who asked for it first went away.
+    GivenUp,
+    /// It was carried out; the result was too large to be kept.
+    NotKept,
+    TooLarge,
+    /// The node's own words.
+    Node {
+        code: Option<String>,
+        message: Option<String>,
+    },
+    Store(String),
+}
+
+impl From<StoreError> for InvokeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<BadRun> for InvokeError {
+    fn from(bad: BadRun) -> Self {
+        Self::BadParams {
+            code: bad.code,
+            text: bad.text,
+        }
+    }
+}
+
+/// On whose behalf a command is.
+#[derive(Debug, Clone)]
+pub(crate) struct Caller {
+    pub(crate) device_id: Option<String>,
+}
+
+/// What is sent, once everything about it was looked at.
+struct Ready {
+    params_json: Option<String>,
+    run_id: Option<String>,
+}
+
+impl Nodes {
+    /// Has a node carry out a command. Dropped, the node is told that nobody waits any more.
+    pub(crate) async fn invoke(
+        &self,
+        caller: &Caller,
+        params: NodeInvokeParams,
+        settings: &NodesSettings,
+    ) -> Result<NodeInvokeReply, InvokeError> {
+        let asked_at = Instant::now();
+        if params.idempotency_key.is_empty() || params.idempotency_key.len() > MAX_KEY {
+            return Err(InvokeError::BadParams {
+                code: "BAD_KEY",
+                text: format!("idempotencyKey: 1 to {MAX_KEY} bytes are needed"),
+            });
+        }
+        let timeout = match params.timeout_ms {
+            None | Some(0) => DEFAULT_TIMEOUT,
+            Some(ms) => Duration::from_millis(ms).min(MAX_TIMEOUT),
+        };
+        let until = asked_at + timeout;
+        let hash = content_hash(caller, &params);
+        let turn = match self
+            .once
+            .enter(&params.node_id, &params.idempotency_key, hash)
+        {
+            Entry::New(turn) => turn,
+            Entry::Conflict => return Err(InvokeError::KeyConflict),
+            Entry::Known(mut outcome) => {
+                let known = timeout_at(until, outcome.wait_for(Option::is_some)).await;
+                return match known {
+                    Ok(Ok(outcome)) => match outcome.as_deref() {
+                        Some(outcome) => outcome.clone(),
+                        None => Err(InvokeError::GivenUp),
+                    },
+                    Ok(Err(_)) => Err(InvokeError::GivenUp),
+                    Err(_) => Err(InvokeError::TimedOut),
+                };
+            }
+        };
+        let waiting = match self.dispatch(caller, &params, settings, until).await {
+            Ok(waiting) => waiting,
+            Err(error) => {
+                turn.release(&error);
+                return Err(error);
+            }
+        };
+        let outcome: Outcome = Arc::new(waiting.result(&params, until).await);
+        turn.end(&outcome);
+        Arc::try_unwrap(outcome).unwrap_or_else(|shared| (*shared).clone())
+    }
+
+    /// Everything up to the moment at which the node is told.
+    async fn dispatch(
+        &self,
+        caller: &Caller,
+        params: &NodeInvokeParams,
+        settings: &NodesSettings,
+        until: Instant,
+    ) -> Result<Waiting<'_>, InvokeError> {
+        let command = params.command.trim();
+        // From here to the push nothing can be approved, rejected or removed.
+        let _gate = self.gate.lock().await;
+        let session = self
+            .live
+            .session(&params.node_id)
+            .ok_or(InvokeError::NotConnected)?;
+        self.check(command, &session, settings).await?;
+        let invoke_id = uuid::Uuid::new_v4().to_string();
+        let ready = self.ready(caller, command, params, &invoke_id).await?;
+        let result = self
+            .live
+            .expect(&invoke_id, session.conn.id)
+            .ok_or(InvokeError::Busy)?;
+        if let Some(run_id) = &ready.run_id {
+            session.issue(run_id);
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        let request = InvokeRequest {
+            id: invoke_id.clone(),
+            node_id: params.node_id.clone(),
+            command: command.to_owned(),
+            params_json: ready.params_json,
+            timeout_ms: Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+            idempotency_key: Some(params.idempotency_key.clone()),
+        };
+        let push = Push::plain(INVOKE_REQUEST, &request).direct();
+        session.conn.outbox.push(&push);
+        tracing::info!(node = %params.node_id, command, invoke = %invoke_id, "command sent to a node");
+        Ok(Waiting {
+            live: &self.live,
+            conn: session.conn.clone(),
+            node_id: params.node_id.clone(),
+            invoke_id,
+            result,
+        })
+    }
+
+    /// Whether the command may be asked for now: by the configuration, by what the node declares,
+    /// and by what was approved.
+    async fn check(
+        &self,
+        command: &str,
+        session: &Session,
+        settings: &NodesSettings,
+    ) -> Result<(), InvokeError> {
+        let node = self.store.get(&session.node_id).await?.unwrap_or_default();
+        let policy = policy(&node.facts, settings);
+        let refused = |why| InvokeError::Refused {
+            why,
+            hint: policy.hint(command, node.facts.platform.as_deref(), why),
+        };
+        policy
+            .check(command, &session.claims.commands)
+            .map_err(refused)?;
+        let approved = node.approved.as_ref();
+        if approved.is_some_and(|held| held.commands.iter().any(|name| name == command)) {
+            return Ok(());
+        }
+        let waiting = self.store.requests().await?;
+        let request = waiting.into_iter().find(|r| r.node_id == session.node_id);
+        Err(InvokeError::NotApproved {
+            request: request.map(|request| request.request_id),
+        })
+    }
+
+    /// The parameters as the node gets them.
+    async fn ready(
+        &self,
+        _caller: &Caller,
+        command: &str,
+        params: &NodeInvokeParams,
+        invoke_id: &str,
+    ) -> Result<Ready, InvokeError> {
+        let (value, run_id) = if matches!(command, "system.run" | "system.run.prepare") {
+            let run = SystemRun::read(params.params.as_ref())?;
+            if run.approval.is_some() {
+                return Err(InvokeError::BadParams {
+                    code: "APPROVAL_NOT_FOUND",
+                    text: "unknown or expired approval id".to_owned(),
+                });
+            }
+            let value = run.params(invoke_id, None);
+            (Some(value), Some(invoke_id.to_owned()))
+        } else {
+            (params.params.clone(), None)
+        };
+        let params_json = value
+            .filter(|value| !value.is_null())
+            .map(|v| v.to_string());
+        if params_json
+            .as_ref()
+            .is_some_and(|text| text.len() > MAX_PARAMS)
+        {
+            return Err(InvokeError::BadParams {
+                code: "TOO_LARGE",
+                text: format!("params: at most {MAX_PARAMS} bytes are taken"),
+            });
+        }
+        Ok(Ready {
+            params_json,
+            run_id,
+        })
+    }
+}
+
+/// What makes two calls the same.
+fn content_hash(caller: &Caller, params: &NodeInvokeParams) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    let content = params.params.as_ref().map(Value::to_string);
+    for part in [
+        caller.device_id.as_deref().unwrap_or_default(),
+        params.command.trim(),
+        content.as_deref().unwrap_or_default(),
+    ] {
+        hash.update(part.len().to_le_bytes());
+        hash.update(part);
+    }
+    hash.finalize().into()
+}
+
+/// A command that is on its way. Dropped before its end, the node is told to give it up.
+struct Waiting<'a> {
+    live: &'a Live,
+    conn: Arc<Conn>,
+    node_id: String,
+    invoke_id: String,
+    result: tokio::sync::oneshot::Receiver<NodeInvokeResultParams>,
+}
+
+impl Waiting<'_> {
+    async fn result(
+        mut self,
+        params: &NodeInvokeParams,
+        until: Instant,
+    ) -> Result<NodeInvokeReply, InvokeError> {
+        let result = match timeout_at(until, &mut self.result).await {
+            Err(_) => return Err(InvokeError::TimedOut),
+            Ok(Err(_)) => return Err(InvokeError::Gone),
+            Ok(Ok(result)) => result,
+        };
+        if is_too_large(&result) {
+            return Err(InvokeError::TooLarge);
+        }
+        if !result.ok {
+            let error = result.error.unwrap_or_default();
+            let words = |text: Option<String>| {
+                text.map(|text| clawline::layer::printable(&text, MAX_WORDS))
+            };
+            return Err(InvokeError::Node {
+                code: words(error.code),
+                message: words(error.message),
+            });
+        }
+        let (payload, payload_json) = match result.payload_json {
+            Some(text) => (serde_json::from_str(&text).unwrap_or_default(), Some(text)),
+            None => (result.payload.unwrap_or_default(), None),
+        };
+        Ok(NodeInvokeReply {
+            ok: true,
+            node_id: params.node_id.clone(),
+            command: params.command.clone(),
+            payload,
+            payload_json,
+        })
+    }
+}
+
+/// Whether a result is larger than what is passed on.
+pub(crate) fn is_too_large(result: &node_host::NodeInvokeResultParams) -> bool {
+    let size = match (&result.payload_json, &result.payload) {
+        (Some(text), _) => text.len(),
+        (None, Some(value)) => value.to_string().len(),
+        (None, None) => 0,
+    };
+    size > MAX_RESULT
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if self.live.forget(&self.invoke_id) {
+            let cancel = InvokeCancel {
+                invoke_id: self.invoke_id.clone(),
+                node_id: self.node_id.clone(),
+            };
+            let push = Push::plain(INVOKE_CANCEL, &cancel).direct();
+            self.conn.outbox.push(&push);
+        }
+    }
+}
