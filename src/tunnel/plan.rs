@@ -27,7 +27,7 @@ const SERVED: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 /// Servers count refused sign-ins and lock out who comes too often.
 const UNATTENDED: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(15 * 60));
 
-/// Pause between looks at a server that lets nobody in for now.
+/// Pause between looks at a server on which sign-in is shut for everybody.
 const STEADY: Duration = Duration::from_secs(30);
 /// So many connections dropped without a word after a refused sign-in are no accident.
 const DROPS: u32 = 3;

@@ -1,5 +1,5 @@
-//! What the account there decides: questions in several rounds, expired passwords and accounts, nobody
-//! let in for now. Makes local users, so it needs root, and sshd with PAM.
+//! What the account there decides: questions in several rounds, expired passwords and accounts, sign-in
+//! shut for everybody. Makes local users, so it needs root, and sshd with PAM.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -135,7 +135,7 @@ impl Drop for Service {
 
 #[tokio::test]
 #[ignore = "needs OpenSSH"]
-async fn a_machine_that_lets_nobody_in_for_now_is_looked_at_every_half_minute() {
+async fn a_machine_on_which_sign_in_is_shut_is_looked_at_every_half_minute() {
     // sshd's PAM service is named like its program.
     let home = tempfile::TempDir::with_prefix("clawline-nologin-").unwrap();
     let name = format!("clawline-sshd-{:08x}", rand::random::<u32>());

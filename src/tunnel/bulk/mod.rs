@@ -49,7 +49,7 @@ struct Inner {
     served: AtomicUsize,
     /// When the last one came up: the way to the server works.
     came_up: watch::Sender<Option<Instant>>,
-    /// No more are to be expected for now.
+    /// Opening another would take a person: no more are opened.
     barred: AtomicBool,
 }
 

@@ -23,6 +23,7 @@ mod resolve;
 mod source;
 mod tokens;
 mod told;
+mod value;
 mod values;
 
 pub use compare::{Difference, differences};

@@ -218,7 +218,7 @@ impl Machine {
     fn elsewhere(&mut self, now: Instant) {
         match &self.state {
             State::Waiting { wakes: true, .. } | State::Attention { wakes: true, .. } => {
-                // The network of before is no measure for now.
+                // What the network before this one did says nothing about this one.
                 self.start_over();
                 self.connect(now);
             }
