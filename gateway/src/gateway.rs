@@ -69,6 +69,22 @@ pub enum StartError {
         "gateway.auth.mode is none, and gateway.bind is not loopback: anybody could come in; set gateway.bind to \"loopback\", or gateway.auth.mode to \"token\""
     )]
     OpenToAll,
+    /// A secret that everybody guesses.
+    #[error(
+        "{key} {why}; make a good one with: head -c 32 /dev/urandom | base64, or leave it out and one is made"
+    )]
+    WeakSecret {
+        /// Where it is configured.
+        key: &'static str,
+        /// What is wrong with it.
+        why: auth::WeakSecret,
+    },
+    /// Two secrets are the same text.
+    #[error("{0} and {1} are the same; give each its own")]
+    SameSecret(&'static str, &'static str),
+    /// Mode `trusted-proxy`, and something that would let others in beside the proxy, or nobody.
+    #[error("gateway.auth.mode is trusted-proxy, but {0}")]
+    TrustedProxy(&'static str),
     /// The store cannot be used.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -122,6 +138,9 @@ impl Gateway {
         let lock = StateLock::take_patiently(&settings.state_dir).await?;
         let models = Models::new(&settings.models, &settings.agents).map_err(StartError::Config)?;
         let models = Arc::new(models);
+        if policy.weak_secret {
+            check_auth(&settings)?;
+        }
         let secret = shared_secret(&settings)?;
         if secret.is_blank() && !settings.bind.is_loopback() {
             return Err(StartError::OpenToAll);
@@ -277,19 +296,51 @@ impl Gateway {
     }
 }
 
+/// What makes the configured sign-in worthless, found before anything is bound.
+pub(crate) fn check_auth(settings: &GatewaySettings) -> Result<(), StartError> {
+    let auth = &settings.auth;
+    let proxy = auth.trusted_proxy.secret.as_ref().map(|(_, secret)| secret);
+    let secrets = [
+        ("gateway.auth.token", auth.token.as_ref()),
+        ("gateway.auth.password", auth.password.as_ref()),
+        ("gateway.auth.trustedProxy.secret", proxy),
+    ];
+    for (at, (key, secret)) in secrets.iter().enumerate() {
+        let Some(secret) = secret else { continue };
+        auth::check_secret(secret).map_err(|why| StartError::WeakSecret { key, why })?;
+        let same = |(_, other): &&(&str, Option<&Secret>)| other.is_some_and(|o| o == *secret);
+        if let Some((other, _)) = secrets[..at].iter().find(same) {
+            return Err(StartError::SameSecret(other, key));
+        }
+    }
+    if auth.mode == AuthMode::TrustedProxy {
+        let complaint = if auth.token.is_some() || auth.password.is_some() {
+            Some(
+                "there is a token or a password, too; remove it: the proxy alone decides who comes in",
+            )
+        } else if settings.trusted_proxies.is_empty() {
+            Some("gateway.trustedProxies is empty; name the proxy's address")
+        } else if auth.trusted_proxy.user_header.is_empty() {
+            Some("gateway.auth.trustedProxy.userHeader is missing")
+        } else {
+            None
+        };
+        if let Some(complaint) = complaint {
+            return Err(StartError::TrustedProxy(complaint));
+        }
+    }
+    Ok(())
+}
+
 /// The secret that the settings ask for; a token file that is not there is made.
 pub(crate) fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
     let auth = &settings.auth;
     match auth.mode {
-        AuthMode::None => Ok(Secret::default()),
-        AuthMode::Password => auth
-            .password
-            .clone()
-            .filter(|password| !password.is_blank())
-            .ok_or(StartError::NoPassword),
+        AuthMode::None | AuthMode::TrustedProxy => Ok(Secret::default()),
+        AuthMode::Password => auth.password.clone().ok_or(StartError::NoPassword),
         AuthMode::Token => match &auth.token {
-            Some(token) if !token.is_blank() => Ok(token.clone()),
-            _ => Ok(auth::read_or_create(&settings.token_file())?),
+            Some(token) => Ok(token.clone()),
+            None => Ok(auth::read_or_create(&settings.token_file())?),
         },
     }
 }

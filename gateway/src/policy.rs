@@ -24,6 +24,16 @@ pub struct Policy {
     pub node_device: bool,
     /// Calls need their scope.
     pub call_scope: bool,
+    /// Of the hops that proxies name, the rightmost untrusted one is the client.
+    pub rightmost_hop: bool,
+    /// A proxy on this machine shows its secret or its user id.
+    pub proxy_proves_itself: bool,
+    /// Wrong device tokens and setup codes count like wrong shared secrets.
+    pub count_every_guess: bool,
+    /// All sources share one budget of guesses.
+    pub guess_budget: bool,
+    /// Blank, copied and short secrets are refused at the start.
+    pub weak_secret: bool,
     /// A locked source is refused.
     pub lockout: bool,
     /// The device id is the hash of the key.
@@ -61,6 +71,11 @@ impl Default for Policy {
             deviceless_scopes: true,
             node_device: true,
             call_scope: true,
+            rightmost_hop: true,
+            proxy_proves_itself: true,
+            count_every_guess: true,
+            guess_budget: true,
+            weak_secret: true,
             lockout: true,
             device_id: true,
             nonce: true,

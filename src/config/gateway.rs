@@ -160,6 +160,12 @@ section! {
         allow_users: Vec<String> = "allowUsers";
         /// The proxy may run on this machine.
         allow_loopback: bool = "allowLoopback";
+        /// The user, by name or number, that a proxy on this machine runs as.
+        proxy_user: Option<String> = "proxyUser";
+        /// A header that the proxy adds to every request, with the secret below in it.
+        secret_header: Option<String> = "secretHeader";
+        /// What the proxy writes into that header.
+        secret: Option<Secret> = "secret";
     }
 }
 

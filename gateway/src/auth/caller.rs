@@ -77,5 +77,6 @@ impl Caller {
         self.listener == Listener::Main
             && self.peer.ip().to_canonical().is_loopback()
             && !self.via_proxy
+            && self.identity.is_none()
     }
 }

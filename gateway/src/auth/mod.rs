@@ -7,6 +7,8 @@ mod proof;
 mod refusal;
 mod secrets;
 mod throttle;
+pub(crate) mod trusted_proxy;
+mod weak;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +28,7 @@ pub use proof::ProofFault;
 pub use refusal::{ORIGIN_REFUSED, PairingRefusal, Refusal};
 pub use secrets::{DeviceTokens, SecretFileError, read, read_or_create};
 pub use throttle::{Source, Throttle};
+pub use weak::{WeakSecret, check_secret, is_short};
 
 /// By which credential somebody came in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,10 +136,9 @@ impl Authority {
     /// The [`Refusal`] that the client is to be told.
     pub fn sign_in(&self, attempt: Attempt<'_>) -> Result<SignedIn, Refusal> {
         let auth = attempt.params.auth.clone().unwrap_or_default();
-        let shown = self.shared_secret(attempt.version, &auth);
         let asked = Scopes::from_wire(attempt.params.scopes.as_deref().unwrap_or_default());
         match &attempt.params.device {
-            None => self.without_device(attempt, &auth, shown, asked),
+            None => self.without_device(attempt, &auth, asked),
             Some(device) => {
                 proof::check(
                     attempt.params,
@@ -150,7 +152,7 @@ impl Authority {
                     },
                 )
                 .map_err(Refusal::Proof)?;
-                self.with_device(attempt, &auth, shown, asked)
+                self.with_device(attempt, &auth, asked)
             }
         }
     }
@@ -159,20 +161,18 @@ impl Authority {
         &self,
         attempt: Attempt<'_>,
         auth: &AuthParams,
-        shown: Shown,
         asked: Scopes,
     ) -> Result<SignedIn, Refusal> {
         let client = &attempt.params.client;
         let kind = (client.id.as_str(), client.mode.as_str());
-        let method = match shown {
+        let method = match self.shared_secret(attempt, auth)? {
             Shown::Right(method) => self.passed(attempt, method)?,
             Shown::Nothing if given(&auth.bootstrap_token).is_some() => {
-                return Err(self.failed(attempt, Refusal::BootstrapInvalid));
+                return Err(self.failed_code(attempt));
             }
             Shown::Nothing => return Err(Refusal::DeviceRequired),
             Shown::Wrong => {
-                let refusal = self.mismatch(false);
-                return Err(self.failed(attempt, refusal));
+                return Err(self.failed(attempt, self.mismatch(false)));
             }
         };
         if matches!(client.id.as_str(), "openclaw-tui" | "openclaw-control-ui") {
@@ -207,7 +207,6 @@ impl Authority {
         &self,
         attempt: Attempt<'_>,
         auth: &AuthParams,
-        shown: Shown,
         asked: Scopes,
     ) -> Result<SignedIn, Refusal> {
         let signed_in = |method, generation| SignedIn {
@@ -216,27 +215,40 @@ impl Authority {
             has_device: true,
             scopes: asked.clone(),
         };
+        let shown = match self.device_token(attempt, auth) {
+            None => self.shared_secret(attempt, auth)?,
+            Some((role, right)) => {
+                // A good device token does not make guesses at the shared secret free.
+                let candidates = self.candidates(attempt.version, auth);
+                let guesses = candidates.into_iter().any(|text| !right.matches(text));
+                let shown = if guesses {
+                    self.shared_secret(attempt, auth)
+                } else {
+                    Ok(Shown::Nothing)
+                };
+                if let Ok(Shown::Right(method)) = shown {
+                    return Ok(signed_in(self.passed(attempt, method)?, None));
+                }
+                let method = self.passed(attempt, AuthMethod::DeviceToken)?;
+                if shown == Ok(Shown::Wrong) && self.policy.count_every_guess {
+                    self.throttle.failed(source(attempt), Instant::now());
+                }
+                if !Scopes::from_wire(&role.scopes).covers(&asked) {
+                    return Err(Refusal::ScopeMismatch);
+                }
+                return Ok(signed_in(method, Some(role.token_generation)));
+            }
+        };
         if let Shown::Right(method) = shown {
             return Ok(signed_in(self.passed(attempt, method)?, None));
         }
-        if let Some((role, right)) = self.device_token(attempt, auth) {
-            let method = self.passed(attempt, AuthMethod::DeviceToken)?;
-            // A good device token does not make guesses at the shared secret free.
-            let is_guess = |text: &str| !right.matches(text);
-            if self
-                .candidates(attempt.version, auth)
-                .into_iter()
-                .any(is_guess)
-            {
-                self.throttle.failed(source(attempt), Instant::now());
-            }
-            if !Scopes::from_wire(&role.scopes).covers(&asked) {
-                return Err(Refusal::ScopeMismatch);
-            }
-            return Ok(signed_in(method, Some(role.token_generation)));
-        }
         if given(&auth.device_token).is_some() {
-            return Err(self.failed(attempt, Refusal::DeviceTokenMismatch));
+            let counted = self.policy.count_every_guess;
+            return Err(if counted {
+                self.failed(attempt, Refusal::DeviceTokenMismatch)
+            } else {
+                Refusal::DeviceTokenMismatch
+            });
         }
         match shown {
             Shown::Wrong => {
@@ -244,29 +256,63 @@ impl Authority {
                 let refusal = self.mismatch(sent_token);
                 Err(self.failed(attempt, refusal))
             }
-            _ if given(&auth.bootstrap_token).is_some() => {
-                Err(self.failed(attempt, Refusal::BootstrapInvalid))
-            }
+            _ if given(&auth.bootstrap_token).is_some() => Err(self.failed_code(attempt)),
             _ if self.mode == AuthMode::Password => Err(Refusal::PasswordMissing),
             _ => Err(Refusal::TokenMissing),
         }
     }
 
-    fn shared_secret(&self, version: Protocol, auth: &AuthParams) -> Shown {
+    /// Looks at the shared secret, or at whoever vouches for the caller.
+    fn shared_secret(&self, attempt: Attempt<'_>, auth: &AuthParams) -> Result<Shown, Refusal> {
         let method = match self.mode {
-            AuthMode::None => return Shown::Right(AuthMethod::None),
+            AuthMode::None => return Ok(Shown::Right(AuthMethod::None)),
+            AuthMode::TrustedProxy => {
+                return match (&attempt.caller.identity, &attempt.caller.identity_fault) {
+                    (Some(user), _) => Ok(Shown::Right(user.by)),
+                    (None, Some(fault)) => Err(Refusal::Identity(fault.clone())),
+                    (None, None) => Err(Refusal::Identity(IdentityFault::NotTheProxy)),
+                };
+            }
             AuthMode::Token => AuthMethod::Token,
             AuthMode::Password => AuthMethod::Password,
         };
-        let candidates = self.candidates(version, auth);
-        if candidates.iter().any(|text| self.secret.matches(text)) {
-            Shown::Right(method)
-        } else if candidates.is_empty() {
-            Shown::Nothing
-        } else if !self.policy.credential {
-            Shown::Right(method)
-        } else {
-            Shown::Wrong
+        let candidates = self.candidates(attempt.version, auth);
+        if candidates.is_empty() {
+            // An identity counts only where no credential was tried.
+            let user = attempt.caller.identity.as_ref();
+            return Ok(user.map_or(Shown::Nothing, |user| Shown::Right(user.by)));
+        }
+        let is_counted = !self.is_owner(attempt);
+        if is_counted {
+            self.may_compare(attempt)?;
+        }
+        let is_right = candidates.iter().any(|text| self.secret.matches(text));
+        if is_right || !self.policy.credential {
+            if is_counted {
+                self.throttle.give_back();
+            }
+            return Ok(Shown::Right(method));
+        }
+        Ok(Shown::Wrong)
+    }
+
+    /// Somebody who could read the secret's file anyway. A web page in the owner's browser is not the
+    /// owner.
+    fn is_owner(&self, attempt: Attempt<'_>) -> bool {
+        self.is_own(attempt.uid) && !attempt.caller.has_origin
+    }
+
+    /// Whether one more guess may be looked at: its source is free, and so is the budget of all.
+    fn may_compare(&self, attempt: Attempt<'_>) -> Result<(), Refusal> {
+        let now = Instant::now();
+        if self.policy.lockout
+            && let Some(remaining) = self.throttle.locked_for(source(attempt), now)
+        {
+            return Err(Refusal::RateLimited { remaining });
+        }
+        match self.throttle.take_guess(now) {
+            Err(remaining) if self.policy.guess_budget => Err(Refusal::RateLimited { remaining }),
+            _ => Ok(()),
         }
     }
 
@@ -275,7 +321,7 @@ impl Authority {
     fn candidates<'a>(&self, version: Protocol, auth: &'a AuthParams) -> Vec<&'a str> {
         let (token, password) = (given(&auth.token), given(&auth.password));
         let members = match (self.mode, version) {
-            (AuthMode::None, _) => [None, None],
+            (AuthMode::None | AuthMode::TrustedProxy, _) => [None, None],
             (_, Protocol::V4) => [token, password],
             (AuthMode::Token, Protocol::V3) => [token, None],
             (AuthMode::Password, Protocol::V3) => [password, None],
@@ -312,17 +358,17 @@ impl Authority {
     fn mismatch(&self, try_device_token: bool) -> Refusal {
         match self.mode {
             AuthMode::Password => Refusal::PasswordMismatch,
-            AuthMode::Token | AuthMode::None => Refusal::TokenMismatch { try_device_token },
+            AuthMode::Token | AuthMode::None | AuthMode::TrustedProxy => {
+                Refusal::TokenMismatch { try_device_token }
+            }
         }
     }
 
-    /// A right credential: passes, unless its source is locked and is not the owner. A web page in
-    /// the owner's browser is not the owner.
+    /// A right credential: passes, unless its source is locked and is not the owner.
     fn passed(&self, attempt: Attempt<'_>, method: AuthMethod) -> Result<AuthMethod, Refusal> {
         let source = source(attempt);
-        let is_owner = self.is_own(attempt.uid) && !attempt.caller.has_origin;
         if self.policy.lockout
-            && !is_owner
+            && !self.is_owner(attempt)
             && let Some(remaining) = self.throttle.locked_for(source, Instant::now())
         {
             return Err(Refusal::RateLimited { remaining });
@@ -332,6 +378,15 @@ impl Authority {
             self.throttle.succeeded(source);
         }
         Ok(method)
+    }
+
+    /// A wrong setup code: counted like every guess.
+    fn failed_code(&self, attempt: Attempt<'_>) -> Refusal {
+        if self.policy.count_every_guess {
+            self.failed(attempt, Refusal::BootstrapInvalid)
+        } else {
+            Refusal::BootstrapInvalid
+        }
     }
 
     /// A wrong credential: counted, and told apart from one that came while locked.

@@ -8,6 +8,7 @@ use clawline::protocol::error::{ErrorCode, RpcError};
 use clawline::protocol::scope::Role;
 use serde_json::{Value, json};
 
+use super::IdentityFault;
 use super::proof::ProofFault;
 
 /// A connect that is refused.
@@ -36,6 +37,8 @@ pub enum Refusal {
     ScopeMismatch,
     /// Setup codes are not taken here.
     BootstrapInvalid,
+    /// No trusted proxy vouches for a user.
+    Identity(IdentityFault),
     /// Too many wrong credentials from this source.
     RateLimited {
         /// Time until it is free again.
@@ -144,6 +147,10 @@ impl Refusal {
                 ("AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid"),
                 "review_auth_configuration",
             ),
+            Self::Identity(fault) => {
+                let (code, reason) = identity_details(fault);
+                auth_error_plain("unauthorized", (code, &reason), "review_auth_configuration")
+            }
             Self::RateLimited { remaining } => {
                 let mut error = auth_error(
                     RATE_LIMITED,
@@ -192,6 +199,7 @@ impl Refusal {
             Self::BootstrapInvalid => RpcError::invalid(
                 "invalid connect params: at /auth: unexpected property 'bootstrapToken'",
             ),
+            Self::Identity(_) => RpcError::invalid("unauthorized"),
             Self::RateLimited { .. } => unauthorized(RATE_LIMITED),
             Self::Proof(fault) => RpcError::invalid(fault.to_string()),
             Self::Pairing(pairing) => RpcError::new(ErrorCode::NotPaired, "pairing required")
@@ -264,7 +272,29 @@ const V3_PASSWORD_HINT: &str = "(set gateway.remote.password to match gateway.au
 const STORE_RETRY_MS: u64 = 1000;
 
 fn auth_error(what: &str, (code, reason): (&str, &str), step: &str) -> RpcError {
-    RpcError::invalid(format!("unauthorized: {what}")).details(json!({
+    auth_error_plain(&format!("unauthorized: {what}"), (code, reason), step)
+}
+
+fn identity_details(fault: &IdentityFault) -> (&'static str, String) {
+    match fault {
+        IdentityFault::MissingHeader(name) => (
+            "AUTH_IDENTITY_HEADER_REQUIRED",
+            format!("trusted_proxy_missing_header_{name}"),
+        ),
+        IdentityFault::NoUser => ("AUTH_UNAUTHORIZED", "trusted_proxy_user_missing".to_owned()),
+        IdentityFault::NotAllowed => (
+            "AUTH_UNAUTHORIZED",
+            "trusted_proxy_user_not_allowed".to_owned(),
+        ),
+        IdentityFault::NotTheProxy => (
+            "AUTH_UNAUTHORIZED",
+            "trusted_proxy_untrusted_source".to_owned(),
+        ),
+    }
+}
+
+fn auth_error_plain(message: &str, (code, reason): (&str, &str), step: &str) -> RpcError {
+    RpcError::invalid(message).details(json!({
         "code": code,
         "authReason": reason,
         "canRetryWithDeviceToken": false,

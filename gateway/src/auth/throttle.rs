@@ -29,11 +29,23 @@ struct Record {
     touched: Instant,
 }
 
+/// Guesses that may fail at once, of all sources together, and how fast they come back.
+const GUESSES: f64 = 20.0;
+const GUESSES_PER_SECOND: f64 = 1.0;
+
+/// What is left of the guesses of all.
+#[derive(Debug)]
+struct Budget {
+    left: f64,
+    at: Instant,
+}
+
 /// Failed sign-ins by source.
 #[derive(Debug)]
 pub struct Throttle {
     limit: RateLimit,
     records: Mutex<HashMap<Source, Record>>,
+    budget: Mutex<Budget>,
 }
 
 impl Throttle {
@@ -42,7 +54,36 @@ impl Throttle {
         Self {
             limit,
             records: Mutex::default(),
+            budget: Mutex::new(Budget {
+                left: GUESSES,
+                at: Instant::now(),
+            }),
         }
+    }
+
+    /// Takes one guess from the budget of all sources, before it is compared: many sockets at once
+    /// have no more of them than one.
+    ///
+    /// # Errors
+    /// How long until the next one.
+    pub fn take_guess(&self, now: Instant) -> Result<(), Duration> {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = now.saturating_duration_since(budget.at).as_secs_f64();
+        budget.left = (budget.left + since * GUESSES_PER_SECOND).min(GUESSES);
+        budget.at = budget.at.max(now);
+        if budget.left < 1.0 {
+            return Err(Duration::from_secs_f64(
+                (1.0 - budget.left) / GUESSES_PER_SECOND,
+            ));
+        }
+        budget.left -= 1.0;
+        Ok(())
+    }
+
+    /// Puts a guess back that was none.
+    pub fn give_back(&self) {
+        let mut budget = self.budget.lock().unwrap_or_else(PoisonError::into_inner);
+        budget.left = (budget.left + 1.0).min(GUESSES);
     }
 
     /// How long the source stays locked; `None` when it is free.
@@ -131,6 +172,26 @@ mod tests {
         throttle.succeeded(OTHER);
         throttle.failed(OTHER, start);
         assert_eq!(throttle.locked_for(OTHER, start), None);
+    }
+
+    #[test]
+    fn all_sources_share_twenty_guesses_and_one_more_a_second() {
+        let throttle = Throttle::new(RateLimit::default());
+        let start = Instant::now();
+        let guesses = |at| (0..200).filter(|_| throttle.take_guess(at).is_ok()).count();
+        assert_eq!(guesses(start), 20);
+        let wait = throttle.take_guess(start).unwrap_err();
+        assert!(
+            wait > Duration::ZERO && wait <= Duration::from_secs(1),
+            "{wait:?}"
+        );
+        assert_eq!(guesses(start + Duration::from_secs(5)), 5);
+        throttle.give_back();
+        assert_eq!(
+            guesses(start + Duration::from_secs(5)),
+            1,
+            "a right one is put back"
+        );
     }
 
     #[test]

@@ -102,6 +102,9 @@ impl From<StartError> for Failure {
             StartError::Lock(_)
             | StartError::Secret(_)
             | StartError::NoPassword
+            | StartError::WeakSecret { .. }
+            | StartError::SameSecret(..)
+            | StartError::TrustedProxy(_)
             | StartError::OpenToAll
             | StartError::Config(_) => Exit::Usage,
             StartError::Listen(_) => Exit::CannotBind,

@@ -17,7 +17,7 @@ use crate::runs::{
 };
 use crate::settings::{
     AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, LogSettings, NodesSettings,
-    RateLimit, ReloadMode, SilentScopes, V3Commands,
+    RateLimit, ReloadMode, SilentScopes, TrustedProxySettings, V3Commands,
 };
 
 /// What was read, and from where.
@@ -101,6 +101,7 @@ impl Read {
             mode: auth_mode(config)?,
             token: gateway.auth.token.clone(),
             password: gateway.auth.password.clone(),
+            trusted_proxy: trusted_proxy(&gateway.auth.trusted_proxy)?,
         };
         settings.silent_scopes = match gateway.auth.silent_scopes {
             ConfigSilent::Requested => SilentScopes::Asked,
@@ -184,17 +185,50 @@ fn refuse_what_comes_later(config: &Config) -> Result<(), Failure> {
     Ok(())
 }
 
+fn trusted_proxy(
+    config: &config::gateway::TrustedProxyConfig,
+) -> Result<TrustedProxySettings, Failure> {
+    let proxy_uid = config.proxy_user.as_deref().map(user_id).transpose()?;
+    let secret = match (&config.secret_header, &config.secret) {
+        (Some(header), Some(secret)) => Some((header.to_ascii_lowercase(), secret.clone())),
+        (None, None) => None,
+        _ => {
+            return Err(Failure::usage(
+                "gateway.auth.trustedProxy: secretHeader and secret belong together; set both or none",
+            ));
+        }
+    };
+    Ok(TrustedProxySettings {
+        user_header: config.user_header.clone().unwrap_or_default(),
+        required_headers: config.required_headers.clone(),
+        allow_users: config.allow_users.clone(),
+        allow_loopback: config.allow_loopback,
+        proxy_uid,
+        secret,
+    })
+}
+
+/// A user by name or number.
+fn user_id(text: &str) -> Result<u32, Failure> {
+    if let Ok(uid) = text.parse() {
+        return Ok(uid);
+    }
+    match nix::unistd::User::from_name(text) {
+        Ok(Some(user)) => Ok(user.uid.as_raw()),
+        _ => Err(Failure::usage(format!(
+            "gateway.auth.trustedProxy.proxyUser: there is no user \"{}\" here",
+            clawline::layer::printable(text, 80)
+        ))),
+    }
+}
+
 fn auth_mode(config: &Config) -> Result<AuthMode, Failure> {
     let auth = &config.gateway.auth;
     Ok(match auth.mode {
         Some(ConfigAuthMode::Token) => AuthMode::Token,
         Some(ConfigAuthMode::Password) => AuthMode::Password,
         Some(ConfigAuthMode::None) => AuthMode::None,
-        Some(ConfigAuthMode::TrustedProxy) => {
-            return Err(Failure::usage(
-                "gateway.auth.mode \"trusted-proxy\" is not served by this version yet; use \"token\"",
-            ));
-        }
+        Some(ConfigAuthMode::TrustedProxy) => AuthMode::TrustedProxy,
         None if auth.password.is_some() && auth.token.is_none() => AuthMode::Password,
         None => AuthMode::Token,
     })

@@ -167,6 +167,9 @@ fn greeting(read: &Read, settings: &GatewaySettings) -> Vec<String> {
             let source = read.loaded.source("gateway.auth.password");
             format!("password from {source}")
         }
+        AuthMode::TrustedProxy => {
+            "the proxy says who comes in (gateway.auth.mode \"trusted-proxy\")".to_owned()
+        }
         AuthMode::None => {
             "no token is asked for: every user of this machine can come in (gateway.auth.mode \"none\")".to_owned()
         }

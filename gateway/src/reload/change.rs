@@ -58,6 +58,9 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
         changed: differences(&old.config.effective, &new.config.effective, true),
         needs_restart: differences(app.live.started_with(), &new.config.effective, false),
     };
+    if app.policy.weak_secret {
+        crate::gateway::check_auth(&new).map_err(|error| vec![error.to_string()])?;
+    }
     let authority = app.authority();
     let (mode, secret) = if is_live_mode(old.auth.mode, new.auth.mode) {
         (

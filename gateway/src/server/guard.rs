@@ -12,8 +12,9 @@ use http::{Request, Response, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use crate::auth::ORIGIN_REFUSED;
+use crate::auth::trusted_proxy::{self, ProxyWord};
 use crate::policy::Policy;
-use crate::settings::GatewaySettings;
+use crate::settings::{AuthMode, GatewaySettings};
 
 /// Headers by which a proxy names the real client, beside all of `X-Forwarded-*` and `Tailscale-*`.
 const PROXY_HEADERS: [&str; 4] = ["forwarded", "x-real-ip", "via", "cf-connecting-ip"];
@@ -22,10 +23,14 @@ const PROXY_PREFIXES: [&str; 2] = ["x-forwarded-", "tailscale-"];
 const PROBE: &str = "/healthz";
 
 /// What is known of a request that passed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Passed {
     pub(super) has_origin: bool,
     pub(super) via_proxy: bool,
+    /// The client's address, as far as trusted proxies tell.
+    pub(super) client: IpAddr,
+    /// What a proxy says about the user; in mode `trusted-proxy` only.
+    pub(super) word: Option<ProxyWord>,
 }
 
 /// A request that is refused.
@@ -120,9 +125,19 @@ pub(super) fn check<B>(
             return Err(refused);
         }
     }
+    let headers = request.headers();
+    let client = if from_proxy && is_trusted {
+        trusted_proxy::client_of(headers, peer, &settings.trusted_proxies, policy)
+    } else {
+        peer
+    };
+    let word = (settings.auth.mode == AuthMode::TrustedProxy)
+        .then(|| trusted_proxy::read(headers, is_trusted, &settings.auth.trusted_proxy));
     Ok(Passed {
         has_origin: origin.is_some(),
         via_proxy: from_proxy,
+        client,
+        word,
     })
 }
 

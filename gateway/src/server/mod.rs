@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 
-use crate::auth::{Caller, Listener};
+use crate::auth::{Caller, Listener, trusted_proxy};
 use crate::conn::{self, Seat, Socket};
 use crate::state::App;
 use guard::Addressed;
@@ -63,8 +63,7 @@ pub(crate) async fn accept(app: App, listener: TcpListener) {
 /// What a request that was accepted for upgrade leaves behind.
 struct Upgrading {
     on_upgrade: OnUpgrade,
-    has_origin: bool,
-    via_proxy: bool,
+    passed: guard::Passed,
 }
 
 /// One TCP connection: one plain HTTP exchange, or a WebSocket.
@@ -96,11 +95,21 @@ async fn connection(
     let (true, Some(upgrading)) = (served, upgrading) else {
         return;
     };
-    let caller = Caller {
-        has_origin: upgrading.has_origin,
-        via_proxy: upgrading.via_proxy,
+    let mut caller = Caller {
+        has_origin: upgrading.passed.has_origin,
+        via_proxy: upgrading.passed.via_proxy,
+        client: upgrading.passed.client.to_canonical(),
         ..Caller::direct(local, peer, Listener::Main)
     };
+    if let Some(word) = upgrading.passed.word {
+        let settings = app.settings();
+        let proxy = &settings.auth.trusted_proxy;
+        let peers = app.authority().peers.clone();
+        match trusted_proxy::vouch(proxy, peers, (local, peer), word, &app.policy).await {
+            Ok(user) => caller.identity = Some(user),
+            Err(fault) => caller.identity_fault = Some(fault),
+        }
+    }
     let Ok(upgraded) = upgrading.on_upgrade.await else {
         return;
     };
@@ -159,8 +168,7 @@ async fn answer(
             Ok(response) => {
                 let upgrading = Upgrading {
                     on_upgrade: hyper::upgrade::on(&mut request),
-                    has_origin: passed.has_origin,
-                    via_proxy: passed.via_proxy,
+                    passed,
                 };
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrading);
                 response

@@ -14,6 +14,25 @@ pub struct AuthSettings {
     pub token: Option<Secret>,
     /// The shared password of mode `password`.
     pub password: Option<Secret>,
+    /// Of mode `trusted-proxy`.
+    pub trusted_proxy: TrustedProxySettings,
+}
+
+/// `gateway.auth.trustedProxy.*`.
+#[derive(Debug, Clone, Default)]
+pub struct TrustedProxySettings {
+    /// The header that names the user.
+    pub user_header: String,
+    /// Headers that every request of the proxy has.
+    pub required_headers: Vec<String>,
+    /// Who is let in; everybody whom the proxy names when empty.
+    pub allow_users: Vec<String>,
+    /// The proxy may run on this machine, where it has to prove itself by one of the two below.
+    pub allow_loopback: bool,
+    /// The user id that the proxy runs under.
+    pub proxy_uid: Option<u32>,
+    /// A header and the secret in it, which the proxy adds to every request.
+    pub secret: Option<(String, Secret)>,
 }
 
 /// `gateway.auth.mode`.
@@ -26,6 +45,8 @@ pub enum AuthMode {
     Password,
     /// Nothing; on loopback only.
     None,
+    /// The word of a proxy in front.
+    TrustedProxy,
 }
 
 impl AuthMode {
@@ -35,12 +56,13 @@ impl AuthMode {
             Self::Token => "token",
             Self::Password => "password",
             Self::None => "none",
+            Self::TrustedProxy => "trusted-proxy",
         }
     }
 
     /// Reads the name.
     pub fn parse(text: &str) -> Option<Self> {
-        [Self::Token, Self::Password, Self::None]
+        [Self::Token, Self::Password, Self::None, Self::TrustedProxy]
             .into_iter()
             .find(|mode| mode.as_str() == text)
     }

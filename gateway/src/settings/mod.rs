@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::runs::{AgentsConfig, ModelsConfig};
 
-pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes};
+pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes, TrustedProxySettings};
 pub use bind::BindTo;
 pub use ip_range::IpRange;
 pub use nodes::{NodesSettings, V3Commands};

@@ -396,14 +396,17 @@ async fn a_missing_scopes_member_asks_for_nothing_and_unknown_scopes_are_dropped
 async fn password_mode_and_mode_none_follow_their_own_rules() {
     let gateway = TestGateway::start_with(|settings| {
         settings.auth.mode = AuthMode::Password;
-        settings.auth.password = Some(Secret::new("pw"));
+        settings.auth.password = Some(Secret::new("fixture-password"));
     })
     .await;
     let base = Connect::cli(4, "", &["operator.read"]).with_device(Device::new(5));
     for (auth, good) in [
-        (json!({"password": "pw"}), true),
-        (json!({"token": "pw"}), true),
-        (json!({"token": "bad", "password": "pw"}), true),
+        (json!({"password": "fixture-password"}), true),
+        (json!({"token": "fixture-password"}), true),
+        (
+            json!({"token": "bad", "password": "fixture-password"}),
+            true,
+        ),
         (json!({"password": "bad"}), false),
     ] {
         let connect = base.clone().set("/auth", auth.clone());

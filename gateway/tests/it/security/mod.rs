@@ -3,6 +3,8 @@
 
 mod browser;
 mod device;
+mod guessing;
+mod proxy;
 mod secret;
 
 use clawline_gateway::policy::Policy;

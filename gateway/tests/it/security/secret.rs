@@ -14,11 +14,9 @@ async fn s11_nothing_is_called_before_connect() {
             let mut client = Client::open(gateway.address).await;
             let params = Connect::cli(4, &gateway.secret, &["operator.read"]).params;
             client.expect_answer("1", "connect");
-            client
-                .send(
-                    &json!({"type": "req", "id": "1", "method": "config.apply", "params": params}),
-                )
-                .await;
+            let call =
+                json!({"type": "req", "id": "1", "method": "config.apply", "params": params});
+            client.send_text(call.to_string()).await;
             let answer = client.frame().await;
             told(client, answer).await.map(|(_, hello)| hello)
         },

@@ -108,8 +108,9 @@ impl Connect {
             .filter_map(|scope| scope.as_str().map(str::to_owned))
             .collect();
         let role = text("/role");
-        let token = [text("/auth/token"), text("/auth/deviceToken")]
+        let token = ["/auth/token", "/auth/deviceToken", "/auth/bootstrapToken"]
             .into_iter()
+            .map(text)
             .find(|token| !token.is_empty())
             .unwrap_or_default();
         let own_id = device.identity.device_id();

@@ -77,6 +77,20 @@ impl TestGateway {
         Self::start_in_under(home, settings, policy).await
     }
 
+    /// Why a gateway with such settings does not start.
+    pub async fn refused_to_start(
+        policy: Policy,
+        change: impl FnOnce(&mut GatewaySettings),
+    ) -> String {
+        let home = tempfile::tempdir().unwrap();
+        let mut settings = GatewaySettings::new(home.path().join("clawline-gateway"));
+        change(&mut settings);
+        match Gateway::bind_with_policy(settings, FakePeers::own(), policy).await {
+            Ok(_) => panic!("it started"),
+            Err(error) => error.to_string(),
+        }
+    }
+
     /// In a state directory of this name, as the program itself would choose it.
     pub async fn start_at(name: &str) -> Self {
         let home = Arc::new(tempfile::tempdir().unwrap());
