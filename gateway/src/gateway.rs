@@ -202,6 +202,7 @@ impl Gateway {
             sessions,
             runs,
             health,
+            last_heartbeat: tokio::sync::watch::Sender::new(serde_json::Value::Null),
             boot: Boot {
                 id: uuid::Uuid::new_v4().to_string(),
                 host: gethostname::gethostname().to_string_lossy().into_owned(),

@@ -15,10 +15,12 @@ mod gateway;
 mod health;
 pub mod lock;
 pub mod logging;
+mod machine;
 mod nodes;
 pub mod pairing;
 #[doc(hidden)]
 pub mod policy;
+mod redact;
 pub mod reload;
 mod rpc;
 pub mod runs;

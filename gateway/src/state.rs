@@ -47,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) sessions: Sessions,
     pub(crate) runs: Runs,
     pub(crate) health: Arc<HealthCache>,
+    /// The last `heartbeat` event; null before the first.
+    pub(crate) last_heartbeat: watch::Sender<Value>,
     pub(crate) boot: Boot,
     /// Connections; stopping waits for them.
     pub(crate) tasks: TaskTracker,

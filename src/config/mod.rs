@@ -279,6 +279,45 @@ pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigEr
     })
 }
 
+/// Checks a text that is to become the daemon's config file, under this environment.
+///
+/// # Errors
+/// Every problem at once.
+pub fn check_text(env: &Environment, text: &str, path: &Path) -> Result<(), ConfigErrors> {
+    let file = FileText {
+        path,
+        dialect: dialect_of(path),
+        text,
+    };
+    let folded = fold(env, Program::Gateway, &[], Some(file))?;
+    let problems = check::check_serving(&folded.config, &folded.values);
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(ConfigErrors(problems))
+    }
+}
+
+/// Reads a text of ours or OpenClaw's as a tree, without looking at its keys.
+///
+/// # Errors
+/// When it is no JSON5 object, too long, or nested too deeply.
+pub fn parse_text(text: &str, path: &Path) -> Result<serde_json::Value, ConfigErrors> {
+    file::parse(text, path).map_err(|problem| ConfigErrors(vec![problem]))
+}
+
+/// Every key outside lists and maps, with its default.
+pub fn defaults() -> Vec<ShownValue> {
+    fold(&Environment::default(), Program::Gateway, &[], None)
+        .map(|folded| folded.values)
+        .unwrap_or_default()
+}
+
+/// True when a file of this name is OpenClaw's own, which is read and never written.
+pub fn is_openclaws(path: &Path) -> bool {
+    dialect_of(path) == Dialect::OpenClaw
+}
+
 /// What OpenClaw's config file says of its gateway.
 #[derive(Debug, Clone)]
 pub struct OpenClawFile {

@@ -54,10 +54,12 @@ impl Push {
         Self::with(name, Payload::Latest(json(payload)), state_version)
     }
 
-    /// The same for one connection only, without a number.
-    pub(crate) fn direct(mut self) -> Self {
-        self.is_numbered = false;
-        self
+    /// The same without a number: sent to one connection for itself.
+    pub(crate) fn direct(&self) -> Self {
+        Self {
+            is_numbered: false,
+            ..self.clone()
+        }
     }
 
     /// A piece of a run's text.

@@ -8,6 +8,7 @@ use clawline::protocol::event::{self, PresenceEvent};
 use clawline::protocol::frame::StateVersion;
 use clawline::protocol::limits::close;
 use clawline::protocol::methods::system::PresenceEntry;
+use clawline::protocol::scope::Role;
 use tokio::sync::Notify;
 
 use super::outbox::Push;
@@ -73,6 +74,16 @@ impl Registry {
         for conn in self.lock().values() {
             if conn.principal.satisfies(needs) && conn.principal.manages(device_id) {
                 conn.outbox.push(push);
+            }
+        }
+    }
+
+    /// Sends every node a copy of its own.
+    pub(crate) fn to_nodes(&self, push: &Push) {
+        let push = push.direct();
+        for conn in self.lock().values() {
+            if conn.principal.role == Role::Node {
+                conn.outbox.push(&push);
             }
         }
     }

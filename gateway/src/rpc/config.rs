@@ -1,147 +1,129 @@
-//! `config.get`: the configuration with every secret replaced.
+//! `config.get` and `config.schema`: the configuration with every secret replaced, and its keys.
 
-use clawline::protocol::methods::config::{ConfigGet, ConfigGetReply, REDACTED};
+use std::path::Path;
+use std::sync::LazyLock;
+
+use clawline::config::{self, ShownValue};
+use clawline::protocol::methods::config::{ConfigGet, ConfigGetReply, ConfigSchema};
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use sha2::Sha256;
 
 use super::{Call, Failure, Table};
+use crate::redact::{is_secret_name, redacted};
 use crate::state::App;
 
-/// A key whose name holds one of these holds a secret, wherever it stands.
-const SECRET_NAMES: [&str; 7] = [
-    "token",
-    "password",
-    "passphrase",
-    "secret",
-    "apikey",
-    "privatekey",
-    "credential",
-];
-/// Names that hold such a word and no secret.
-const PLAIN_NAMES: [&str; 5] = [
-    "maxtokens",
-    "contexttokens",
-    "tokenfile",
-    "apikeyenv",
-    "passwordfile",
-];
+/// For hashes of texts with secrets in them: whoever sees a hash cannot try guesses on it.
+static HASH_KEY: LazyLock<[u8; 32]> = LazyLock::new(rand::random);
 
 pub(crate) fn rows(table: Table) -> Table {
-    table.on::<ConfigGet, _>(get)
+    table.on::<ConfigGet, _>(get).on::<ConfigSchema, _>(schema)
+}
+
+/// What names this text in `baseHash`, for one life of the process.
+pub(super) fn hash(text: &str) -> String {
+    let Ok(mac) = Hmac::<Sha256>::new_from_slice(HASH_KEY.as_slice()) else {
+        // Keys of every length are good.
+        return String::new();
+    };
+    let sum = mac.chain_update(text.as_bytes()).finalize().into_bytes();
+    let hex: String = sum.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("hmac-sha256:v1:{hex}")
+}
+
+/// The file as it stands on the disk now; `None` when there is none.
+pub(super) async fn read(path: &Path) -> std::io::Result<Option<String>> {
+    match tokio::fs::read_to_string(path).await {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
 }
 
 async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
     let settings = app.settings();
     let view = &settings.config;
-    let problems = app.reload.problems();
-    let parsed = redacted(view.parsed.as_ref().unwrap_or(&json!({})));
     let effective = redacted(&view.effective);
+    let mut issues = Vec::new();
+    let mut complain = |message: String| issues.push(json!({"path": "", "message": message}));
+    // What the running gateway did not take over from the file, and why.
+    app.reload.problems().into_iter().for_each(&mut complain);
+    let text = match read(&view.path).await {
+        Ok(text) => text,
+        Err(error) => {
+            complain(format!("cannot be read: {error}"));
+            None
+        }
+    };
+    let parsed = match text.as_deref() {
+        None => json!({}),
+        Some(text) => config::parse_text(text, &view.path).unwrap_or_else(|error| {
+            complain(error.to_string());
+            json!({})
+        }),
+    };
+    let parsed = redacted(&parsed);
     // Comments of the file could hold a secret that no key betrays: the text shown is written anew.
     let raw = serde_json::to_string_pretty(&parsed).unwrap_or_default();
-    let hash = Sha256::digest(raw.as_bytes())
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
     let mut more = Map::new();
     more.insert("resolved".into(), parsed.clone());
+    more.insert("sourceConfig".into(), parsed.clone());
+    more.insert("runtimeConfig".into(), effective.clone());
+    more.insert("includedPaths".into(), json!([]));
     more.insert("legacyIssues".into(), json!([]));
     Ok(ConfigGetReply {
         path: view.path.display().to_string(),
-        exists: view.parsed.is_some(),
+        exists: text.is_some(),
         raw: Some(raw),
         parsed,
         config: effective,
-        valid: problems.is_empty(),
-        hash: Some(hash),
-        issues: problems
-            .iter()
-            .map(|problem| json!({"path": "", "message": problem}))
-            .collect(),
+        valid: issues.is_empty(),
+        hash: Some(hash(text.as_deref().unwrap_or_default())),
+        issues,
         warnings: Vec::new(),
         more,
     })
 }
 
-/// The value with every text under a secret's name replaced.
-fn redacted(value: &Value) -> Value {
-    match value {
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| {
-                let member = if is_secret_name(name) {
-                    blanked(member)
-                } else {
-                    redacted(member)
-                };
-                (name.clone(), member)
-            })
-            .collect(),
-        Value::Array(items) => items.iter().map(redacted).collect(),
-        Value::String(text) => Value::String(without_credentials(text)),
-        other => other.clone(),
-    }
-}
-
-/// `https://user:password@host` without its password.
-fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
-        return text.to_owned();
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    match authority.rsplit_once('@') {
-        Some((user, _)) if user.contains(':') => {
-            let (_, tail) = rest.split_at(user.len());
-            format!("{scheme}://{REDACTED}{tail}")
+async fn schema(_: App, _: Call<ConfigSchema>) -> Result<Value, Failure> {
+    let keys = config::defaults();
+    let mut root = json!({"type": "object"});
+    let mut hints = Map::new();
+    for shown in &keys {
+        place(&mut root, shown);
+        let name = shown.key.rsplit('.').next().unwrap_or_default();
+        if is_secret_name(name) {
+            hints.insert(shown.key.clone(), json!({"sensitive": true}));
         }
-        _ => text.to_owned(),
     }
+    root["$schema"] = json!("http://json-schema.org/draft-07/schema#");
+    Ok(json!({
+        "schema": root,
+        "uiHints": hints,
+        "version": env!("CARGO_PKG_VERSION"),
+        "generatedAt": jiff::Timestamp::now().to_string(),
+    }))
 }
 
-fn blanked(value: &Value) -> Value {
-    match value {
-        Value::Null | Value::Bool(_) => value.clone(),
-        Value::Object(members) => members
-            .iter()
-            .map(|(name, member)| (name.clone(), blanked(member)))
-            .collect(),
-        Value::Array(items) => items.iter().map(blanked).collect(),
-        Value::String(_) | Value::Number(_) => json!(REDACTED),
+/// Puts one key, with the type of its default, under its sections.
+fn place(root: &mut Value, shown: &ShownValue) {
+    let mut at = root;
+    for part in shown.key.split('.') {
+        at["type"] = json!("object");
+        at = &mut at["properties"][part];
+        if at.is_null() {
+            *at = json!({});
+        }
     }
-}
-
-fn is_secret_name(name: &str) -> bool {
-    let name: String = name
-        .chars()
-        .filter(|c| c.is_ascii_alphanumeric())
-        .collect::<String>()
-        .to_ascii_lowercase();
-    !PLAIN_NAMES.contains(&name.as_str()) && SECRET_NAMES.iter().any(|word| name.contains(word))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn secrets_are_replaced_wherever_they_stand_and_nothing_else_is() {
-        let config = json!({
-            "gateway": {"port": 1, "auth": {"mode": "token", "token": "T0P", "password": "T0P"}},
-            "models": {"providers": {"x": {"apiKey": "T0P", "apiKeyEnv": "X_KEY", "maxTokens": 5,
-                "baseUrl": "https://me:T0P@host/v1"}}},
-            "channels": {"telegram": {"bot_token": {"source": "env", "id": "T0P"}}},
-            "hosts": [{"secretKeys": ["T0P", 5]}],
-            "remote": {"token": null},
-        });
-        let shown = redacted(&config);
-        assert!(!shown.to_string().contains("T0P"), "{shown}");
-        assert_eq!(shown["gateway"]["auth"]["token"], REDACTED);
-        assert_eq!(shown["gateway"]["auth"]["mode"], "token");
-        assert_eq!(shown["models"]["providers"]["x"]["apiKeyEnv"], "X_KEY");
-        assert_eq!(shown["models"]["providers"]["x"]["maxTokens"], 5);
-        assert_eq!(
-            shown["models"]["providers"]["x"]["baseUrl"],
-            format!("https://{REDACTED}@host/v1")
-        );
-        assert_eq!(shown["remote"]["token"], Value::Null);
-    }
+    let kind = match &shown.value {
+        // Nothing was said, so nothing tells the type.
+        Value::Null => return,
+        Value::Bool(_) => "boolean",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    at["type"] = json!(kind);
+    at["default"] = shown.value.clone();
 }

@@ -21,11 +21,14 @@ pub(crate) fn rows(table: Table) -> Table {
 async fn cron_list(_: App, _: Call<CronList>) -> Result<Value, Failure> {
     Ok(json!({
         "jobs": [], "total": 0, "offset": 0, "limit": 0, "hasMore": false, "nextOffset": null,
+        "snapshotRevision": "0",
     }))
 }
 
-async fn cron_status(_: App, _: Call<CronStatus>) -> Result<Value, Failure> {
-    Ok(json!({"enabled": false, "jobs": 0, "nextWakeAtMs": null}))
+async fn cron_status(app: App, _: Call<CronStatus>) -> Result<Value, Failure> {
+    Ok(json!({
+        "enabled": false, "storePath": app.store_path, "jobs": 0, "nextWakeAtMs": null,
+    }))
 }
 
 async fn exec_approval_list(_: App, _: Call<ExecApprovalList>) -> Result<Value, Failure> {

@@ -7,7 +7,10 @@ mod call;
 mod chat;
 mod chat_send;
 mod config;
+mod config_write;
+mod delivery;
 mod devices;
+mod host;
 mod lists;
 mod logs;
 mod node_host;
@@ -19,6 +22,7 @@ mod sessions;
 mod slash;
 mod system;
 mod table;
+mod voicewake;
 
 use std::sync::Arc;
 
@@ -26,7 +30,7 @@ use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Request;
 use clawline::protocol::hello::CONNECT;
 use clawline::protocol::scope::{Role, Scope};
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::conn::{Conn, Push};
@@ -34,10 +38,6 @@ use crate::state::App;
 
 pub(crate) use call::{Call, Failure};
 pub(crate) use table::{Table, Verdict};
-
-/// What wakes a node that listens, until somebody chooses other words.
-const WAKE_WORDS: [&str; 3] = ["openclaw", "claude", "computer"];
-
 /// Every method of this gateway.
 pub(crate) fn table() -> Table {
     let areas = [
@@ -51,11 +51,15 @@ pub(crate) fn table() -> Table {
         agent::rows,
         agents::rows,
         config::rows,
+        config_write::rows,
         devices::rows,
         nodes::rows,
         node_host::rows,
         node_pairing::rows,
         lists::rows,
+        host::rows,
+        voicewake::rows,
+        delivery::rows,
     ];
     areas
         .into_iter()
@@ -102,26 +106,16 @@ pub(crate) fn greeted(app: &App, conn: &Arc<Conn>) {
         });
     }
     if conn.principal.role == Role::Node {
-        greet_node(conn);
+        let (app, conn) = (app.clone(), conn.clone());
+        app.tasks
+            .clone()
+            .spawn(async move { voicewake::greet(&app, &conn).await });
     }
     if let Some(device_id) = conn.principal.device_id.clone() {
         let (app, role) = (app.clone(), conn.principal.role);
         app.tasks
             .clone()
             .spawn(async move { app.pairing.seen(&device_id, role).await });
-    }
-}
-
-/// Nodes are told the words that wake them, directly and without a number.
-fn greet_node(conn: &Conn) {
-    let words = Push::plain("voicewake.changed", &json!({"triggers": WAKE_WORDS}));
-    conn.outbox.push(&words.direct());
-    if conn.version == clawline::protocol::Protocol::V4 {
-        let config = json!({
-            "version": 1, "defaultTarget": {"mode": "current"}, "routes": [], "updatedAtMs": 0,
-        });
-        let routing = Push::plain("voicewake.routing.changed", &json!({"config": config}));
-        conn.outbox.push(&routing.direct());
     }
 }
 

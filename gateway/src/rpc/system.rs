@@ -90,8 +90,8 @@ async fn system_presence(app: App, _: Call<SystemPresence>) -> Result<Vec<Presen
     Ok(app.registry.presence(app.own_presence()))
 }
 
-async fn last_heartbeat(_: App, _: Call<LastHeartbeat>) -> Result<Value, Failure> {
-    Ok(Value::Null)
+async fn last_heartbeat(app: App, _: Call<LastHeartbeat>) -> Result<Value, Failure> {
+    Ok(app.last_heartbeat.borrow().clone())
 }
 
 async fn channels_status(_: App, _: Call<ChannelsStatus>) -> Result<Value, Failure> {
@@ -105,5 +105,6 @@ async fn channels_status(_: App, _: Call<ChannelsStatus>) -> Result<Value, Failu
         "channels": {},
         "channelAccounts": {},
         "channelDefaultAccountId": {},
+        "statusIssues": [],
     }))
 }

@@ -97,12 +97,13 @@ async fn the_notice_is_there_while_it_runs_and_owner_only() {
 async fn config_get_shows_no_secret() {
     let gateway = TestGateway::start_with(|settings| {
         settings.auth.token = Some(Secret::new("S3CRET-TOKEN"));
-        settings.config.parsed = Some(json!({
-            "gateway": {"auth": {"token": "S3CRET-TOKEN"}},
-            "models": {"providers": {"x": {"apiKey": "S3CRET-KEY"}}},
-        }));
     })
     .await;
+    let file = json!({
+        "gateway": {"auth": {"token": "S3CRET-TOKEN"}},
+        "models": {"providers": {"x": {"apiKey": "S3CRET-KEY"}}},
+    });
+    std::fs::write(&gateway.settings.config.path, file.to_string()).unwrap();
     let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     let config = client.ok("config.get", json!({})).await;

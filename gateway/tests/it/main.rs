@@ -7,10 +7,12 @@
 
 mod bind;
 mod chat;
+mod config_write;
 mod handshake;
 mod life;
 mod limits;
 mod logs;
+mod methods;
 mod node_pairing;
 mod nodes;
 mod pairing;

@@ -5,13 +5,16 @@ pub mod agents;
 pub mod approvals;
 pub mod chat;
 pub mod config;
+pub mod delivery;
 pub mod devices;
+pub mod host;
 pub mod lists;
 pub mod node_host;
 pub mod node_pairing;
 pub mod nodes;
 pub mod sessions;
 pub mod system;
+pub mod voicewake;
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +37,9 @@ pub fn names() -> Vec<&'static str> {
         node_host::NAMES,
         node_pairing::NAMES,
         lists::NAMES,
+        host::NAMES,
+        voicewake::NAMES,
+        delivery::NAMES,
     ]
     .concat()
 }

@@ -6,7 +6,12 @@
 pub const ANY: &str = "";
 
 /// Methods of ours that are missing in the schema's `methods`, with the definition of their answer.
-pub const METHODS: &[(&str, &str)] = &[("node.pair.request", ANY), ("node.pair.verify", ANY)];
+pub const METHODS: &[(&str, &str)] = &[
+    ("config.apply", ANY),
+    ("node.pair.request", ANY),
+    ("node.pair.verify", ANY),
+    ("skills.status", ANY),
+];
 
 /// Events, with the definition of their payload.
 pub const EVENTS: &[(&str, &str)] = &[
@@ -57,6 +62,7 @@ pub const EXTRA: &[(&str, &str, &[&str])] = &[
     ),
     ("models.list", "/models/*", &["local", "accountSelection"]),
     // Not in that list, but in every recorded frame of 2026.9.6 (PROTOCOL.md §2.7, §7.3).
+    ("channels.status", "", &["statusIssues"]),
     ("connect", "", &["controlUiLinkReaders"]),
     ("connect", "/auth", &["method"]),
     ("connect", "/snapshot/presence/*", &["clientId"]),
