@@ -91,7 +91,6 @@ fn approved(params: Value, plan: &Value, id: &str) -> Value {
     };
     for (to, from) in [
         ("command", "argv"),
-        ("rawCommand", "commandText"),
         ("cwd", "cwd"),
         ("agentId", "agentId"),
         ("sessionKey", "sessionKey"),

@@ -8,12 +8,12 @@ use clawline::client::{CallError, Client, ClientEvent, ClientView};
 use clawline::layer::printable;
 use clawline::protocol::Protocol;
 use clawline::protocol::frame::Event;
+use clawline::protocol::method::Method as _;
 use clawline::protocol::methods::node_host::{
     HOST_STATS, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeError, NodeEvent,
-    NodeEventParams, NodeInvokeResult, NodeInvokeResultParams, NodeRunnerInventoryParams,
-    NodeRunnerInventoryUpdate,
+    NodeEventParams, NodeInvokeResult, NodeInvokeResultParams, NodeRunnerInventoryUpdate,
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -333,13 +333,10 @@ fn is_unapproved(message: &str) -> bool {
 
 /// The request that waits: version 4 names it where it refuses an inventory.
 async fn waiting_request(client: &Client) -> Option<String> {
-    let params = NodeRunnerInventoryParams {
-        worker_host: Map::from_iter([("enabled".to_owned(), false.into())]),
-        ..NodeRunnerInventoryParams::default()
-    };
-    let refused = client
-        .call_within::<NodeRunnerInventoryUpdate>(params, RESULT)
-        .await;
+    // Nothing runs work of the gateway's here; with an empty list no other member may be there.
+    let params = json!({"protocolFeatures": []});
+    let method = NodeRunnerInventoryUpdate::NAME;
+    let refused = client.call_value(method, params, RESULT).await;
     match refused {
         Err(CallError::Refused { error, .. }) => request_id(&error.message),
         _ => None,
