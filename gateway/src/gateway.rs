@@ -20,6 +20,7 @@ use crate::fanout::Fanout;
 use crate::health::HealthCache;
 use crate::lock::{LockError, StateLock};
 use crate::nodes::Nodes;
+use crate::metrics::{Metered, Metrics};
 use crate::pairing::Pairing;
 use crate::policy::Policy;
 use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
@@ -156,11 +157,12 @@ impl Gateway {
         let tokens = DeviceTokens::new(store.gateway_secret().clone());
         let registry = Arc::<Registry>::default();
         let health = Arc::<HealthCache>::default();
-        let events = Arc::new(Fanout::new(
-            registry.clone(),
-            health.clone(),
-            models.clone(),
-        ));
+        let metrics = Arc::<Metrics>::default();
+        let fanout = Fanout::new(registry.clone(), health.clone(), models.clone());
+        let events = Arc::new(Metered {
+            inner: fanout,
+            metrics: metrics.clone(),
+        });
         let sessions = Sessions::new(store.sessions(), events.clone(), models.default_agent());
         let runs = Runs::start(&store, models, events).await?;
         let authority = Authority {
@@ -216,6 +218,7 @@ impl Gateway {
             stop: CancellationToken::new(),
             live: Live::new(settings, authority),
             reload: reload::Board::default(),
+            metrics,
         });
         Ok(Self {
             app,

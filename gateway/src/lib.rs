@@ -17,6 +17,7 @@ pub mod lock;
 pub mod logging;
 mod machine;
 mod nodes;
+mod metrics;
 pub mod pairing;
 #[doc(hidden)]
 pub mod policy;

@@ -15,6 +15,7 @@ use crate::auth::Authority;
 use crate::conn::{Lobby, Registry};
 use crate::health::{self, HealthCache};
 use crate::nodes::Nodes;
+use crate::metrics::Metrics;
 use crate::pairing::Pairing;
 use crate::policy::Policy;
 use crate::reload::Board;
@@ -36,6 +37,8 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<Policy>,
     /// How the last reading of the configuration went.
     pub(crate) reload: Board,
+    /// What is counted.
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) pairing: Pairing,
     pub(crate) nodes: Nodes,
     pub(crate) registry: Arc<Registry>,

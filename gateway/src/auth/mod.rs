@@ -1,6 +1,7 @@
 //! Who may come in: credential, device proof and device token of a `connect`, in the order that
 //! official gateways check them (PROTOCOL.md §4.1). Pairing is decided afterwards, in [`crate::pairing`].
 
+mod bearer;
 mod caller;
 mod peers;
 mod proof;
@@ -22,6 +23,7 @@ use crate::policy::Policy;
 use crate::settings::{AuthMode, SilentScopes};
 use crate::store::{Device, DeviceRole, now_ms};
 
+pub use bearer::BearerRefusal;
 pub use caller::{Caller, IdentityFault, Listener, ProxyUser};
 pub use peers::{KernelPeers, PeerLookup};
 pub use proof::ProofFault;

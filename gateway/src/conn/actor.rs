@@ -48,17 +48,22 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
         tokio::select! {
             greeted = greeting => greeted,
             () = seat.evicted() => return,
-            () = app.stop.cancelled() => Err(Farewell::silent(close::RESTART, "service restart")),
+            () = app.drain.cancelled() => Err(Farewell::silent(close::RESTART, "service restart")),
         }
     };
     let deadline = match greeted {
         Ok(conn) => {
             drop(seat);
+            app.metrics.connected.one();
+            let metrics = app.metrics.clone();
             tracing::info!(conn = %conn.id, client = %conn.client.id, mode = %conn.client.mode, protocol = conn.version.number(), method = conn.principal.method.as_str(), "connected");
             let ended = Actor::new(app, conn.clone(), &mut socket).run().await;
             tracing::info!(conn = %conn.id, why = ended.as_str(), "disconnected");
             match ended {
-                Ended::Slow => SLOW_CLOSE_DEADLINE,
+                Ended::Slow => {
+                    metrics.slow_consumers.one();
+                    SLOW_CLOSE_DEADLINE
+                }
                 _ => CLOSE_DEADLINE,
             }
         }
@@ -218,6 +223,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         match item {
             Item::Answer { text, permit } => (text, permit),
             Item::Push(push) => {
+                self.app.metrics.events_sent.one();
                 let seq = push.is_numbered.then(|| {
                     self.seq += 1;
                     self.seq

@@ -176,6 +176,7 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     let (signed_in, admission) = signed_in.map_err(|refusal| {
         let error = refusal.render(version, role, caller.is_local());
         let reason = refusal.close_reason(version, &error);
+        app.metrics.refused(refusal_kind(&error));
         tracing::info!(peer = %caller.peer, client = %clawline::layer::printable(&params.client.id, 40), why = %error.message, "connect refused");
         Farewell {
             answer: Some(Box::new(Response::error(id, v3::render_error(version, error)))),
@@ -201,6 +202,13 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     let payload = hello::payload(app, &conn, admission.as_ref(), &asked).await;
     conn.answer(&Response::ok(id, payload), None);
     Ok(conn)
+}
+
+/// The code that tells refusals apart; version 3 has none.
+fn refusal_kind(error: &RpcError) -> &str {
+    let details = error.details.as_ref();
+    let code = details.and_then(|details| details["code"].as_str());
+    code.unwrap_or_else(|| error.code.as_str())
 }
 
 /// What a client says about itself, fit to be stored and shown to others: the device may be anybody's

@@ -137,10 +137,27 @@ pub(crate) struct Outbox {
     has_room: Notify,
 }
 
+/// Events that were not sent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Dropped {
+    /// A newer one says what they said.
+    pub(crate) merged: u64,
+    /// The connection was too slow for them.
+    pub(crate) overrun: u64,
+}
+
+impl std::ops::AddAssign for Dropped {
+    fn add_assign(&mut self, more: Self) {
+        self.merged += more.merged;
+        self.overrun += more.overrun;
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
     queue: VecDeque<Item>,
     event_bytes: usize,
+    dropped: Dropped,
     answer_bytes: usize,
     is_overrun: bool,
     is_closed: bool,
@@ -167,12 +184,14 @@ impl Outbox {
     pub(crate) fn push(&self, push: &Push) {
         let mut inner = self.lock();
         if inner.is_closed || inner.is_overrun {
+            inner.dropped.overrun += u64::from(inner.is_overrun);
             return;
         }
         let push = inner.merge(push);
         let cost = push.cost();
         if inner.event_bytes > 0 && inner.event_bytes + cost > limits::MAX_BUFFERED {
             inner.is_overrun = true;
+            inner.dropped.overrun += 1;
         } else {
             inner.event_bytes += cost;
             inner.queue.push_back(Item::Push(push));
@@ -210,6 +229,11 @@ impl Outbox {
             }
             self.wake.notified().await;
         }
+    }
+
+    /// What was not sent so far.
+    pub(crate) fn dropped(&self) -> Dropped {
+        self.lock().dropped
     }
 
     /// True once an event did not fit any more.
@@ -263,6 +287,7 @@ impl Inner {
         };
         if let Some(Item::Push(old)) = at.and_then(|at| self.queue.remove(at)) {
             self.event_bytes -= old.cost();
+            self.dropped.merged += 1;
             if let (Payload::Delta(old), Payload::Delta(new)) = (&old.payload, &push.payload) {
                 push.payload = Payload::Delta(Arc::new(old.merged(new)));
             }

@@ -11,7 +11,7 @@ use clawline::protocol::methods::system::PresenceEntry;
 use clawline::protocol::scope::Role;
 use tokio::sync::Notify;
 
-use super::outbox::Push;
+use super::outbox::{Dropped, Push};
 use super::{Conn, ConnId, Topic};
 use crate::auth::AuthMethod;
 
@@ -25,6 +25,8 @@ pub(crate) struct Registry {
     presence_version: AtomicU64,
     health_version: AtomicU64,
     presence_changed: Notify,
+    /// Of connections that have ended.
+    dropped: Mutex<Dropped>,
 }
 
 impl Registry {
@@ -49,6 +51,16 @@ impl Registry {
     /// How many are connected.
     pub(crate) fn count(&self) -> usize {
         self.lock().len()
+    }
+
+    /// Events that were not sent, since the start.
+    pub(crate) fn dropped(&self) -> Dropped {
+        let conns = self.lock();
+        let mut sum = *self.dropped.lock().unwrap_or_else(PoisonError::into_inner);
+        for conn in conns.values() {
+            sum += conn.outbox.dropped();
+        }
+        sum
     }
 
     /// Whether a device has a connection now.
@@ -240,6 +252,9 @@ impl Drop for Joined {
         let gone = self.registry.lock().remove(&self.id);
         if let Some(conn) = gone {
             conn.outbox.close();
+            let mut sum = self.registry.dropped.lock();
+            *sum.as_deref_mut().unwrap_or(&mut Dropped::default()) += conn.outbox.dropped();
+            drop(sum);
             if is_shown(&conn) {
                 self.registry.presence_moved();
             }

@@ -32,19 +32,21 @@ use reserve::Reserve;
 pub use listen::ListenError;
 pub(crate) use listen::bind;
 
+use routes::Visitor;
+
 /// Largest HTTP head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
 /// Most headers of a request.
 const MAX_HEADERS: usize = 64;
 
-/// Accepts connections until the gateway stops.
+/// Accepts connections until the gateway has stopped; while it is stopping they are told so.
 pub(crate) async fn accept(app: App, listener: TcpListener) {
     let router = routes::router(app.clone());
     let mut reserve = Reserve::new();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            () = app.drain.cancelled() => return,
+            () = app.stop.cancelled() => return,
         };
         match accepted {
             Ok((stream, peer)) => {
@@ -88,7 +90,7 @@ async fn connection(
         tokio::select! {
             served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
             () = seat.evicted() => false,
-            () = app.drain.cancelled() => return,
+            () = app.stop.cancelled() => return,
         }
     };
     let upgrading = slot.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -163,6 +165,9 @@ async fn answer(
         Ok(passed) => passed,
         Err(refused) => return refused.into_response(),
     };
+    if app.drain.is_cancelled() && !routes::is_probe(&request) {
+        return routes::stopping();
+    }
     if upgrade::is_wanted(&request) {
         return match upgrade::accept(&request) {
             Ok(response) => {
@@ -176,6 +181,11 @@ async fn answer(
             Err(refused) => refused.into_response(),
         };
     }
+    request.extensions_mut().insert(Visitor {
+        local,
+        peer,
+        via_proxy: passed.via_proxy,
+    });
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},

@@ -1,13 +1,20 @@
-//! The plain HTTP routes: probes, and nothing else yet.
+//! The plain HTTP routes: probes, and the page for Prometheus.
+
+use std::net::SocketAddr;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Extension, State};
 use axum::routing::get;
-use http::header::{CACHE_CONTROL, CONNECTION, CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS};
-use http::{HeaderValue, Response, StatusCode};
+use http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER, UPGRADE, WWW_AUTHENTICATE,
+    X_CONTENT_TYPE_OPTIONS,
+};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use serde_json::{Value, json};
 
+use crate::auth::BearerRefusal;
+use crate::metrics;
 use crate::state::App;
 use crate::store::StoreHealth;
 
@@ -17,11 +24,119 @@ pub(super) fn router(app: App) -> Router {
         .route("/health", get(live))
         .route("/readyz", get(ready))
         .route("/ready", get(ready))
+        .route("/startup", get(started))
+        .route("/metrics", get(prometheus))
         .fallback(|| async { text_response(StatusCode::NOT_FOUND, "Not Found") })
         .method_not_allowed_fallback(|| async {
             text_response(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed")
         })
         .with_state(app)
+}
+
+/// Seconds after which somebody may come back while the gateway stops.
+const RETRY_SECONDS: &str = "2";
+/// Paths that answer until the very end.
+const PROBES: [&str; 5] = ["/healthz", "/health", "/readyz", "/ready", "/startup"];
+
+/// Who asks, as far as the socket tells.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Visitor {
+    pub(super) local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) via_proxy: bool,
+}
+
+impl Visitor {
+    fn is_local(self) -> bool {
+        self.peer.ip().to_canonical().is_loopback() && !self.via_proxy
+    }
+
+    /// Checks the bearer secret, counted against the user on the other end where the kernel tells.
+    async fn bearer(self, app: &App, headers: &HeaderMap) -> Result<(), BearerRefusal> {
+        let authority = app.authority();
+        let peers = authority.peers.clone();
+        let uid = match self.is_local() {
+            true => tokio::task::spawn_blocking(move || peers.uid(self.local, self.peer)),
+            false => tokio::task::spawn_blocking(|| None),
+        };
+        let uid = uid.await.ok().flatten();
+        let header = headers
+            .get(AUTHORIZATION)
+            .and_then(|text| text.to_str().ok());
+        authority.bearer(header, self.peer.ip(), uid)
+    }
+
+    /// Whether details are for this visitor.
+    async fn may_know(self, app: &App, headers: &HeaderMap) -> bool {
+        self.is_local()
+            || (headers.contains_key(AUTHORIZATION) && self.bearer(app, headers).await.is_ok())
+    }
+}
+
+/// A request that is answered while the gateway stops.
+pub(super) fn is_probe<B>(request: &Request<B>) -> bool {
+    PROBES.contains(&request.uri().path()) && !request.headers().contains_key(UPGRADE)
+}
+
+/// Come back later.
+pub(super) fn stopping() -> Response<Body> {
+    let body = json!({"error": {"message": "the gateway is stopping", "type": "stopping"}});
+    let mut response = json_response(StatusCode::SERVICE_UNAVAILABLE, &body);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from_static(RETRY_SECONDS));
+    response
+}
+
+/// Everything that is served was ready before the port was.
+async fn started(
+    State(app): State<App>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    let mut body = json!({"ok": true, "status": "started"});
+    if visitor.may_know(&app, &headers).await {
+        body["version"] = json!(env!("CARGO_PKG_VERSION"));
+        body["uptimeMs"] = json!(app.uptime_ms());
+    }
+    json_response(StatusCode::OK, &body)
+}
+
+/// The counters, for who shows the secret.
+async fn prometheus(
+    State(app): State<App>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
+    match visitor.bearer(&app, &headers).await {
+        Ok(()) => response(
+            StatusCode::OK,
+            "text/plain; version=0.0.4; charset=utf-8",
+            metrics::page(&app).await,
+        ),
+        Err(BearerRefusal::Unauthorized) => {
+            app.metrics.refused("HTTP_UNAUTHORIZED");
+            let body = json!({"error": {"message": "Unauthorized", "type": "unauthorized"}});
+            let mut response = json_response(StatusCode::UNAUTHORIZED, &body);
+            response
+                .headers_mut()
+                .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            response
+        }
+        Err(BearerRefusal::Locked(remaining)) => {
+            app.metrics.refused("HTTP_RATE_LIMITED");
+            let body = json!({"error": {
+                "message": "Too many failed authentication attempts. Please try again later.",
+                "type": "rate_limited",
+            }});
+            let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
+            let seconds = remaining.as_secs() + 1;
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+            response
+        }
+    }
 }
 
 /// The process answers.
@@ -30,7 +145,11 @@ async fn live() -> Response<Body> {
 }
 
 /// It can take messages.
-async fn ready(State(app): State<App>) -> Response<Body> {
+async fn ready(
+    State(app): State<App>,
+    Extension(visitor): Extension<Visitor>,
+    headers: HeaderMap,
+) -> Response<Body> {
     let mut failing = Vec::new();
     if let StoreHealth::ReadOnly { .. } = &*app.store_health.borrow() {
         failing.push("store");
@@ -43,6 +162,9 @@ async fn ready(State(app): State<App>) -> Response<Body> {
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
+    if !visitor.may_know(&app, &headers).await {
+        return json_response(status, &json!({"ready": failing.is_empty()}));
+    }
     let body = json!({
         "ready": failing.is_empty(),
         "failing": failing,
