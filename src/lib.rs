@@ -16,4 +16,6 @@ pub mod owner_file;
 pub mod peer;
 pub mod protocol;
 pub mod secret;
+#[cfg(unix)]
+pub mod service;
 pub mod tunnel;

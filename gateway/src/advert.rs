@@ -16,36 +16,48 @@ use crate::settings::{AuthMode, GatewaySettings};
 /// How long another daemon's port, on this machine, may take to answer.
 const PROBE_DEADLINE: Duration = Duration::from_millis(300);
 
-/// The published notice; dropping it takes it back, unless another daemon has replaced it.
+/// The published notices; dropping them takes them back, unless another daemon has replaced them.
 #[derive(Debug)]
 pub(crate) struct Advert {
-    path: PathBuf,
+    paths: Vec<PathBuf>,
     notice: GatewayNotice,
 }
 
 impl Advert {
-    /// Publishes how to reach the daemon. `None` when the settings want none, when it cannot be
-    /// written, or when a running daemon of another profile stands there already.
+    /// Publishes how to reach the daemon: in the file of its profile, and in the one that clients read
+    /// first, where no running daemon of another profile stands there already. `None` when the settings
+    /// want none.
     pub(crate) fn publish(settings: &GatewaySettings, port: u16) -> Option<Self> {
-        let path = settings.advert.clone()?;
+        let common = settings.advert.clone()?;
         let notice = notice(settings, port);
-        if let Some(other) = read(&path).filter(|other| is_anothers(other, &notice)) {
-            let profile = other.profile.as_deref().unwrap_or("default");
-            tracing::warn!(path = %path.display(), profile, pid = other.pid, "clients find the gateway of another profile first; give them this one's address and token");
-            return None;
+        let mut paths = Vec::new();
+        if let Some(profile) = &settings.profile {
+            paths.push(common.with_file_name(format!("gateway-{profile}.json")));
         }
-        if let Err(error) = owner_file::replace(&path, &Secret::new(notice.to_text())) {
-            tracing::warn!(path = %path.display(), %error, "clients cannot be told how to reach this gateway");
-            return None;
+        match read(&common).filter(|other| is_anothers(other, &notice)) {
+            Some(other) => {
+                let profile = other.profile.as_deref().unwrap_or("default");
+                tracing::info!(path = %common.display(), profile, pid = other.pid, "clients that are told no --profile find the gateway of another one first");
+            }
+            None => paths.push(common),
         }
-        Some(Self { path, notice })
+        paths.retain(|path| {
+            let written = owner_file::replace(path, &Secret::new(notice.to_text()));
+            if let Err(error) = &written {
+                tracing::warn!(path = %path.display(), %error, "clients cannot be told how to reach this gateway");
+            }
+            written.is_ok()
+        });
+        Some(Self { paths, notice })
     }
 }
 
 impl Drop for Advert {
     fn drop(&mut self) {
-        if read(&self.path).as_ref() == Some(&self.notice) {
-            let _ = std::fs::remove_file(&self.path);
+        for path in &self.paths {
+            if read(path).as_ref() == Some(&self.notice) {
+                let _ = std::fs::remove_file(path);
+            }
         }
     }
 }
@@ -109,11 +121,18 @@ mod tests {
         let port = listener.local_addr().unwrap().port();
         let main = Advert::publish(&settings(home.path(), None), port).unwrap();
         let dev = settings(home.path(), Some("dev"));
-        assert!(Advert::publish(&dev, 1).is_none());
+        let own = home.path().join(".clawline/gateway-dev.json");
+        let beside = Advert::publish(&dev, 1).unwrap();
         assert_eq!(read(&path).unwrap().port, port);
+        assert_eq!(read(&own).unwrap().port, 1);
+        drop(beside);
+        assert!(!own.exists());
         drop(main);
         assert!(!path.exists());
-        assert!(Advert::publish(&dev, 1).is_some());
+        let alone = Advert::publish(&dev, 1).unwrap();
+        assert_eq!(read(&path), read(&own));
+        drop(alone);
+        assert!(!path.exists() && !own.exists());
     }
 
     #[test]

@@ -16,8 +16,8 @@ mod health;
 pub mod lock;
 pub mod logging;
 mod machine;
-mod nodes;
 mod metrics;
+mod nodes;
 pub mod pairing;
 #[doc(hidden)]
 pub mod policy;

@@ -126,6 +126,7 @@ pub struct Paths {
     home: PathBuf,
     runtime: PathBuf,
     openclaw_config: PathBuf,
+    suffix: String,
 }
 
 impl Paths {
@@ -153,6 +154,7 @@ impl Paths {
                 .var("OPENCLAW_CONFIG_PATH")
                 .map_or_else(|| openclaw_state.join("openclaw.json"), |p| env.expand(p)),
             state,
+            suffix,
         }
     }
 
@@ -169,6 +171,13 @@ impl Paths {
     /// `~/.clawline/gateway.json`: where a running daemon says how to reach it.
     pub fn gateway_notice(&self) -> PathBuf {
         self.home.join(".clawline/gateway.json")
+    }
+
+    /// The notice of this profile's daemon: the same file where there is no profile, else one beside it,
+    /// which no other daemon writes.
+    pub fn own_gateway_notice(&self) -> PathBuf {
+        self.home
+            .join(format!(".clawline/gateway{}.json", self.suffix))
     }
 
     /// The laptop's state.
@@ -298,6 +307,11 @@ mod tests {
             Path::new("/home/me/s/clawline-gateway-dev/lock")
         );
         assert_eq!(dev.openclaw_config(), Path::new("/srv/oc/openclaw.json"));
+        assert_eq!(
+            dev.own_gateway_notice(),
+            Path::new("/home/me/.clawline/gateway-dev.json")
+        );
+        assert_eq!(plain.own_gateway_notice(), plain.gateway_notice());
         assert_eq!(
             dev.gateway_notice(),
             Path::new("/home/me/.clawline/gateway.json")

@@ -1,10 +1,12 @@
 //! The command line of the daemon: what was typed, and the exit code it ends with.
 
 mod devices;
+mod lifecycle;
 mod options;
 mod output;
 mod reach;
 mod run;
+mod service;
 mod status;
 mod token;
 
@@ -47,6 +49,16 @@ enum Command {
     /// Who may connect: list, approve, reject, remove. On the host, without a login.
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
+    /// Make it a service of this user, which runs from every login on.
+    Install(service::InstallArgs),
+    /// End the service and remove it; state and config stay.
+    Uninstall(service::UninstallArgs),
+    /// Run it in the background: the service, where there is one.
+    Start,
+    /// End it; answers that are being written may complete.
+    Stop,
+    /// End it and run it again.
+    Restart,
     /// Say whether the gateway runs, and how it is.
     Status(status::StatusArgs),
 }
@@ -119,6 +131,15 @@ impl From<StartError> for Failure {
     }
 }
 
+/// Waits for something outside, in a command that does nothing else meanwhile.
+fn wait<T>(work: impl Future<Output = T>) -> Result<T, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::failed)?;
+    Ok(runtime.block_on(work))
+}
+
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -126,6 +147,11 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(&cli.common, &args),
         Command::Token => token::run(&cli.common),
         Command::Devices(command) => devices::run(&cli.common, &command),
+        Command::Install(args) => service::install(&cli.common, &args),
+        Command::Uninstall(args) => service::uninstall(&cli.common, &args),
+        Command::Start => lifecycle::start(&cli.common),
+        Command::Stop => lifecycle::stop(&cli.common),
+        Command::Restart => lifecycle::restart(&cli.common),
         Command::Status(args) => status::run(&cli.common, &args),
     };
     match done {

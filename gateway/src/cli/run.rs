@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clawline::config::FlagValue;
 use clawline::secret::Secret;
+use clawline::service::notify;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +43,9 @@ pub(super) struct RunArgs {
     /// Accepted without effect: with no config at all the gateway starts with the echo model.
     #[arg(long)]
     allow_unconfigured: bool,
+    /// In a session of its own, as `start` wants it.
+    #[arg(long, hide = true)]
+    detached: bool,
 }
 
 impl RunArgs {
@@ -80,6 +84,10 @@ impl RunArgs {
 }
 
 pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
+    if args.detached {
+        // Whoever leads a session already has one of its own.
+        let _ = nix::unistd::setsid();
+    }
     let read = common.load(args.flags()?)?;
     let settings = args.settings(&read)?;
     let log = read.paths().gateway_log();
@@ -128,6 +136,11 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
     }
     output::note(&format!("model {}", gateway.model_words()));
     tracing::info!(address = %gateway.local_addr(), version = env!("CARGO_PKG_VERSION"), "started");
+    let env = &read.env;
+    notify::tell(
+        env,
+        &format!("READY=1\nSTATUS=listening on {}", gateway.local_addr()),
+    );
     let stop = CancellationToken::new();
     let again = source.again();
     let mut serving = Box::pin(gateway.with_reload(source).run(stop.clone()));
@@ -140,6 +153,7 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
         }
     }
     tracing::info!("stopping");
+    notify::tell(env, "STOPPING=1");
     stop.cancel();
     tokio::select! {
         () = &mut serving => Ok(Exit::Good),

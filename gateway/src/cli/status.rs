@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use clawline::notice::GatewayNotice;
+use clawline::service::{self, Manager};
 use serde_json::{Value, json};
 
 use super::{Common, Exit, Failure, output};
@@ -32,7 +33,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
     let read = common.load(Vec::new());
     let is_running = StateLock::is_held(state_dir);
     let profile = profile.as_ref().map(|profile| profile.name());
-    let notice = std::fs::read_to_string(paths.gateway_notice())
+    let notice = std::fs::read_to_string(paths.own_gateway_notice())
         .ok()
         .and_then(|text| GatewayNotice::parse(&text).ok())
         .filter(|notice| is_running && notice.profile.as_deref() == profile);
@@ -55,6 +56,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
         output::note(&problem.text);
     }
     let reload = inside.as_ref().map(|inside| &inside["configReload"]);
+    let service = service_state(profile)?;
     let probe = is_running.then(|| probe(port));
     let is_ready = matches!(&probe, Some(Ok(body)) if body["ready"] == true);
     if args.json {
@@ -63,6 +65,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
             "running": is_running,
             "ready": is_ready,
             "pid": pid,
+            "service": service,
             "port": port,
             "configPath": config_path,
             "configReload": reload,
@@ -73,11 +76,30 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
         output::line(&report.to_string());
     } else {
         output::line(&words(port, probe.as_ref()));
+        if let Some(state) = service["state"].as_str() {
+            output::line(&format!(
+                "service {}: {state}",
+                super::service::name(profile)
+            ));
+        }
         for line in reload.map(config_words).unwrap_or_default() {
             output::line(&line);
         }
     }
     Ok(if is_ready { Exit::Good } else { Exit::Failed })
+}
+
+/// The service of this profile, as its manager sees it; null where none is installed.
+fn service_state(profile: Option<&str>) -> Result<Value, Failure> {
+    let env = clawline::config::Environment::of_process().map_err(Failure::usage)?;
+    let manager = Manager::of_this_system(&env);
+    let name = super::service::name(profile);
+    let path = manager.path(&name);
+    if !service::ours(&path, super::service::MARK).is_ok_and(|text| text.is_some()) {
+        return Ok(Value::Null);
+    }
+    let state = super::wait(manager.state(&name))?;
+    Ok(json!({"name": name, "path": path, "state": state.unwrap_or_else(|| "unknown".into())}))
 }
 
 /// What the daemon says of itself on its control socket; a daemon of another release may not.
@@ -113,7 +135,7 @@ fn config_words(reload: &Value) -> Vec<String> {
 
 fn words(port: u16, probe: Option<&Result<Value, String>>) -> String {
     match probe {
-        None => "not running; start it with clawline-gateway run".to_owned(),
+        None => "not running; start it with clawline-gateway start".to_owned(),
         Some(Ok(body)) if body["ready"] == true => {
             let seconds = body["uptimeMs"].as_u64().unwrap_or(0) / 1000;
             format!("running on 127.0.0.1:{port} for {seconds} s, ready")

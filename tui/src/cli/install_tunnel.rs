@@ -1,16 +1,11 @@
 //! `clawline install-tunnel`: a service of this user that holds a tunnel from every login on.
 
-mod launchd;
-mod manager;
 mod plan;
-mod systemd;
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clawline::layer::printable;
-use clawline::owner_file;
-use clawline::secret::Secret;
+use clawline::service::{self, FileError, Manager, Reached, shell_word};
 use serde_json::json;
 
 use super::args::{GeneralArgs, TargetArg};
@@ -19,13 +14,10 @@ use super::context::Context;
 use super::failure::Failure;
 use crate::link::UsageError;
 
-use manager::{Manager, Reached};
 use plan::Plan;
 
 /// What every file that we write says, and nobody else's does.
 const MARK: &str = "Written by clawline install-tunnel";
-/// Longest file of another that is looked at.
-const MAX_FILE: u64 = 64 * 1024;
 
 /// Arguments of `install-tunnel`.
 #[derive(Debug, clap::Args)]
@@ -66,10 +58,10 @@ pub(crate) async fn run(context: &Context, args: &Args, general: &GeneralArgs) -
     let outcome = match Plan::new(context, args, general) {
         Err(error) => Err(error.into()),
         Ok(plan) if args.print => {
-            let manager = Manager::of_this_system(context);
-            let text = manager.text(&plan);
+            let manager = Manager::of_this_system(&context.connector.env);
+            let text = manager.text(&plan.service());
             if context.out.json {
-                let path = manager.path(&plan);
+                let path = manager.path(&plan.name);
                 context.out.value(&json!({
                     "v": 1, "ok": true, "exit": 0, "target": plan.target, "service": plan.name,
                     "path": path, "text": text,
@@ -126,15 +118,15 @@ fn tell(context: &Context, done: &Done) {
 }
 
 async fn install(context: &Context, plan: &Plan, no_start: bool) -> Result<Done, Failure> {
-    let manager = Manager::of_this_system(context);
-    let path = manager.path(plan);
-    let text = manager.text(plan);
+    let manager = Manager::of_this_system(&context.connector.env);
+    let path = manager.path(&plan.name);
+    let text = manager.text(&plan.service());
     let shown = printable(&path.display().to_string(), 300);
     let mut did = Vec::new();
-    let before = ours(&path)?;
+    let before = service::ours(&path, MARK)?;
     let is_new = before.as_deref() != Some(&text);
     if is_new {
-        write(&path, &text).map_err(|error| cannot("write", &path, &error))?;
+        service::write(&path, &text)?;
         let verb = if before.is_some() { "changed" } else { "wrote" };
         did.push(format!("{verb} {shown}"));
     } else {
@@ -143,7 +135,7 @@ async fn install(context: &Context, plan: &Plan, no_start: bool) -> Result<Done,
     if no_start {
         did.push("it was not started".into());
     } else {
-        match manager.start(plan, is_new).await {
+        match manager.start(&plan.name, is_new).await {
             Reached::Done(what) => did.push(what),
             Reached::Nobody(why) => did.push(format!("it was not started: {why}")),
             Reached::Refused { command, said } => {
@@ -161,31 +153,36 @@ async fn install(context: &Context, plan: &Plan, no_start: bool) -> Result<Done,
              systemctl --user import-environment SSH_AUTH_SOCK",
         );
     }
+    let mut next = manager.next_steps(&plan.name, no_start);
+    next.push((
+        format!("clawline tunnel status {}", shell_word(&plan.target)),
+        "how the tunnel is",
+    ));
     Ok(Done {
         target: plan.target.clone(),
         service: plan.name.clone(),
         path,
         did,
-        next: manager.next_steps(plan, no_start),
+        next,
     })
 }
 
 async fn uninstall(context: &Context, plan: &Plan) -> Result<Done, Failure> {
-    let manager = Manager::of_this_system(context);
-    let path = manager.path(plan);
+    let manager = Manager::of_this_system(&context.connector.env);
+    let path = manager.path(&plan.name);
     let shown = printable(&path.display().to_string(), 300);
     let mut did = Vec::new();
-    if ours(&path)?.is_none() {
+    if service::ours(&path, MARK)?.is_none() {
         did.push(format!("there is no {shown}"));
     } else {
-        match manager.stop(plan).await {
+        match manager.stop(&plan.name).await {
             Reached::Done(what) => did.push(what),
             Reached::Nobody(why) => did.push(format!("nothing was ended: {why}")),
             Reached::Refused { command, said } => {
                 did.push(format!("`{command}` failed: {said}"));
             }
         }
-        std::fs::remove_file(&path).map_err(|error| cannot("remove", &path, &error))?;
+        service::remove(&path)?;
         did.push(format!("removed {shown}"));
         manager.forget().await;
     }
@@ -198,40 +195,15 @@ async fn uninstall(context: &Context, plan: &Plan) -> Result<Done, Failure> {
     })
 }
 
-/// The file's text, when it is there and we wrote it.
-///
-/// # Errors
-/// When it is there and somebody else wrote it, or it cannot be read.
-fn ours(path: &Path) -> Result<Option<String>, Failure> {
-    use std::io::Read as _;
-    let mut text = String::new();
-    match std::fs::File::open(path).and_then(|f| f.take(MAX_FILE).read_to_string(&mut text)) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) if error.kind() != io::ErrorKind::InvalidData => {
-            return Err(cannot("read", path, &error));
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        match &error {
+            FileError::Foreign { .. } => {
+                let text = error.to_string();
+                let (what, next) = text.split_once("; ").unwrap_or((&text, ""));
+                UsageError::new(what, next).into()
+            }
+            FileError::Io { .. } => Self::Other(error.to_string()),
         }
-        Ok(_) if text.contains(MARK) => return Ok(Some(text)),
-        Ok(_) | Err(_) => {}
     }
-    let shown = printable(&path.display().to_string(), 300);
-    let error = UsageError::new(
-        format!("{shown} is there, and clawline did not write it"),
-        "move it away first, or leave it to do its work",
-    );
-    Err(error.into())
-}
-
-/// Written whole or not at all; others may read it, as they may every unit.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    owner_file::replace(path, &Secret::new(text))?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o644))?;
-    }
-    Ok(())
-}
-
-fn cannot(verb: &str, path: &Path, error: &io::Error) -> Failure {
-    Failure::Other(format!("cannot {verb} {}: {error}", path.display()))
 }

@@ -89,7 +89,13 @@ fn at_port(mut found: Found, port: u16) -> Found {
 }
 
 fn parts(paths: &Paths) -> Parts {
-    let notice_path = paths.gateway_notice();
+    // The daemon of the same profile, else the one that stands first.
+    let own = paths.own_gateway_notice();
+    let notice_path = if own.exists() {
+        own
+    } else {
+        paths.gateway_notice()
+    };
     let notice = read(&notice_path);
     let parsed = match &notice {
         Part::Text(text) => GatewayNotice::parse(text.expose()).ok(),

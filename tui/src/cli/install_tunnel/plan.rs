@@ -3,14 +3,21 @@
 use std::path::{Path, PathBuf};
 
 use clawline::layer::{is_unsafe_to_show, printable};
+use clawline::service::Service;
 use clawline::tunnel::ends::{EndError, ListenSpec, parse_remote_end, parse_socks_end};
 use clawline::tunnel::ssh_config::{ConfigFile, Flags};
 
-use super::Args;
+use super::{Args, MARK};
 use crate::cli::args::GeneralArgs;
 use crate::cli::context::Context;
 use crate::link::{ConnectOptions, UsageError};
 
+/// What does not pass by itself: wrong usage, a refused host key, a refused sign-in, a forbidden forward.
+const NEEDS_A_PERSON: &[u8] = &[2, 4, 5, 6];
+/// Seconds between two signs of life.
+const WATCHDOG_SECONDS: u32 = 60;
+/// Seconds that its end may take.
+const STOP_SECONDS: u32 = 10;
 /// Longest part of a name that comes from the target.
 const MAX_NAME: usize = 60;
 
@@ -74,6 +81,23 @@ impl Plan {
             arguments,
             asks_an_agent: connector.options.ssh.identities.is_empty(),
         })
+    }
+}
+
+impl Plan {
+    /// The service that runs it.
+    pub fn service(&self) -> Service {
+        Service {
+            name: self.name.clone(),
+            description: format!("clawline tunnel to {}", self.target),
+            program: self.program.clone(),
+            arguments: self.arguments.clone(),
+            environment: Vec::new(),
+            mark: MARK,
+            needs_a_person: NEEDS_A_PERSON,
+            watchdog_seconds: Some(WATCHDOG_SECONDS),
+            stop_seconds: STOP_SECONDS,
+        }
     }
 }
 

@@ -1,13 +1,10 @@
 //! What systemd is told: ready, how it stands, that it is alive, that it reloads or stops.
-//!
-//! Our own few lines instead of a crate: `sd-notify` 0.5 cannot reach abstract sockets, which containers
-//! use.
 
 use std::convert::Infallible;
-use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
 use std::time::Duration;
 
 use clawline::config::Environment;
+use clawline::service::notify;
 use clawline::tunnel::Tunnel;
 use tokio::net::UnixDatagram;
 use tokio::sync::{mpsc, watch};
@@ -152,19 +149,9 @@ impl Readiness {
     }
 }
 
-/// A path, or an abstract name behind an `@`.
+/// The socket that systemd named.
 fn connect(name: &str) -> std::io::Result<UnixDatagram> {
-    let socket = StdDatagram::unbound()?;
-    match name.strip_prefix('@') {
-        #[cfg(target_os = "linux")]
-        Some(name) => {
-            use std::os::linux::net::SocketAddrExt as _;
-            socket.connect_addr(&SocketAddr::from_abstract_name(name)?)?;
-        }
-        _ => socket.connect_addr(&SocketAddr::from_pathname(name)?)?,
-    }
-    socket.set_nonblocking(true)?;
-    UnixDatagram::from_std(socket)
+    UnixDatagram::from_std(notify::connect(name)?)
 }
 
 /// How often systemd wants to hear of process `pid`, when it wants to.
@@ -187,6 +174,7 @@ fn reloading() -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::{SocketAddr, UnixDatagram as StdDatagram};
     use std::path::Path;
 
     use super::*;

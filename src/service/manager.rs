@@ -4,14 +4,12 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
-use clawline::layer::printable;
 use tokio::process::Command;
 use tokio::time::timeout;
 
-use super::launchd;
-use super::plan::Plan;
-use super::systemd;
-use crate::cli::context::Context;
+use super::{Service, launchd, systemd};
+use crate::config::Environment;
+use crate::layer::printable;
 
 /// How long one of its commands may take.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -20,7 +18,7 @@ const MAX_WORDS: usize = 300;
 
 /// A service manager.
 #[derive(Debug, Clone)]
-pub(super) enum Manager {
+pub enum Manager {
     /// systemd's user manager; the directory of its units.
     Systemd(PathBuf),
     /// launchd; the home directory.
@@ -28,7 +26,8 @@ pub(super) enum Manager {
 }
 
 /// What came of telling it.
-pub(super) enum Reached {
+#[derive(Debug)]
+pub enum Reached {
     /// It does what it was told.
     Done(String),
     /// Nobody is there to be told.
@@ -42,10 +41,30 @@ pub(super) enum Reached {
     },
 }
 
+/// What a service that is there can be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// To run.
+    Start,
+    /// To end.
+    Stop,
+    /// To end and run again.
+    Restart,
+}
+
+impl Verb {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Start => "start",
+            Self::Stop => "stop",
+            Self::Restart => "restart",
+        }
+    }
+}
+
 impl Manager {
     /// The one that this platform has.
-    pub fn of_this_system(context: &Context) -> Self {
-        let env = &context.connector.env;
+    pub fn of_this_system(env: &Environment) -> Self {
         if cfg!(target_os = "macos") {
             Self::Launchd(env.home.clone())
         } else {
@@ -54,36 +73,37 @@ impl Manager {
     }
 
     /// Where the file of a service belongs.
-    pub fn path(&self, plan: &Plan) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         match self {
-            Self::Systemd(units) => units.join(unit_name(plan)),
+            Self::Systemd(units) => units.join(unit_name(name)),
             Self::Launchd(home) => {
-                let name = format!("{}.plist", launchd::label(plan));
+                let name = format!("{}.plist", launchd::label(name));
                 home.join("Library/LaunchAgents").join(name)
             }
         }
     }
 
     /// What belongs into it.
-    pub fn text(&self, plan: &Plan) -> String {
+    pub fn text(&self, service: &Service) -> String {
         match self {
-            Self::Systemd(_) => systemd::unit(plan),
+            Self::Systemd(_) => systemd::unit(service),
             Self::Launchd(home) => {
-                let log = home.join("Library/Logs").join(format!("{}.log", plan.name));
-                launchd::agent(plan, &log.display().to_string())
+                let name = format!("{}.log", service.name);
+                let log = home.join("Library/Logs").join(name);
+                launchd::agent(service, &log.display().to_string())
             }
         }
     }
 
     /// Enables and starts it; what has changed takes effect.
-    pub async fn start(&self, plan: &Plan, is_new: bool) -> Reached {
-        let unit = unit_name(plan);
+    pub async fn start(&self, name: &str, is_new: bool) -> Reached {
+        let unit = unit_name(name);
         match self {
             Self::Systemd(_) => {
                 if let Err(why) = user_manager().await {
                     return Reached::Nobody(why);
                 }
-                // Starting ends when the tunnel is ready, which may take longer than a person waits.
+                // Starting ends when the service is ready, which may take longer than a person waits.
                 let verb = if is_new { "restart" } else { "start" };
                 let steps: [&[&str]; 3] = [
                     &["--user", "daemon-reload"],
@@ -98,13 +118,13 @@ impl Manager {
                 Reached::Done(format!("{unit} is enabled and starts now"))
             }
             Self::Launchd(_) => {
-                let path = self.path(plan).display().to_string();
+                let path = self.path(name).display().to_string();
                 if is_new {
                     // Not loaded before is no failure.
                     let _ = run("launchctl", &["unload", &path]).await;
                 }
                 match run("launchctl", &["load", "-w", &path]).await {
-                    Ok(()) => Reached::Done(format!("{} is loaded", launchd::label(plan))),
+                    Ok(()) => Reached::Done(format!("{} is loaded", launchd::label(name))),
                     Err(refused) => refused,
                 }
             }
@@ -112,26 +132,72 @@ impl Manager {
     }
 
     /// Ends and disables it.
-    pub async fn stop(&self, plan: &Plan) -> Reached {
+    pub async fn stop(&self, name: &str) -> Reached {
         match self {
             Self::Systemd(_) => {
                 if let Err(why) = user_manager().await {
                     return Reached::Nobody(why);
                 }
-                let unit = unit_name(plan);
+                let unit = unit_name(name);
                 match run("systemctl", &["--user", "disable", "--now", &unit]).await {
                     Ok(()) => Reached::Done(format!("{unit} has ended and is disabled")),
                     Err(refused) => refused,
                 }
             }
             Self::Launchd(_) => {
-                let path = self.path(plan).display().to_string();
+                let path = self.path(name).display().to_string();
                 match run("launchctl", &["unload", "-w", &path]).await {
-                    Ok(()) => Reached::Done(format!("{} is unloaded", launchd::label(plan))),
+                    Ok(()) => Reached::Done(format!("{} is unloaded", launchd::label(name))),
                     Err(refused) => refused,
                 }
             }
         }
+    }
+
+    /// Tells one that is installed to run, to end or to begin anew; it stays enabled as it is. Waits
+    /// until that is done.
+    pub async fn tell(&self, name: &str, verb: Verb) -> Reached {
+        let unit = unit_name(name);
+        let did = match verb {
+            Verb::Start => "has started",
+            Verb::Stop => "has ended",
+            Verb::Restart => "has started anew",
+        };
+        let told = match self {
+            Self::Systemd(_) => match user_manager().await {
+                Err(why) => return Reached::Nobody(why),
+                Ok(()) => run("systemctl", &["--user", verb.word(), &unit]).await,
+            },
+            Self::Launchd(_) => {
+                let label = launchd::label(name);
+                match verb {
+                    Verb::Restart => {
+                        let _ = run("launchctl", &["stop", &label]).await;
+                        run("launchctl", &["start", &label]).await
+                    }
+                    verb => run("launchctl", &[verb.word(), &label]).await,
+                }
+            }
+        };
+        match told {
+            Ok(()) => Reached::Done(format!("{unit} {did}")),
+            Err(refused) => refused,
+        }
+    }
+
+    /// How the manager says that it is, in one word; `None` when nobody can be asked.
+    pub async fn state(&self, name: &str) -> Option<String> {
+        let Self::Systemd(_) = self else { return None };
+        let unit = unit_name(name);
+        let asked = Command::new("systemctl")
+            .args(["--user", "is-active", &unit])
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .output();
+        let output = timeout(DEADLINE, asked).await.ok()?.ok()?;
+        let word = String::from_utf8_lossy(&output.stdout);
+        let word = printable(word.trim(), 40);
+        (!word.is_empty()).then_some(word)
     }
 
     /// After the file is gone.
@@ -145,12 +211,11 @@ impl Manager {
     }
 
     /// Commands for a person.
-    pub fn next_steps(&self, plan: &Plan, no_start: bool) -> Vec<(String, &'static str)> {
-        let target = shell_word(&plan.target);
+    pub fn next_steps(&self, name: &str, no_start: bool) -> Vec<(String, &'static str)> {
         let mut steps = Vec::new();
         match self {
             Self::Systemd(_) => {
-                let unit = unit_name(plan);
+                let unit = unit_name(name);
                 if no_start {
                     steps.push((format!("systemctl --user enable --now {unit}"), "starts it"));
                 }
@@ -163,27 +228,23 @@ impl Manager {
                 steps.push((linger, "keeps it while you are not signed in"));
             }
             Self::Launchd(_) => {
-                let path = self.path(plan).display().to_string();
+                let path = self.path(name).display().to_string();
                 if no_start {
                     steps.push((
                         format!("launchctl load -w {}", shell_word(&path)),
                         "starts it",
                     ));
                 }
-                let label = launchd::label(plan);
+                let label = launchd::label(name);
                 steps.push((format!("launchctl list {label}"), "how the service is"));
             }
         }
-        steps.push((
-            format!("clawline tunnel status {target}"),
-            "how the tunnel is",
-        ));
         steps
     }
 }
 
-fn unit_name(plan: &Plan) -> String {
-    format!("{}.service", plan.name)
+fn unit_name(name: &str) -> String {
+    format!("{name}.service")
 }
 
 /// Why this user's manager cannot be told anything.
@@ -223,7 +284,7 @@ async fn run(program: &str, arguments: &[&str]) -> Result<(), Reached> {
 }
 
 /// A word that a shell takes as it is.
-fn shell_word(text: &str) -> String {
+pub fn shell_word(text: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "@:./_-".contains(c);
     match !text.is_empty() && text.chars().all(is_plain) {
         true => text.to_owned(),
