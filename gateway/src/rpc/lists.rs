@@ -18,10 +18,12 @@ pub(crate) fn rows(table: Table) -> Table {
         .on::<TaskSuggestionsList, _>(task_suggestions_list)
 }
 
-async fn cron_list(_: App, _: Call<CronList>) -> Result<Value, Failure> {
+/// An empty page, with the page size that was asked for: version 4 refuses one of no size, or of no revision.
+async fn cron_list(_: App, call: Call<CronList>) -> Result<Value, Failure> {
+    let asked = call.params.get("limit").and_then(Value::as_u64);
     Ok(json!({
-        "jobs": [], "total": 0, "offset": 0, "limit": 0, "hasMore": false, "nextOffset": null,
-        "snapshotRevision": "0",
+        "jobs": [], "total": 0, "offset": 0, "limit": asked.unwrap_or(50).clamp(1, 200),
+        "hasMore": false, "nextOffset": null, "snapshotRevision": "0", "deliveryPreviews": {},
     }))
 }
 
