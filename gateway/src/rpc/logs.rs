@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::system::{LogsTail, LogsTailParams, LogsTailReply};
 
+use super::log_line::for_clients;
 use super::{Call, Failure, Table};
 use crate::logging;
 use crate::state::App;
@@ -37,7 +38,10 @@ async fn tail(app: App, call: Call<LogsTail>) -> Result<LogsTailReply, Failure> 
     let reply = read
         .map_err(|error| RpcError::unavailable(error.to_string()))?
         .map_err(|error| RpcError::unavailable(format!("the log cannot be read: {error}")))?;
-    Ok(reply)
+    Ok(LogsTailReply {
+        lines: reply.lines.iter().map(|line| for_clients(line)).collect(),
+        ..reply
+    })
 }
 
 /// A file of the log, told apart from the others by its inode: names move when a file is put aside.

@@ -12,6 +12,7 @@ mod delivery;
 mod devices;
 mod host;
 mod lists;
+mod log_line;
 mod logs;
 mod node_host;
 mod node_pairing;
