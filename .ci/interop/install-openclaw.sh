@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs Node 24 and the two OpenClaw releases that the interop checks run against, outside the repository.
+# Installs Node 24, the two OpenClaw releases and the client library that the interop checks run against, outside the
+# repository.
 # About two minutes the first time, nothing to do afterwards: a package.json that did not change is not installed again.
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -39,5 +40,6 @@ node --version
 # No install scripts: they fetch native extras that a gateway without channels does not use.
 install openclaw-v4 --ignore-scripts
 install openclaw-v3 --ignore-scripts
+install openclaw-client --ignore-scripts
 # The schema that the tests hold our frames against.
 install gateway-protocol --ignore-scripts

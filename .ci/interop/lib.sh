@@ -17,6 +17,9 @@ TOKEN=interop-token
 WORK=$(mktemp -d /tmp/clawline-interop.XXXXXX)
 mkdir -p "$WORK"/{near,far,tmp,run,log} "$WORK/near/.ssh" "$WORK/far/.openclaw"
 chmod 700 "$WORK"/{near,far,run} "$WORK/near/.ssh" "$WORK/far/.openclaw"
+# What OpenClaw compiles at its first start is kept between runs: it takes half a minute on a busy machine.
+mkdir -p "$CACHE"/tmp/{jiti,node-compile-cache}
+ln -s "$CACHE"/tmp/{jiti,node-compile-cache} "$WORK/tmp/"
 
 PIDS=()
 PASSED=0
@@ -46,7 +49,7 @@ openclaw() {
   local version=$1
   shift
   mkdir -p "$WORK/near/openclaw-$version"
-  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 60 node "$(openclaw_entry "$version")" "$@") </dev/null
+  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 90 node "$(openclaw_entry "$version")" "$@") </dev/null
 }
 openclaw_entry() { echo "$CACHE/openclaw-$1/node_modules/openclaw/openclaw.mjs"; }
 
@@ -124,7 +127,7 @@ json() {
 
 # check NAME COMMAND...: one claim. What the command printed is shown either way, shortened when it held.
 check() {
-  local name=$1 log=$WORK/log/check
+  local name=$1 log=$WORK/log/check${LANE:+-$LANE}
   shift
   if "$@" >"$log" 2>&1; then
     PASSED=$((PASSED + 1))
@@ -157,6 +160,58 @@ says() {
   grep -qE -- "$pattern" <<<"$out" || { echo "no match for: $pattern"; return 1; }
 }
 
+# tells PATTERN... -- COMMAND...: the command succeeds and its output has a line for each pattern (extended regular
+# expression), and none for a pattern with `!` before it. Colours are taken out.
+tells() {
+  local patterns=() out code=0 pattern
+  while [ "$1" != -- ]; do patterns+=("$1") && shift; done
+  shift
+  out=$("$@" 2>&1) || code=$?
+  out=$(sed -E 's/\x1b\[[0-9;]*m//g' <<<"$out")
+  printf '%s\n' "$out"
+  [ "$code" = 0 ] || { echo "exit code $code"; return 1; }
+  for pattern in "${patterns[@]}"; do
+    case $pattern in
+      !*) ! grep -qE -- "${pattern#!}" <<<"$out" || { echo "there is a line for: ${pattern#!}"; return 1; } ;;
+      *) grep -qE -- "$pattern" <<<"$out" || { echo "no line for: $pattern"; return 1; } ;;
+    esac
+  done
+}
+
+# holds EXPRESSION COMMAND...: the command succeeds and the expression of its standard output, JSON called `v`, is true.
+holds() {
+  local expression=$1 out
+  shift
+  out=$("$@" 2>"$WORK/log/stderr${LANE:+-$LANE}") || { echo "exit code $?: $out"; cat "$WORK/log/stderr${LANE:+-$LANE}"; return 1; }
+  json "$expression" <<<"$out" || { echo "not so: $expression"; head -c 2000 <<<"$out"; return 1; }
+}
+
+# lane NAME COMMAND...: in the background beside other lanes, with claims, output and pids of its own; sets LANE there.
+# lanes_end waits for all and adds them up.
+LANES=()
+LANE_PIDS=()
+lane() {
+  LANES+=("$1")
+  (
+    LANE=$1 PASSED=0 FAILED=0 PIDS=()
+    shift
+    "$@"
+    for pid in "${PIDS[@]}"; do stop "$pid"; done
+    echo "$PASSED $FAILED" >"$WORK/log/lane-$LANE.count"
+  ) >"$WORK/log/lane-$1" 2>&1 &
+  LANE_PIDS+=("$!")
+}
+lanes_end() {
+  local name passed failed
+  wait "${LANE_PIDS[@]}"
+  for name in "${LANES[@]}"; do
+    cat "$WORK/log/lane-$name"
+    read -r passed failed <"$WORK/log/lane-$name.count" || { echo "FAIL lane $name ended early"; passed=0 failed=1; }
+    PASSED=$((PASSED + passed)) FAILED=$((FAILED + failed))
+  done
+  LANES=() LANE_PIDS=()
+}
+
 # finish: stops everything this script started, prints the count, ends with failure if a claim failed.
 finish() { exit 0; }
 cleanup() {
@@ -166,7 +221,7 @@ cleanup() {
   for pid in "${PIDS[@]}"; do stop "$pid"; done
   if [ "$FAILED" -gt 0 ]; then
     for log in "$WORK"/log/*; do
-      case ${log##*/} in check | stderr | model*) continue ;; esac
+      case ${log##*/} in check* | lane-* | stderr | model*) continue ;; esac
       echo "---- end of ${log##*/}"
       tail -n 25 "$log" | cut -c1-300
     done
@@ -248,14 +303,14 @@ start_model() {
   wait_for 10 answers "$MODEL_PORT" /v1/models
 }
 
-# start_openclaw v3|v4: the official gateway on the far machine, token in its config, answering through the stub.
-# Sets GATEWAY_PORT and GATEWAY. It takes about ten seconds alone on a machine, more with company.
+# start_openclaw v3|v4 [HOME]: the official gateway on the far machine, token in its config, answering through the stub.
+# Sets GATEWAY_PORT and GATEWAY. HOME is the far machine's unless given. It takes about ten seconds alone on a machine, more with company.
 start_openclaw() {
-  local version=$1
+  local version=$1 home=${2:-$WORK/far}
   GATEWAY_PORT=$(free_port)
-  rm -rf "$WORK/far/.openclaw"
-  mkdir -m 700 "$WORK/far/.openclaw"
-  cat >"$WORK/far/.openclaw/openclaw.json" <<EOF
+  rm -rf "$home/.openclaw"
+  mkdir -m 700 "$home/.openclaw"
+  cat >"$home/.openclaw/openclaw.json" <<EOF
 {
   "gateway": { "mode": "local", "port": $GATEWAY_PORT, "bind": "loopback", "auth": { "mode": "token", "token": "$TOKEN" } },
   "agents": { "defaults": { "model": { "primary": "stub/stub" } } },
@@ -265,8 +320,8 @@ start_openclaw() {
   } } }
 }
 EOF
-  chmod 600 "$WORK/far/.openclaw/openclaw.json"
-  start "openclaw-$version" "$WORK/far" node "$(openclaw_entry "$version")" gateway run --port "$GATEWAY_PORT"
+  chmod 600 "$home/.openclaw/openclaw.json"
+  start "openclaw-$version" "$home" node "$(openclaw_entry "$version")" gateway run --port "$GATEWAY_PORT"
   GATEWAY=$STARTED
   wait_for 120 listening "$GATEWAY_PORT" && wait_for 60 openclaw_ready "$version"
 }

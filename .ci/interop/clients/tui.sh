@@ -1,0 +1,112 @@
+# Rows of openclaw-clients.sh: their terminal app, in a real terminal. The two versions look and speak differently; what a
+# row waits for is what each shows against a gateway of its own.
+
+# Each version in a session of its own, so that neither aborts the other's answers.
+tui_starts() { term_start "$LANE" "$CLIENT" node "$(openclaw_entry "$LANE")" tui "${EXPLICIT[@]}" --session "talk-$LANE"; }
+
+tui_rows() {
+  row "tui, connects" wait_screen "$LANE" 60 '^ *(gateway )?connected \| idle'
+  row "tui, names agent and session" wait_screen "$LANE" 10 "agent main .*\\| session talk-$LANE"
+  row "tui, a chat streams" streams "$LANE" "tell me slowly, $LANE"
+  row "tui, /status" commanded /status "$([ "$LANE" = v4 ] && echo 'Model: stub/stub' || echo 'Default model: stub|Gateway status')"
+  row "tui, /think" commanded "/think low" 'thinking set to low|think low'
+  row "tui, /verbose" commanded "/verbose on" 'verbose (set to )?on'
+  row "tui, /model lists the models" picks /model '(→|>) *stub/stub'
+  row "tui, /agent lists the agents" picks /agent '→ *main'
+  row "tui, /sessions lists the sessions" picks /sessions '(→|  ).*(just now|ago)'
+  row "tui, Esc aborts an answer" aborts
+  row "tui, the aborted session goes on" says_and_hears "after the abort $LANE"
+  if [ "$LANE" = v4 ]; then
+    row "tui, /new begins another session" commanded /new 'new session: agent:main:tui-'
+    row "tui, a chat in the new session" says_and_hears "first words $LANE"
+    row "tui, /session goes back" commanded "/session talk-$LANE" "after the abort $LANE"
+  fi
+  row "tui, /reset empties the session" resets
+  row "tui, a chat after the reset" says_and_hears "last words $LANE"
+  term_key "$LANE" C-u
+  row "tui, leaves" leaves "$LANE" 15
+  term_stop "$LANE"
+  tui_starts
+  row "tui, another one shows the history" wait_screen "$LANE" 60 "stub says: last words $LANE"
+}
+
+# typed TEXT: typed and sent. The first Enter may only choose what is offered while typing: then it is pressed again.
+typed() {
+  term_key "$LANE" C-u
+  term_send "$LANE" "$1"
+  wait_for 5 shows "$LANE" "^ *${1%% *}" || return 1
+  term_key "$LANE" Enter
+  wait_for 1 not_typed "$1" || term_key "$LANE" Enter
+}
+# The line that is typed stands between two rules.
+not_typed() { ! term_screen "$LANE" | grep -E -A1 '^─{20}' | grep -qF -- "$1"; }
+
+commanded() {
+  typed "$1" || { echo "it was not typed"; term_screen "$LANE"; return 1; }
+  wait_screen "$LANE" 15 "$2"
+}
+# picks COMMAND PATTERN: a list opens, shows it, and Esc closes it.
+picks() {
+  typed "$1"
+  local code=0
+  { wait_for 15 shows "$LANE" '([sS]earch|Filter): ' && wait_for 10 shows "$LANE" "$2"; } || code=1
+  term_screen "$LANE" | grep -vE '^ *$' | tail -n 25
+  term_key "$LANE" Escape
+  wait_for 5 closed || { term_key "$LANE" Escape; wait_for 5 closed || { echo "the list stays"; code=1; }; }
+  return "$code"
+}
+closed() { ! shows "$LANE" '([sS]earch|Filter): >'; }
+says_and_hears() {
+  typed "$1" && wait_screen "$LANE" 30 "stub says: $1"
+}
+aborts() {
+  typed "and now slowly, $LANE"
+  wait_for 20 shows_part "$LANE" || { echo "it never streamed"; term_screen "$LANE"; return 1; }
+  term_key "$LANE" Escape
+  wait_screen "$LANE" 10 'run aborted|\| aborted' || return 1
+  ! term_screen "$LANE" | grep -q 'word60 (end)' || ! term_screen "$LANE" | awk '/and now slowly/ { found = 1 } found' | grep -q 'word60'
+}
+resets() {
+  typed /reset
+  wait_for 15 emptied || { echo "the old words are still there"; term_screen "$LANE"; return 1; }
+  term_screen "$LANE" | grep -vE '^ *$'
+}
+emptied() { ! shows "$LANE" "after the abort $LANE" && shows "$LANE" 'connected \| (idle|aborted)'; }
+
+# After both lanes: each version's terminal is open, on one gateway.
+tui_together_rows() {
+  local version old=$GATEWAY
+  URL=ws://127.0.0.1:$GATEWAY_PORT
+  LANE=v3
+  row "tui, /session opens the session of another client" commanded "/session talk-v4" "stub says: last words v4"
+  LANE=v4
+  row "tui, shows what another client says" other_says
+  if [ -d "${REFERENCE:=$WORK/near/reference}" ]; then
+    start stays "$REFERENCE" node reference-client.mjs stays "$URL" "$TOKEN" "$REFERENCE/device.json"
+    wait_for 20 grep -q '^up 1' "$WORK/log/stays"
+  fi
+  kill -TERM "$GATEWAY"
+  wait_for 15 gone "$GATEWAY"
+  for version in v4 v3; do
+    LANE=$version
+    row "tui, says that the gateway is gone" wait_screen "$LANE" 15 'gateway disconnected|disconnected|reconnect'
+  done
+  start_gateway --config "$WORK/far/gateway.json5"
+  for version in v4 v3; do
+    LANE=$version
+    row "tui, connects again by itself" wait_screen "$LANE" 40 '^ *(gateway )?(re)?connected( \||$)'
+    row "tui, a chat after the restart" says_and_hears "back again $LANE"
+  done
+  LANE=v4
+  if [ -d "$REFERENCE" ]; then
+    row "gateway-client, connects again after a restart" stayed
+  fi
+  unset LANE
+}
+other_says() {
+  LANE=v3 says_and_hears "said in v3" >/dev/null && wait_screen v4 15 '^ *said in v3'
+}
+stayed() {
+  wait_for 40 grep -q '"hellos":2' "$WORK/log/stays" || { cat "$WORK/log/stays"; return 1; }
+  holds 'v.health && v.gaps === 0 && v.attempts <= 12' tail -n 1 "$WORK/log/stays"
+}

@@ -1,0 +1,38 @@
+// Compares docs/INTEROP.md with the rows that openclaw-clients.sh ran: each row that ran is in its table, with "works" for
+// each version that it held for and "does not" where it failed; and no cell says "works" of a row that did not run.
+//
+//   node interop-table.mjs ROWS_FILE DOCUMENT [--print]
+//
+// ROWS_FILE has lines NAME<TAB>VERSION<TAB>ok|FAIL. A table row of the document begins with "| `NAME` | v4 | v3 |".
+import { readFileSync } from "node:fs";
+
+const [rowsFile, document, print] = process.argv.slice(2);
+const ran = new Map();
+for (const line of readFileSync(rowsFile, "utf8").trim().split("\n")) {
+  const [name, version, verdict] = line.split("\t");
+  ran.set(name, { ...ran.get(name), [version]: verdict === "ok" ? "works" : "does not" });
+}
+if (print) {
+  for (const [name, { v4, v3 }] of ran) console.log(`| \`${name}\` | ${v4 ?? "not run"} | ${v3 ?? "not run"} | |`);
+  process.exit(0);
+}
+const said = new Map();
+for (const line of readFileSync(document, "utf8").split("\n")) {
+  const cells = line.match(/^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|/);
+  if (cells) said.set(cells[1], { v4: cells[2].trim(), v3: cells[3].trim() });
+}
+const wrong = [];
+for (const [name, versions] of ran) {
+  for (const [version, seen] of Object.entries(versions)) {
+    const claim = said.get(name)?.[version] ?? "nothing";
+    if (!claim.startsWith(seen)) wrong.push(`${name}, ${version}: the table says "${claim}", seen was "${seen}"`);
+  }
+}
+for (const [name, versions] of said) {
+  for (const version of ["v4", "v3"]) {
+    if (versions[version].startsWith("works") && !ran.get(name)?.[version]) wrong.push(`${name}, ${version}: "works", and no row ran`);
+  }
+}
+for (const line of wrong) console.log(line);
+console.log(`${ran.size} rows ran, ${said.size} in the table`);
+process.exit(wrong.length === 0 ? 0 : 1);
