@@ -179,6 +179,14 @@ async fn a_full_disk_acknowledges_nothing_and_is_tried_again_later() {
 }
 
 #[tokio::test]
+async fn a_rollback_that_the_driver_did_not_see_stops_no_later_write() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    store.db.roll_back_unseen().await;
+    assert!(store.runs().accept(accept("later")).await.is_ok());
+}
+
+#[tokio::test]
 async fn a_run_goes_its_way_once() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(&home.path().join("gateway.db")).await.unwrap();

@@ -24,6 +24,9 @@ use super::{StoreError, StoreHealth};
 /// After the disk was full, one write in this time may try whether there is room again.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(5);
 
+/// Takes the right to write at once, so that nothing is found busy half-way.
+const BEGIN: &str = "BEGIN IMMEDIATE";
+
 type Tx = Transaction<'static, Sqlite>;
 
 /// The open database; implements every store trait.
@@ -53,8 +56,22 @@ impl Db {
         {
             return Err(StoreError::ReadOnly { why: why.clone() });
         }
-        let begun = self.writer.begin_with("BEGIN IMMEDIATE").await;
+        let mut begun = self.writer.begin_with(BEGIN).await;
+        if matches!(begun, Err(sqlx::Error::InvalidSavePointStatement)) {
+            // A full disk makes the engine roll back by itself, and the driver still counts a
+            // transaction in this connection. Only another one helps.
+            self.renew_writer().await?;
+            begun = self.writer.begin_with(BEGIN).await;
+        }
         begun.map_err(|error| self.noted(error.into()))
+    }
+
+    async fn renew_writer(&self) -> Result<(), StoreError> {
+        let closed = match self.writer.acquire().await {
+            Ok(connection) => connection.close().await,
+            Err(error) => Err(error),
+        };
+        closed.map_err(|error| self.noted(error.into()))
     }
 
     /// Commits after a success, rolls back after a failure.
@@ -161,6 +178,13 @@ impl Db {
         .execute(&self.writer)
         .await
         .unwrap();
+    }
+
+    /// Rolls back as the engine does by itself when a disk is full: the driver does not notice.
+    #[cfg(test)]
+    pub(super) async fn roll_back_unseen(&self) {
+        let mut tx = self.begin().await.unwrap();
+        sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
     }
 
     /// The pause before a full disk is tried again is over.
