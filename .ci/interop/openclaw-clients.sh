@@ -44,7 +44,6 @@ world() {
 }
 version_rows() {
   world "$LANE"
-  ! wanted tui || tui_starts
   ! wanted cli || cli_rows
   ! wanted devices || devices_rows
   ! wanted tui || tui_rows

@@ -5,6 +5,7 @@
 tui_starts() { term_start "$LANE" "$CLIENT" node "$(openclaw_entry "$LANE")" tui "${EXPLICIT[@]}" --session "talk-$LANE"; }
 
 tui_rows() {
+  tui_starts
   row "tui, connects" wait_screen "$LANE" 60 '^ *(gateway )?connected \| idle'
   row "tui, names agent and session" wait_screen "$LANE" 10 "agent main .*\\| session talk-$LANE"
   row "tui, a chat streams" streams "$LANE" "tell me slowly, $LANE"
