@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::advert::Advert;
+use crate::approvals::{Approvals, PolicyFile};
 use crate::auth::{
     self, Authority, DeviceTokens, KernelPeers, PeerLookup, SecretFileError, Throttle,
 };
@@ -190,10 +191,20 @@ impl Gateway {
             pairing.clone(),
             registry.clone(),
             tasks.clone(),
+            policy.clone(),
         );
+        let standing = PolicyFile::new(&settings.state_dir);
+        let approvals = Approvals::start(
+            store.approvals(),
+            registry.clone(),
+            standing,
+            policy.clone(),
+        )
+        .await?;
         let app = App::new(Shared {
             pairing,
             nodes,
+            approvals,
             policy,
             registry,
             lobby: Lobby::new(limits::MAX_BEFORE_HELLO),

@@ -4,6 +4,7 @@
 //! in, `rpc` where calls are answered.
 
 mod advert;
+mod approvals;
 pub mod auth;
 pub mod cli;
 mod conn;

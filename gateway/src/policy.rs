@@ -58,6 +58,22 @@ pub struct Policy {
     pub clean_names: bool,
     /// Connections end when their credential is void.
     pub close_voided: bool,
+    /// A node's commands need an approval of their own.
+    pub node_approval: bool,
+    /// A node tells only of runs that its connection was asked for.
+    pub issued_runs: bool,
+    /// A node's own policy is reached through its own methods only.
+    pub node_policy: bool,
+    /// The parameters of `system.run` are checked and reduced.
+    pub run_params: bool,
+    /// That a run is approved needs an approval of this very run, unused.
+    pub run_approval: bool,
+    /// What hides text is made visible to whoever approves.
+    pub visible_commands: bool,
+    /// A command that cannot be shown whole is not asked about.
+    pub whole_commands: bool,
+    /// An approval is there only for those who may see it.
+    pub approval_privacy: bool,
 }
 
 impl Default for Policy {
@@ -88,6 +104,14 @@ impl Default for Policy {
             pending_cap: true,
             clean_names: true,
             close_voided: true,
+            node_approval: true,
+            issued_runs: true,
+            node_policy: true,
+            run_params: true,
+            run_approval: true,
+            visible_commands: true,
+            whole_commands: true,
+            approval_privacy: true,
         }
     }
 }

@@ -39,6 +39,7 @@ pub(crate) async fn heartbeat(app: App) {
             }
             _ = health.tick() => {
                 app.pairing.expire().await;
+                app.approvals.expire().await;
                 let report = app.health_report().await;
                 let version = app.registry.health_moved();
                 app.registry.broadcast(&Push::latest("health", &report, Some(version)));

@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::approvals::Approvals;
 use crate::auth::Authority;
 use crate::conn::{Lobby, Registry};
 use crate::health::{self, HealthCache};
@@ -41,6 +42,7 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pairing: Pairing,
     pub(crate) nodes: Nodes,
+    pub(crate) approvals: Approvals,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,
     pub(crate) table: Table,

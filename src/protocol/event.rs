@@ -9,7 +9,7 @@ use super::methods::system::PresenceEntry;
 use super::scope::{Needs, Scope};
 
 /// Names of the events we send, in the order in which hello lists them.
-pub const NAMES: [&str; 20] = [
+pub const NAMES: [&str; 22] = [
     "connect.challenge",
     "agent",
     "chat",
@@ -30,6 +30,8 @@ pub const NAMES: [&str; 20] = [
     "node.runnerInventory.changed",
     "voicewake.changed",
     "voicewake.routing.changed",
+    "exec.approval.requested",
+    "exec.approval.resolved",
 ];
 
 /// What a connection needs to be sent `event`. Unknown events go to nobody but admins.
@@ -41,6 +43,7 @@ pub fn needs(event: &str) -> Needs {
         }
         "node.hostStats" | "node.runnerInventory.changed" => Needs::Operator(Scope::Read),
         "voicewake.changed" | "voicewake.routing.changed" => Needs::Operator(Scope::Read),
+        "exec.approval.requested" | "exec.approval.resolved" => Needs::Operator(Scope::Approvals),
         "node.invoke.request" | "node.invoke.cancel" => Needs::Node,
         "device.pair.requested"
         | "device.pair.resolved"

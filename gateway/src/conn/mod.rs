@@ -43,6 +43,23 @@ const MAX_PAGES: usize = 2;
 /// Client capability: `agent` and `chat` only of sessions that were subscribed or written to.
 const CAP_SESSION_SCOPED: &str = "session-scoped-events";
 
+/// Client capabilities: it shows approvals to a person.
+const CAPS_APPROVALS: [&str; 2] = ["approvals", "exec-approvals"];
+/// Clients that do so without saying it.
+const APPROVER_IDS: [&str; 4] = [
+    "openclaw-control-ui",
+    "openclaw-macos",
+    "openclaw-ios",
+    "openclaw-android",
+];
+
+fn is_approver(client_id: &str, caps: &[String]) -> bool {
+    APPROVER_IDS.contains(&client_id)
+        || caps
+            .iter()
+            .any(|cap| CAPS_APPROVALS.contains(&cap.as_str()))
+}
+
 /// The id of a connection, as hello tells it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnId(uuid::Uuid);
@@ -98,6 +115,8 @@ pub(crate) struct Conn {
     pub(crate) outbox: Outbox,
     /// What a node says it can do; absent for operators.
     pub(crate) node: Option<Box<Claims>>,
+    /// It shows approvals to a person.
+    pub(crate) is_approver: bool,
     is_session_scoped: bool,
     subscriptions: Mutex<Subscriptions>,
     lanes: Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>,
@@ -138,6 +157,7 @@ impl Conn {
         stop: &CancellationToken,
     ) -> Self {
         Self {
+            is_approver: is_approver(&client.id, caps),
             id: ConnId(uuid::Uuid::new_v4()),
             version,
             principal,

@@ -80,6 +80,18 @@ impl Registry {
         }
     }
 
+    /// Sends an event to all that fit, whatever its name asks for.
+    pub(crate) fn send_where(&self, push: &Push, fits: impl Fn(&Conn) -> bool) {
+        for conn in self.lock().values().filter(|conn| fits(conn)) {
+            conn.outbox.push(push);
+        }
+    }
+
+    /// Whether any connection fits.
+    pub(crate) fn any(&self, fits: impl Fn(&Conn) -> bool) -> bool {
+        self.lock().values().any(|conn| fits(conn))
+    }
+
     /// Sends an event about a device to all who may see it and that device.
     pub(crate) fn broadcast_device(&self, push: &Push, device_id: &str) {
         let needs = event::needs(push.name);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clawline::protocol::methods::approvals::Decision;
 use clawline::protocol::methods::node_host::{
     self, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeInvokeResultParams,
 };
@@ -16,7 +17,9 @@ use super::once::{Entry, Outcome};
 use super::policy::Refused;
 use super::system_run::{BadRun, SystemRun};
 use super::{Live, Nodes, policy};
+use crate::approvals::{ApprovalError, Approvals};
 use crate::conn::{Conn, Push};
+use crate::policy::Policy;
 use crate::settings::NodesSettings;
 use crate::store::StoreError;
 
@@ -99,6 +102,7 @@ impl Nodes {
     /// Has a node carry out a command. Dropped, the node is told that nobody waits any more.
     pub(crate) async fn invoke(
         &self,
+        approvals: &Approvals,
         caller: &Caller,
         params: NodeInvokeParams,
         settings: &NodesSettings,
@@ -134,7 +138,13 @@ impl Nodes {
                 };
             }
         };
-        let waiting = match self.dispatch(caller, &params, settings, until).await {
+        let asked = Asked {
+            approvals,
+            caller,
+            params: &params,
+            checks: &self.checks,
+        };
+        let waiting = match self.dispatch(&asked, settings, until).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 turn.release(&error);
@@ -149,11 +159,11 @@ impl Nodes {
     /// Everything up to the moment at which the node is told.
     async fn dispatch(
         &self,
-        caller: &Caller,
-        params: &NodeInvokeParams,
+        asked: &Asked<'_>,
         settings: &NodesSettings,
         until: Instant,
     ) -> Result<Waiting<'_>, InvokeError> {
+        let params = asked.params;
         let command = params.command.trim();
         // From here to the push nothing can be approved, rejected or removed.
         let _gate = self.gate.lock().await;
@@ -163,11 +173,8 @@ impl Nodes {
             .ok_or(InvokeError::NotConnected)?;
         self.check(command, &session, settings).await?;
         let invoke_id = uuid::Uuid::new_v4().to_string();
-        let ready = self.ready(caller, command, params, &invoke_id).await?;
-        let result = self
-            .live
-            .expect(&invoke_id, session.conn.id)
-            .ok_or(InvokeError::Busy)?;
+        let waiting = self.expect(&session, &invoke_id)?;
+        let ready = asked.ready(command, &invoke_id).await?;
         if let Some(run_id) = &ready.run_id {
             session.issue(run_id);
         }
@@ -183,12 +190,19 @@ impl Nodes {
         let push = Push::plain(INVOKE_REQUEST, &request).direct();
         session.conn.outbox.push(&push);
         tracing::info!(node = %params.node_id, command, invoke = %invoke_id, "command sent to a node");
+        Ok(waiting.sent())
+    }
+
+    /// Makes room for a result: an approval is used only when there is some.
+    fn expect(&self, session: &Session, invoke_id: &str) -> Result<Waiting<'_>, InvokeError> {
+        let result = self.live.expect(invoke_id, session.conn.id);
         Ok(Waiting {
+            result: result.ok_or(InvokeError::Busy)?,
             live: &self.live,
             conn: session.conn.clone(),
-            node_id: params.node_id.clone(),
-            invoke_id,
-            result,
+            node_id: session.node_id.clone(),
+            invoke_id: invoke_id.to_owned(),
+            is_sent: false,
         })
     }
 
@@ -210,6 +224,9 @@ impl Nodes {
             .check(command, &session.claims.commands)
             .map_err(refused)?;
         let approved = node.approved.as_ref();
+        if !self.checks.node_approval {
+            return Ok(());
+        }
         if approved.is_some_and(|held| held.commands.iter().any(|name| name == command)) {
             return Ok(());
         }
@@ -219,24 +236,28 @@ impl Nodes {
             request: request.map(|request| request.request_id),
         })
     }
+}
 
-    /// The parameters as the node gets them.
-    async fn ready(
-        &self,
-        _caller: &Caller,
-        command: &str,
-        params: &NodeInvokeParams,
-        invoke_id: &str,
-    ) -> Result<Ready, InvokeError> {
-        let (value, run_id) = if matches!(command, "system.run" | "system.run.prepare") {
+/// A command before it was looked at.
+struct Asked<'a> {
+    approvals: &'a Approvals,
+    caller: &'a Caller,
+    params: &'a NodeInvokeParams,
+    checks: &'a Policy,
+}
+
+impl Asked<'_> {
+    /// The parameters as the node gets them. An approval that they refer to is used up by this.
+    async fn ready(&self, command: &str, invoke_id: &str) -> Result<Ready, InvokeError> {
+        let params = self.params;
+        let is_run = matches!(command, "system.run" | "system.run.prepare");
+        let (value, run_id) = if is_run && self.checks.run_params {
             let run = SystemRun::read(params.params.as_ref())?;
-            if run.approval.is_some() {
-                return Err(InvokeError::BadParams {
-                    code: "APPROVAL_NOT_FOUND",
-                    text: "unknown or expired approval id".to_owned(),
-                });
-            }
-            let value = run.params(invoke_id, None);
+            let decision = match &run.approval {
+                Some(id) => Some(self.consume(id, &run).await?),
+                None => None,
+            };
+            let value = run.params(invoke_id, decision);
             (Some(value), Some(invoke_id.to_owned()))
         } else {
             (params.params.clone(), None)
@@ -256,6 +277,22 @@ impl Nodes {
         Ok(Ready {
             params_json,
             run_id,
+        })
+    }
+
+    async fn consume(&self, id: &str, run: &SystemRun) -> Result<Decision, InvokeError> {
+        if !self.checks.run_approval {
+            return Ok(Decision::AllowOnce);
+        }
+        let device_id = self.caller.device_id.as_deref();
+        let node_id = &self.params.node_id;
+        let used = self.approvals.consume(id, run, node_id, device_id).await;
+        used.map_err(|error| match error {
+            ApprovalError::Store(error) => error.into(),
+            other => InvokeError::BadParams {
+                code: "APPROVAL_NOT_FOUND",
+                text: other.to_string(),
+            },
         })
     }
 }
@@ -281,10 +318,17 @@ struct Waiting<'a> {
     conn: Arc<Conn>,
     node_id: String,
     invoke_id: String,
+    /// The node was told.
+    is_sent: bool,
     result: tokio::sync::oneshot::Receiver<NodeInvokeResultParams>,
 }
 
 impl Waiting<'_> {
+    fn sent(mut self) -> Self {
+        self.is_sent = true;
+        self
+    }
+
     async fn result(
         mut self,
         params: &NodeInvokeParams,
@@ -334,7 +378,7 @@ pub(crate) fn is_too_large(result: &node_host::NodeInvokeResultParams) -> bool {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        if self.live.forget(&self.invoke_id) {
+        if self.live.forget(&self.invoke_id) && self.is_sent {
             let cancel = InvokeCancel {
                 invoke_id: self.invoke_id.clone(),
                 node_id: self.node_id.clone(),

@@ -24,6 +24,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::conn::{Conn, Push, Registry};
 use crate::pairing::Pairing;
+use crate::policy::Policy;
 use crate::settings::{NodesSettings, V3Commands};
 use crate::store::{DeviceStore, NewNodeRequest, Node, NodeFacts, NodeStore, StoreError, now_ms};
 
@@ -31,9 +32,10 @@ pub(crate) use invoke::{Caller, InvokeError, MAX_RESULT, is_too_large};
 pub(crate) use live::{Live, Session};
 pub(crate) use pairing::NodeError;
 pub(crate) use surface::Claims;
+pub(crate) use system_run::{SystemRun, is_same_command};
 
 use once::Once;
-use policy::Policy;
+use policy::CommandPolicy;
 use surface::Step;
 
 /// The role that a device has as a node.
@@ -54,6 +56,7 @@ pub(crate) struct Inner {
     gate: tokio::sync::Mutex<()>,
     /// Short writes after a node has left.
     tasks: TaskTracker,
+    checks: Arc<Policy>,
 }
 
 impl std::ops::Deref for Nodes {
@@ -71,6 +74,7 @@ impl Nodes {
         pairing: Pairing,
         registry: Arc<Registry>,
         tasks: TaskTracker,
+        checks: Arc<Policy>,
     ) -> Self {
         Self(Arc::new(Inner {
             store,
@@ -81,6 +85,7 @@ impl Nodes {
             once: Once::default(),
             gate: tokio::sync::Mutex::default(),
             tasks,
+            checks,
         }))
     }
 
@@ -250,9 +255,9 @@ fn facts(conn: &Conn) -> NodeFacts {
     }
 }
 
-fn policy<'a>(facts: &NodeFacts, settings: &'a NodesSettings) -> Policy<'a> {
+fn policy<'a>(facts: &NodeFacts, settings: &'a NodesSettings) -> CommandPolicy<'a> {
     let platform = facts.platform.as_deref();
-    Policy::new(platform, facts.device_family.as_deref(), settings)
+    CommandPolicy::new(platform, facts.device_family.as_deref(), settings)
 }
 
 /// A node's place among the connected ones. Dropped, its callers learn at once that it is gone.

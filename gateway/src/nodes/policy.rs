@@ -142,12 +142,12 @@ impl Refused {
 }
 
 /// The rules of one node.
-pub(crate) struct Policy<'a> {
+pub(crate) struct CommandPolicy<'a> {
     base: &'static [&'static [&'static str]],
     settings: &'a NodesSettings,
 }
 
-impl<'a> Policy<'a> {
+impl<'a> CommandPolicy<'a> {
     /// For a node that says it is of this platform and family. Who says nothing that fits together
     /// gets the short list.
     pub(crate) fn new(
@@ -262,7 +262,7 @@ mod tests {
     #[test]
     fn a_platform_has_its_commands_and_dangerous_ones_need_an_explicit_word() {
         let plain = NodesSettings::default();
-        let linux = Policy::new(Some("linux"), Some("Linux"), &plain);
+        let linux = CommandPolicy::new(Some("linux"), Some("Linux"), &plain);
         let declared = texts(&[
             "system.run",
             "camera.snap",
@@ -271,14 +271,14 @@ mod tests {
             "sms.send",
         ]);
         assert_eq!(linux.filter(&declared), ["system.run"]);
-        let phone = Policy::new(Some("iOS 18.1"), Some("iPhone"), &plain);
+        let phone = CommandPolicy::new(Some("iOS 18.1"), Some("iPhone"), &plain);
         assert!(!phone.allows("system.run") && phone.allows("location.get"));
         let opened = NodesSettings {
             allow: texts(&["camera.snap", "file.write"]),
             deny: texts(&["system.run", "file.write"]),
             ..NodesSettings::default()
         };
-        let opened = Policy::new(Some("linux"), None, &opened);
+        let opened = CommandPolicy::new(Some("linux"), None, &opened);
         assert_eq!(
             opened.filter(&declared),
             ["camera.snap"],
@@ -294,7 +294,7 @@ mod tests {
             (None, None),
             (Some("x"), None),
         ] {
-            let policy = Policy::new(platform, family, &plain);
+            let policy = CommandPolicy::new(platform, family, &plain);
             assert!(!policy.allows("system.run") && policy.allows("system.notify"));
         }
     }
@@ -302,7 +302,7 @@ mod tests {
     #[test]
     fn a_refusal_says_what_is_missing() {
         let plain = NodesSettings::default();
-        let linux = Policy::new(Some("linux"), None, &plain);
+        let linux = CommandPolicy::new(Some("linux"), None, &plain);
         let declared = texts(&["system.which"]);
         assert_eq!(linux.check("system.which", &declared), Ok(()));
         assert_eq!(linux.check("nope", &declared), Err(Refused::NotAllowlisted));

@@ -3,7 +3,7 @@
 use clawline::layer::printable;
 use serde_json::Value;
 
-use super::policy::Policy;
+use super::policy::CommandPolicy;
 use crate::store::{Node, Surface};
 
 /// Commands and capabilities that one node may declare; the rest is left out.
@@ -58,7 +58,7 @@ impl Claims {
     }
 
     /// What of it may be approved.
-    pub(crate) fn surface(&self, policy: &Policy<'_>) -> Surface {
+    pub(crate) fn surface(&self, policy: &CommandPolicy<'_>) -> Surface {
         Surface {
             caps: self.caps.clone(),
             commands: policy.filter(&self.commands),

@@ -94,6 +94,11 @@ impl SystemRun {
         })
     }
 
+    /// The command as one text, as requests for approval of version 3 show it.
+    pub(crate) fn command_text(&self) -> String {
+        self.raw.clone().unwrap_or_else(|| self.argv.join(" "))
+    }
+
     /// What the node is sent: the run's id is ours, and an approval is only there when it was used.
     pub(crate) fn params(&self, run_id: &str, decision: Option<Decision>) -> Value {
         let mut params = self.forwarded.clone();
@@ -246,7 +251,7 @@ fn approval(params: &Map<String, Value>) -> Result<Option<String>, BadRun> {
 
 /// Whether `raw` says what `argv` does: the arguments joined, plainly or quoted, or the one text that
 /// a shell is given.
-fn is_same_command(raw: &str, argv: &[String]) -> bool {
+pub(crate) fn is_same_command(raw: &str, argv: &[String]) -> bool {
     let quoted: Vec<String> = argv.iter().map(|arg| quoted(arg)).collect();
     if raw == argv.join(" ").trim() || raw == quoted.join(" ").trim() {
         return true;

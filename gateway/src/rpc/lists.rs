@@ -1,7 +1,7 @@
 //! Lists that official clients ask for when they start, and of which this gateway has nothing yet.
 
 use clawline::protocol::methods::lists::{
-    CronList, CronStatus, ExecApprovalList, PluginApprovalList, QuestionList, TaskSuggestionsList,
+    CronList, CronStatus, PluginApprovalList, QuestionList, TaskSuggestionsList,
 };
 use serde_json::{Value, json};
 
@@ -12,7 +12,6 @@ pub(crate) fn rows(table: Table) -> Table {
     table
         .on::<CronList, _>(cron_list)
         .on::<CronStatus, _>(cron_status)
-        .on::<ExecApprovalList, _>(exec_approval_list)
         .on::<PluginApprovalList, _>(plugin_approval_list)
         .on::<QuestionList, _>(question_list)
         .on::<TaskSuggestionsList, _>(task_suggestions_list)
@@ -31,10 +30,6 @@ async fn cron_status(app: App, _: Call<CronStatus>) -> Result<Value, Failure> {
     Ok(json!({
         "enabled": false, "storePath": app.store_path, "jobs": 0, "nextWakeAtMs": null,
     }))
-}
-
-async fn exec_approval_list(_: App, _: Call<ExecApprovalList>) -> Result<Value, Failure> {
-    Ok(json!([]))
 }
 
 async fn plugin_approval_list(_: App, _: Call<PluginApprovalList>) -> Result<Value, Failure> {

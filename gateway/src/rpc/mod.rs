@@ -3,6 +3,7 @@
 
 mod agent;
 mod agents;
+mod approvals;
 mod call;
 mod chat;
 mod chat_send;
@@ -57,6 +58,7 @@ pub(crate) fn table() -> Table {
         nodes::rows,
         node_host::rows,
         node_pairing::rows,
+        approvals::rows,
         lists::rows,
         host::rows,
         voicewake::rows,

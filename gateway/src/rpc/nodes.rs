@@ -49,10 +49,10 @@ async fn invoke(app: App, call: Call<NodeInvoke>) -> Result<NodeInvokeReply, Fai
     if command.is_empty() {
         return Err(RpcError::invalid("nodeId and command required").into());
     }
-    if command
+    let is_policy = command
         .to_ascii_lowercase()
-        .starts_with("system.execapprovals.")
-    {
+        .starts_with("system.execapprovals.");
+    if is_policy && app.policy.node_policy {
         let text = "node.invoke does not allow system.execApprovals.*; use exec.approvals.node.*";
         let error = RpcError::invalid(text);
         return Err(error.details(json!({"command": command})).into());
@@ -62,7 +62,7 @@ async fn invoke(app: App, call: Call<NodeInvoke>) -> Result<NodeInvokeReply, Fai
     let settings = app.settings();
     let done = app
         .nodes
-        .invoke(&caller, call.params, &settings.nodes)
+        .invoke(&app.approvals, &caller, call.params, &settings.nodes)
         .await;
     Ok(done.map_err(|error| invoke_error(error, &command, call.conn.version))?)
 }

@@ -4,6 +4,7 @@
 //! has committed. When the disk fails a commit, the store turns read-only and says why
 //! ([`Store::health`]); nothing is acknowledged after that.
 
+mod approvals;
 mod command;
 mod error;
 mod health;
@@ -19,6 +20,7 @@ use clawline::secret::Secret;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+pub use approvals::{Approval, ApprovalState, ApprovalStore};
 pub use command::{Command, CommandEffect, CommandOutcome, CommandStore, Compacted, DoneCommand};
 pub use error::StoreError;
 pub use health::StoreHealth;
@@ -90,6 +92,10 @@ impl Store {
     }
 
     pub fn pairing(&self) -> Arc<dyn PairingStore> {
+        self.db.clone()
+    }
+
+    pub fn approvals(&self) -> Arc<dyn ApprovalStore> {
         self.db.clone()
     }
 

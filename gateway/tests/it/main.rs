@@ -5,6 +5,7 @@
     reason = "a test that cannot go on should say where; helpers are shared"
 )]
 
+mod approvals;
 mod bind;
 mod chat;
 mod config_write;

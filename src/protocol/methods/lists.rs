@@ -11,8 +11,6 @@ methods! {
     /// `{enabled, jobs, nextWakeAtMs}`.
     CronStatus = "cron.status", |_, _| Needs::Operator(Scope::Read), Value => Value;
     /// A bare array (version 4).
-    ExecApprovalList = "exec.approval.list", |_, _| Needs::Operator(Scope::Approvals), Value => Value;
-    /// A bare array (version 4).
     PluginApprovalList = "plugin.approval.list", |_, _| Needs::Operator(Scope::Approvals), Value => Value;
     /// `{questions}` (version 4).
     QuestionList = "question.list", |_, _| Needs::Operator(Scope::Questions), Value => Value;

@@ -31,6 +31,7 @@ pub fn names() -> Vec<&'static str> {
         chat::NAMES,
         agent::NAMES,
         agents::NAMES,
+        approvals::NAMES,
         config::NAMES,
         devices::NAMES,
         nodes::NAMES,

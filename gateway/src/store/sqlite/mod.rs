@@ -1,5 +1,6 @@
 //! The SQLite behind the traits: one writing connection, a few reading ones.
 
+mod approvals;
 mod commands;
 mod devices;
 mod files;

@@ -156,6 +156,10 @@ fn migrations() -> Vec<Migration> {
             include_str!("../../../migrations/0002_asides.sql"),
         ),
         ("nodes", include_str!("../../../migrations/0003_nodes.sql")),
+        (
+            "exec approvals",
+            include_str!("../../../migrations/0004_exec_approvals.sql"),
+        ),
     ];
     (1..)
         .zip(steps)

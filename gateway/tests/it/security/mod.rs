@@ -1,9 +1,11 @@
 //! The attacks of docs/SECURITY.md, each as a recipe: refused by the gateway as it ships, and, to
 //! show that the test can fail, successful against one that leaves the check out.
 
+mod approvals;
 mod browser;
 mod device;
 mod guessing;
+mod nodes;
 mod proxy;
 mod secret;
 

@@ -11,7 +11,9 @@ use super::schema_table::{ANY, EVENTS, EXTRA, METHODS};
 /// The official schema, `tests/data/README.md` says where it comes from.
 static SCHEMA: LazyLock<Value> = LazyLock::new(|| {
     let text = include_str!("../../../../tests/data/protocol-v4-subset.schema.json");
-    serde_json::from_str(text).unwrap()
+    // Ids of approvals: no text of ours has half a surrogate pair, and this engine knows none.
+    let pairs = r"(?:[^\\uD800-\\uDFFF]|[\\uD800-\\uDBFF][\\uDC00-\\uDFFF])+$";
+    serde_json::from_str(&text.replace(pairs, ".+$")).unwrap()
 });
 
 /// Validators by definition, each compiled when it is first needed.

@@ -1,0 +1,135 @@
+//! What exactly a person approves: one command, in one place, for one agent. Pure.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::nodes::SystemRun;
+
+/// The plan that an approval is bound to.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Plan {
+    /// The command as one text.
+    pub(crate) text: String,
+    /// Its arguments; version 3 names none.
+    pub(crate) argv: Option<Vec<String>>,
+    pub(crate) cwd: Option<String>,
+    /// Names of the variables, sorted.
+    pub(crate) env_keys: Vec<String>,
+    pub(crate) agent_id: Option<String>,
+    pub(crate) session_key: Option<String>,
+    /// The node; version 3 names none.
+    pub(crate) node_id: Option<String>,
+}
+
+impl Plan {
+    /// The digest in hexadecimal: every part with its length, so that no two plans read the same.
+    pub(crate) fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut part = |text: Option<&str>| {
+            let text = text.map(str::as_bytes);
+            let length = text.map_or(u64::MAX, |text| {
+                u64::try_from(text.len()).unwrap_or(u64::MAX)
+            });
+            hash.update(length.to_le_bytes());
+            hash.update(text.unwrap_or_default());
+        };
+        part(Some(&self.text));
+        for list in [self.argv.as_deref(), Some(&self.env_keys)] {
+            part(list.map(|list| list.len().to_string()).as_deref());
+            for text in list.into_iter().flatten() {
+                part(Some(text));
+            }
+        }
+        for text in [&self.cwd, &self.agent_id, &self.session_key, &self.node_id] {
+            part(text.as_deref());
+        }
+        let digest = hash.finalize();
+        digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// The plan of a command that is about to run, told in the members that this one has. Only the
+    /// arguments and the node may be left open, as version 3 does.
+    pub(crate) fn of_run(&self, run: &SystemRun, node_id: &str) -> Self {
+        let text = match &self.argv {
+            // The arguments say it; the text is how they were shown.
+            Some(_) => self.text.clone(),
+            None => run.command_text(),
+        };
+        Self {
+            text,
+            argv: self.argv.as_ref().map(|_| run.argv.clone()),
+            cwd: run.cwd.clone(),
+            env_keys: run.env_keys.clone(),
+            agent_id: run.agent_id.clone(),
+            session_key: run.session_key.clone(),
+            node_id: self.node_id.as_ref().map(|_| node_id.to_owned()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(params: serde_json::Value) -> SystemRun {
+        SystemRun::read(Some(&params)).unwrap()
+    }
+
+    #[test]
+    fn an_approval_covers_the_very_command_and_no_other() {
+        let plan = Plan {
+            text: "rm x".into(),
+            argv: Some(vec!["rm".into(), "x".into()]),
+            cwd: Some("/tmp".into()),
+            env_keys: vec!["A".into()],
+            agent_id: Some("main".into()),
+            session_key: Some("agent:main:main".into()),
+            node_id: Some("n".into()),
+        };
+        let good = json!({
+            "command": ["rm", "x"], "cwd": "/tmp", "env": {"A": "1"}, "agentId": "main",
+            "sessionKey": "agent:main:main",
+        });
+        let covers = |params, node| plan.of_run(&run(params), node).digest() == plan.digest();
+        assert!(covers(good.clone(), "n"));
+        assert!(!covers(good.clone(), "other"), "another node");
+        for (member, value) in [
+            ("command", json!(["rm", "x", "y"])),
+            ("command", json!(["rm x"])),
+            ("cwd", json!("/")),
+            ("cwd", json!(null)),
+            ("env", json!({"A": "1", "LD_PRELOAD": "x"})),
+            ("agentId", json!("other")),
+            ("sessionKey", json!(null)),
+        ] {
+            let mut other = good.clone();
+            other[member] = value;
+            assert!(!covers(other.clone(), "n"), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_plan_of_version_3_is_bound_to_its_text() {
+        let plan = Plan {
+            text: "echo hi".into(),
+            agent_id: Some("main".into()),
+            ..Plan::default()
+        };
+        let covers = |params| plan.of_run(&run(params), "n").digest() == plan.digest();
+        assert!(covers(
+            json!({"command": ["echo", "hi"], "agentId": "main"})
+        ));
+        assert!(covers(json!({
+            "command": ["/bin/sh", "-lc", "echo hi"], "rawCommand": "echo hi", "agentId": "main",
+        })));
+        assert!(!covers(
+            json!({"command": ["echo", "ho"], "agentId": "main"})
+        ));
+        assert!(!covers(
+            json!({"command": ["echo", "hi"], "agentId": "main", "env": {"A": "1"}})
+        ));
+    }
+}

@@ -1,0 +1,152 @@
+//! Approvals in SQL.
+
+use async_trait::async_trait;
+use sqlx::Row;
+use sqlx::sqlite::SqliteRow;
+
+use super::{Db, StoreError, rows};
+use crate::store::{Approval, ApprovalState, ApprovalStore};
+
+type Result<T> = std::result::Result<T, StoreError>;
+
+#[async_trait]
+impl ApprovalStore for Db {
+    async fn insert(&self, approval: &Approval, max_pending: i64) -> Result<bool> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "INSERT INTO exec_approvals (id, state, plan, digest, request, device_id, created_at, \
+             expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
+             WHERE (SELECT COUNT(*) FROM exec_approvals WHERE state = 'pending' AND \
+             expires_at > $7) < $9 ON CONFLICT (id) DO NOTHING",
+        )
+        .bind(&approval.id)
+        .bind(approval.state.as_str())
+        .bind(&approval.plan)
+        .bind(&approval.digest)
+        .bind(&approval.request)
+        .bind(&approval.device_id)
+        .bind(approval.created_at)
+        .bind(approval.expires_at)
+        .bind(max_pending)
+        .execute(&mut *tx)
+        .await;
+        let result = done.map(|done| done.rows_affected() > 0);
+        self.end(tx, result.map_err(StoreError::from)).await
+    }
+
+    async fn get(&self, id: &str) -> Result<Option<Approval>> {
+        let found = sqlx::query("SELECT * FROM exec_approvals WHERE id = $1")
+            .bind(id)
+            .fetch_optional(&self.readers)
+            .await;
+        self.seen(found)?.as_ref().map(approval).transpose()
+    }
+
+    async fn pending(&self, now: i64) -> Result<Vec<Approval>> {
+        let found = sqlx::query(
+            "SELECT * FROM exec_approvals WHERE state = 'pending' AND expires_at > $1 \
+             ORDER BY created_at, id",
+        )
+        .bind(now)
+        .fetch_all(&self.readers)
+        .await;
+        self.seen(found)?.iter().map(approval).collect()
+    }
+
+    async fn resolve(
+        &self,
+        id: &str,
+        state: ApprovalState,
+        decision: Option<&str>,
+        by: Option<&str>,
+        now: i64,
+    ) -> Result<Option<Approval>> {
+        let mut tx = self.begin().await?;
+        // Whoever says that its time is over is right at any time.
+        let done = sqlx::query(
+            "UPDATE exec_approvals SET state = $2, decision = $3, resolved_by = $4, \
+             resolved_at = $5 WHERE id = $1 AND state = 'pending' \
+             AND (expires_at > $5 OR $2 = 'expired') RETURNING *",
+        )
+        .bind(id)
+        .bind(state.as_str())
+        .bind(decision)
+        .bind(by)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await;
+        let result = done.map_err(StoreError::from);
+        let result = result.and_then(|row| row.as_ref().map(approval).transpose());
+        self.end(tx, result).await
+    }
+
+    async fn consume(&self, id: &str, digest: &str, now: i64) -> Result<Option<Approval>> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE exec_approvals SET state = 'used' WHERE id = $1 AND digest = $2 \
+             AND state = 'allowed' AND expires_at > $3 RETURNING *",
+        )
+        .bind(id)
+        .bind(digest)
+        .bind(now)
+        .fetch_optional(&mut *tx)
+        .await;
+        let result = done.map_err(StoreError::from);
+        let result = result.and_then(|row| row.as_ref().map(approval).transpose());
+        self.end(tx, result).await
+    }
+
+    async fn expire(&self, now: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "UPDATE exec_approvals SET state = 'expired', resolved_at = $1 \
+             WHERE state IN ('pending', 'allowed') AND expires_at <= $1",
+        )
+        .bind(now)
+        .execute(&mut *tx)
+        .await;
+        let result = done.map(|done| done.rows_affected());
+        self.end(tx, result.map_err(StoreError::from)).await
+    }
+
+    async fn restart(&self, now: i64, before: i64) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let result = async {
+            sqlx::query("DELETE FROM exec_approvals WHERE created_at < $1")
+                .bind(before)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query(
+                "UPDATE exec_approvals SET state = 'restarted', decision = 'deny', \
+                 resolved_at = $1 WHERE state IN ('pending', 'allowed')",
+            )
+            .bind(now)
+            .execute(&mut *tx)
+            .await?;
+            Ok(())
+        };
+        let result = result.await;
+        self.end(tx, result).await
+    }
+}
+
+fn approval(row: &SqliteRow) -> Result<Approval> {
+    let state: String = row.try_get("state")?;
+    let state = ApprovalState::ALL
+        .into_iter()
+        .find(|known| known.as_str() == state)
+        .ok_or_else(|| rows::bad("approval", format!("unknown state {state:?}")))?;
+    Ok(Approval {
+        id: row.try_get("id")?,
+        state,
+        plan: row.try_get("plan")?,
+        digest: row.try_get("digest")?,
+        request: row.try_get("request")?,
+        device_id: row.try_get("device_id")?,
+        decision: row.try_get("decision")?,
+        resolved_by: row.try_get("resolved_by")?,
+        created_at: row.try_get("created_at")?,
+        expires_at: row.try_get("expires_at")?,
+        resolved_at: row.try_get("resolved_at")?,
+    })
+}

