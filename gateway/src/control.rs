@@ -8,12 +8,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::nodes::{NodeError, Nodes};
 use crate::pairing::{Pairing, PairingError};
 use crate::state::App;
 
@@ -42,6 +43,18 @@ pub(crate) enum Request {
     /// Forgets a device.
     #[serde(rename = "devices-remove")]
     Remove { device_id: String },
+    /// Node requests that wait, and approved nodes.
+    #[serde(rename = "nodes-list")]
+    NodesList,
+    /// Approves what a node asks for.
+    #[serde(rename = "nodes-approve")]
+    NodesApprove { request_id: String },
+    /// Turns a node's request down.
+    #[serde(rename = "nodes-reject")]
+    NodesReject { request_id: String },
+    /// Forgets a node.
+    #[serde(rename = "nodes-remove")]
+    NodesRemove { node_id: String },
     /// How the daemon is.
     #[serde(rename = "status")]
     Status,
@@ -61,18 +74,35 @@ pub(crate) fn path(state_dir: &Path) -> PathBuf {
 }
 
 /// Does what was asked; the daemon and the offline command share it.
-pub(crate) async fn carry_out(pairing: &Pairing, request: Request) -> Result<Value, PairingError> {
-    match request {
+pub(crate) async fn carry_out(
+    pairing: &Pairing,
+    nodes: &Nodes,
+    request: Request,
+) -> Result<Value, ControlError> {
+    Ok(match request {
         Request::List => {
             let (pending, paired) = pairing.list(None).await?;
-            Ok(serde_json::json!({"pending": pending, "paired": paired}))
+            json!({"pending": pending, "paired": paired})
         }
-        Request::Approve { request_id } => pairing.approve(&request_id, None).await,
-        Request::Reject { request_id } => pairing.reject(&request_id, None).await,
-        Request::Remove { device_id } => pairing.remove(&device_id, None).await,
+        Request::Approve { request_id } => pairing.approve(&request_id, None).await?,
+        Request::Reject { request_id } => pairing.reject(&request_id, None).await?,
+        Request::Remove { device_id } => pairing.remove(&device_id, None).await?,
+        Request::NodesList => json!(nodes.pairings().await?),
+        Request::NodesApprove { request_id } => json!(nodes.approve(&request_id, None).await?),
+        Request::NodesReject { request_id } => json!(nodes.reject(&request_id).await?),
+        Request::NodesRemove { node_id } => json!(nodes.remove(&node_id, None).await?),
         // Only a running daemon has one; it answers before this.
-        Request::Status => Ok(Value::Null),
-    }
+        Request::Status => Value::Null,
+    })
+}
+
+/// What could not be done.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ControlError {
+    #[error(transparent)]
+    Device(#[from] PairingError),
+    #[error(transparent)]
+    Node(#[from] NodeError),
 }
 
 /// Opens the socket. Whoever holds the lock of the state directory may replace an old one.
@@ -144,7 +174,7 @@ async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
         .await?;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(Request::Status) => Answer::Ok(status(app)),
-        Ok(request) => match carry_out(&app.pairing, request).await {
+        Ok(request) => match carry_out(&app.pairing, &app.nodes, request).await {
             Ok(value) => Answer::Ok(value),
             Err(error) => Answer::Error(error.to_string()),
         },

@@ -10,11 +10,13 @@ use std::time::{Duration, Instant};
 use clap::Subcommand;
 use clawline::layer::printable;
 use serde_json::Value;
+use tokio_util::task::TaskTracker;
 
 use super::{Common, Exit, Failure, output};
 use crate::auth::DeviceTokens;
 use crate::control::{self, Answer, Request};
 use crate::lock::{LockError, StateLock};
+use crate::nodes::Nodes;
 use crate::pairing::Pairing;
 use crate::settings::SilentScopes;
 use crate::store::{Store, now_ms};
@@ -64,17 +66,17 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
             return Ok(Exit::Good);
         }
         DevicesCommand::Approve { request } => {
-            let request_id = pick(&list["pending"], "requestId", request.as_deref())?;
+            let request_id = pick("devices", &list["pending"], "requestId", request.as_deref())?;
             ask(state_dir, Request::Approve { request_id })?;
             "approved; the device may connect now"
         }
         DevicesCommand::Reject { request } => {
-            let request_id = pick(&list["pending"], "requestId", request.as_deref())?;
+            let request_id = pick("devices", &list["pending"], "requestId", request.as_deref())?;
             ask(state_dir, Request::Reject { request_id })?;
             "rejected"
         }
         DevicesCommand::Remove { device } => {
-            let device_id = pick(&list["paired"], "deviceId", Some(device))?;
+            let device_id = pick("devices", &list["paired"], "deviceId", Some(device))?;
             ask(state_dir, Request::Remove { device_id })?;
             "removed; its token is void"
         }
@@ -84,7 +86,12 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
 }
 
 /// The one row that is meant, by the beginning of its id.
-fn pick(rows: &Value, member: &str, given: Option<&str>) -> Result<String, Failure> {
+pub(super) fn pick(
+    what: &str,
+    rows: &Value,
+    member: &str,
+    given: Option<&str>,
+) -> Result<String, Failure> {
     let ids: Vec<&str> = rows
         .as_array()
         .into_iter()
@@ -100,7 +107,7 @@ fn pick(rows: &Value, member: &str, given: Option<&str>) -> Result<String, Failu
             printable(given, 80)
         ))),
         (several, None) => Err(Failure::usage(format!(
-            "{} requests wait; say which one (clawline-gateway devices list)",
+            "{} requests wait; say which one (clawline-gateway {what} list)",
             several.len()
         ))),
         (several, Some(given)) => Err(Failure::usage(format!(
@@ -112,7 +119,7 @@ fn pick(rows: &Value, member: &str, given: Option<&str>) -> Result<String, Failu
 }
 
 /// Asks the running daemon, or the store when none runs.
-fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> {
+pub(super) fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> {
     if !state_dir.join("gateway.db").exists() && !StateLock::is_held(state_dir) {
         return Ok(serde_json::json!({"pending": [], "paired": []}));
     }
@@ -180,7 +187,15 @@ fn offline(state_dir: &Path, request: Request) -> Result<Value, Failure> {
             Arc::default(),
             Arc::default(),
         );
-        let done = control::carry_out(&pairing, request).await;
+        let nodes = Nodes::new(
+            store.nodes(),
+            store.devices(),
+            pairing.clone(),
+            Arc::default(),
+            TaskTracker::new(),
+            Arc::default(),
+        );
+        let done = control::carry_out(&pairing, &nodes, request).await;
         store.close().await;
         done.map_err(Failure::failed)
     })
@@ -243,7 +258,7 @@ mod tests {
     fn a_row_is_named_by_the_beginning_of_its_id_or_by_being_the_only_one() {
         let one = json!([{"requestId": "abc"}]);
         let two = json!([{"requestId": "abc"}, {"requestId": "abd"}]);
-        let pick = |rows: &Value, given| pick(rows, "requestId", given);
+        let pick = |rows: &Value, given| pick("devices", rows, "requestId", given);
         assert_eq!(pick(&one, None).unwrap(), "abc");
         assert_eq!(pick(&two, Some("abd")).unwrap(), "abd");
         assert_eq!(pick(&two, None).unwrap_err().exit, Exit::Usage);

@@ -2,6 +2,7 @@
 
 mod devices;
 mod lifecycle;
+mod nodes;
 mod options;
 mod output;
 mod reach;
@@ -59,6 +60,9 @@ enum Command {
     Stop,
     /// End it and run it again.
     Restart,
+    /// What nodes may be used for: list, approve, reject, remove. On the host, without a login.
+    #[command(subcommand)]
+    Nodes(nodes::NodesCommand),
     /// Say whether the gateway runs, and how it is.
     Status(status::StatusArgs),
 }
@@ -152,6 +156,7 @@ pub fn main() -> ExitCode {
         Command::Start => lifecycle::start(&cli.common),
         Command::Stop => lifecycle::stop(&cli.common),
         Command::Restart => lifecycle::restart(&cli.common),
+        Command::Nodes(command) => nodes::run(&cli.common, &command),
         Command::Status(args) => status::run(&cli.common, &args),
     };
     match done {
