@@ -24,6 +24,9 @@ pub struct GatewayNotice {
     /// The port speaks TLS.
     #[serde(default)]
     pub tls: bool,
+    /// The SHA-256 of the certificate that it shows, to be pinned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls_fingerprint: Option<String>,
 }
 
 impl GatewayNotice {
@@ -54,6 +57,7 @@ mod tests {
             port: 18789,
             token_file: Some("/home/me/.local/state/clawline-gateway/token".into()),
             tls: false,
+            tls_fingerprint: None,
         };
         assert_eq!(GatewayNotice::parse(&notice.to_text()).unwrap(), notice);
         let newer = r#"{"version":2,"pid":1,"port":5,"later":true}"#;

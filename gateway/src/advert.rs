@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clawline::client::Fingerprint;
 use clawline::notice::GatewayNotice;
 use clawline::owner_file;
 use clawline::secret::Secret;
@@ -27,9 +28,13 @@ impl Advert {
     /// Publishes how to reach the daemon: in the file of its profile, and in the one that clients read
     /// first, where no running daemon of another profile stands there already. `None` when the settings
     /// want none.
-    pub(crate) fn publish(settings: &GatewaySettings, port: u16) -> Option<Self> {
+    pub(crate) fn publish(
+        settings: &GatewaySettings,
+        port: u16,
+        tls: Option<Fingerprint>,
+    ) -> Option<Self> {
         let common = settings.advert.clone()?;
-        let notice = notice(settings, port);
+        let notice = notice(settings, port, tls);
         let mut paths = Vec::new();
         if let Some(profile) = &settings.profile {
             paths.push(common.with_file_name(format!("gateway-{profile}.json")));
@@ -62,7 +67,7 @@ impl Drop for Advert {
     }
 }
 
-fn notice(settings: &GatewaySettings, port: u16) -> GatewayNotice {
+fn notice(settings: &GatewaySettings, port: u16, tls: Option<Fingerprint>) -> GatewayNotice {
     let auth = &settings.auth;
     let has_token_file = auth.mode == AuthMode::Token
         && (auth.token.is_none() || settings.token_file_given.is_some());
@@ -77,7 +82,8 @@ fn notice(settings: &GatewaySettings, port: u16) -> GatewayNotice {
         pid: std::process::id(),
         port,
         token_file,
-        tls: false,
+        tls: tls.is_some(),
+        tls_fingerprint: tls.map(|fingerprint| fingerprint.to_string()),
     }
 }
 
@@ -119,17 +125,17 @@ mod tests {
         let path = home.path().join(".clawline/gateway.json");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let main = Advert::publish(&settings(home.path(), None), port).unwrap();
+        let main = Advert::publish(&settings(home.path(), None), port, None).unwrap();
         let dev = settings(home.path(), Some("dev"));
         let own = home.path().join(".clawline/gateway-dev.json");
-        let beside = Advert::publish(&dev, 1).unwrap();
+        let beside = Advert::publish(&dev, 1, None).unwrap();
         assert_eq!(read(&path).unwrap().port, port);
         assert_eq!(read(&own).unwrap().port, 1);
         drop(beside);
         assert!(!own.exists());
         drop(main);
         assert!(!path.exists());
-        let alone = Advert::publish(&dev, 1).unwrap();
+        let alone = Advert::publish(&dev, 1, None).unwrap();
         assert_eq!(read(&path), read(&own));
         drop(alone);
         assert!(!path.exists() && !own.exists());
@@ -140,8 +146,8 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".clawline/gateway.json");
         // Nothing listens there any more, though the process lives.
-        let old = Advert::publish(&settings(home.path(), None), 1).unwrap();
-        let new = Advert::publish(&settings(home.path(), Some("dev")), 2).unwrap();
+        let old = Advert::publish(&settings(home.path(), None), 1, None).unwrap();
+        let new = Advert::publish(&settings(home.path(), Some("dev")), 2, None).unwrap();
         drop(old);
         assert_eq!(read(&path).unwrap().profile.as_deref(), Some("dev"));
         drop(new);
@@ -151,9 +157,9 @@ mod tests {
     #[test]
     fn the_token_file_is_absolute() {
         let mut settings = GatewaySettings::new("state");
-        assert!(notice(&settings, 1).token_file.unwrap().is_absolute());
+        assert!(notice(&settings, 1, None).token_file.unwrap().is_absolute());
         settings.token_file_given = Some("t".into());
-        let given = notice(&settings, 1).token_file.unwrap();
+        let given = notice(&settings, 1, None).token_file.unwrap();
         assert!(given.is_absolute() && given.ends_with("t"), "{given:?}");
     }
 }

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Instant;
 
+use clawline::client::Fingerprint;
 use clawline::owner_file;
 use clawline::protocol::limits;
 use clawline::secret::Secret;
@@ -30,6 +31,7 @@ use crate::sessions::Sessions;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::state::{App, Boot, Live, Shared};
 use crate::store::{Store, StoreError, now_ms};
+use crate::tls::{self, Tls, TlsError};
 use crate::{control, reload, rpc, server, shutdown};
 
 /// The database inside the state directory.
@@ -66,6 +68,9 @@ pub enum StartError {
         "gateway.auth.mode is password, but there is none; set gateway.auth.password or use --password"
     )]
     NoPassword,
+    /// There is no TLS though it was asked for.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// Mode `none` where others than this machine can connect.
     #[error(
         "gateway.auth.mode is none, and gateway.bind is not loopback: anybody could come in; set gateway.bind to \"loopback\", or gateway.auth.mode to \"token\""
@@ -147,6 +152,7 @@ impl Gateway {
         if secret.is_blank() && !settings.bind.is_loopback() {
             return Err(StartError::OpenToAll);
         }
+        let tls = Tls::open(&settings.tls, &settings.tls_dir())?.map(Arc::new);
         let store_path = settings.state_dir.join(DATABASE);
         let store = Store::open(&store_path).await?;
         let listeners = server::bind(settings.bind, None, settings.port).await?;
@@ -223,6 +229,7 @@ impl Gateway {
                 started,
                 started_at: now_ms(),
             },
+            tls,
             tasks,
             calls: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -257,6 +264,11 @@ impl Gateway {
         &self.addresses
     }
 
+    /// The SHA-256 of the certificate that is shown, for clients to pin; `None` without TLS.
+    pub fn fingerprint(&self) -> Option<Fingerprint> {
+        self.app.tls.as_ref().map(|tls| tls.fingerprint())
+    }
+
     /// The shared token or password; empty in mode `none`.
     pub fn secret(&self) -> Secret {
         self.app.authority().secret.clone()
@@ -283,12 +295,19 @@ impl Gateway {
             source,
             ..
         } = self;
-        let mut advert = Advert::publish(&app.settings(), app.boot.port);
+        let publish = || {
+            let fingerprint = app.tls.as_ref().map(|tls| tls.fingerprint());
+            Advert::publish(&app.settings(), app.boot.port, fingerprint)
+        };
+        let mut advert = publish();
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener));
         }
         servers.spawn(shutdown::heartbeat(app.clone()));
+        if let Some(tls) = &app.tls {
+            servers.spawn(tls::watch(tls.clone(), app.drain.clone()));
+        }
         match control::bind(&app.settings().state_dir) {
             Ok(listener) => {
                 servers.spawn(control::serve(app.clone(), listener));
@@ -301,9 +320,18 @@ impl Gateway {
             servers.spawn(reload::watch(app.clone(), source));
         }
         let mut changes = app.live.changes();
-        while let Some(Ok(())) = stop.run_until_cancelled(changes.changed()).await {
+        loop {
+            let changed = async {
+                tokio::select! {
+                    changed = changes.changed() => changed.is_ok(),
+                    () = tls::changed(app.tls.as_deref()) => true,
+                }
+            };
+            if stop.run_until_cancelled(changed).await != Some(true) {
+                break;
+            }
             drop(advert.take());
-            advert = Advert::publish(&app.settings(), app.boot.port);
+            advert = publish();
         }
         shutdown::stop(&app, servers).await;
         drop(advert);

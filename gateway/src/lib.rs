@@ -33,6 +33,8 @@ mod shape;
 mod shutdown;
 mod state;
 pub mod store;
+mod tls;
 
 pub use gateway::{Gateway, StartError};
 pub use server::ListenError;
+pub use tls::TlsError;

@@ -25,6 +25,7 @@ use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::settings::GatewaySettings;
 use crate::store::{Store, StoreHealth, now_ms};
+use crate::tls::Tls;
 
 /// The daemon's shared state. A cheap clone.
 #[derive(Clone)]
@@ -55,6 +56,8 @@ pub(crate) struct Shared {
     /// The last `heartbeat` event; null before the first.
     pub(crate) last_heartbeat: watch::Sender<Value>,
     pub(crate) boot: Boot,
+    /// The port's TLS; [`Tls::reload`] reads its files again.
+    pub(crate) tls: Option<Arc<Tls>>,
     /// Connections; stopping waits for them.
     pub(crate) tasks: TaskTracker,
     /// Calls that wait; stopping lets them answer before connections close.

@@ -29,6 +29,7 @@ use tokio_util::sync::CancellationToken;
 pub use call::CallError;
 use call::{Command, Reply, Wanted};
 use dial::{Credentials, Dialer};
+pub use tls::{Fingerprint, connect as connect_tls, pinned};
 use tokens::TokenStore;
 
 use crate::identity::Identity;

@@ -115,6 +115,13 @@ impl Endpoint {
         }
     }
 
+    /// Speaks TLS there, with exactly this certificate.
+    #[must_use]
+    pub fn pinned(mut self, pin: Fingerprint) -> Self {
+        self.tls = Some(Some(pin));
+        self
+    }
+
     /// Lets `ws://` go to public addresses: everything, secrets included, is then readable on the way.
     #[must_use]
     pub fn allow_public_plain(mut self) -> Self {

@@ -9,9 +9,9 @@ use rustls::crypto::{
     WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -44,8 +44,9 @@ impl Fingerprint {
         Some(Self(bytes))
     }
 
-    fn of(certificate: &CertificateDer<'_>) -> Self {
-        Self(Sha256::digest(certificate.as_ref()).into())
+    /// Of a certificate in DER.
+    pub fn of(certificate: &[u8]) -> Self {
+        Self(Sha256::digest(certificate).into())
     }
 }
 
@@ -107,51 +108,76 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
-/// Wraps a connection in TLS.
-pub(super) async fn connect(
-    stream: TcpStream,
+/// TLS with exactly one certificate on the other end.
+///
+/// # Errors
+/// When the crypto library has no protocol version to offer.
+pub fn pinned(pin: &Fingerprint) -> Result<ClientConfig, rustls::Error> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let algorithms = provider.signature_verification_algorithms;
+    let verifier = Pinned {
+        pin: *pin,
+        algorithms,
+    };
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_no_client_auth())
+}
+
+/// TLS with a certificate that a public authority signed for the name.
+fn public() -> Result<ClientConfig, rustls::Error> {
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
+    };
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    Ok(ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()?
+        .with_root_certificates(roots)
+        .with_no_client_auth())
+}
+
+/// Wraps a connection to `host` in TLS, within ten seconds.
+///
+/// # Errors
+/// A [`LayerError`] of the layer port; a bad certificate needs attention, a lost connection another try.
+pub async fn connect<S>(
+    stream: S,
     host: &str,
     pin: Option<&Fingerprint>,
-) -> Result<BoxedStream, LayerError> {
+) -> Result<BoxedStream, LayerError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let fail = |why: String| {
         LayerError::new(Layer::Port, format!("TLS with {host} failed: {why}"))
             .next("compare the fingerprint with the one the gateway printed, or use SSH")
             .retry(Retry::Attention)
     };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let builder = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| fail(error.to_string()))?;
-    let config = match pin {
-        Some(pin) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Pinned {
-                pin: *pin,
-                algorithms,
-            }))
-            .with_no_client_auth(),
-        None => {
-            let roots = RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            };
-            builder.with_root_certificates(roots).with_no_client_auth()
-        }
-    };
+    let config = pin.map_or_else(public, pinned);
+    let config = config.map_err(|error| fail(error.to_string()))?;
     let name = ServerName::try_from(host.to_owned()).map_err(|error| fail(error.to_string()))?;
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match timeout(TLS_DEADLINE, connecting).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
         Ok(Err(error)) => {
-            // A bad certificate is for a person; a lost connection is not.
             let of_tls = error
                 .get_ref()
-                .is_some_and(|inner| inner.is::<rustls::Error>());
-            let failure = fail(error.to_string());
-            Err(if of_tls {
-                failure
-            } else {
-                failure.retry(Retry::Backoff)
+                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+            Err(match of_tls {
+                // Its first bytes were no TLS at all.
+                Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
+                    LayerError::new(
+                        Layer::Port,
+                        format!("{host} does not speak TLS on this port"),
+                    )
+                    .next("use ws:// instead of wss://, or set gateway.tls.enabled there")
+                    .retry(Retry::Attention)
+                }
+                // A bad certificate is for a person; a lost connection is not.
+                Some(_) => fail(error.to_string()),
+                None => fail(error.to_string()).retry(Retry::Backoff),
             })
         }
         Err(_) => Err(

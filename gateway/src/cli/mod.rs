@@ -9,6 +9,7 @@ mod reach;
 mod run;
 mod service;
 mod status;
+mod tls;
 mod token;
 
 use std::process::ExitCode;
@@ -46,7 +47,10 @@ enum Command {
     /// Serve until stopped.
     Run(Box<run::RunArgs>),
     /// Print the shared token; it is made when there is none.
-    Token,
+    Token(token::TokenArgs),
+    /// The gateway's own TLS certificate.
+    #[command(subcommand)]
+    Tls(tls::TlsCommand),
     /// Who may connect: list, approve, reject, remove. On the host, without a login.
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
@@ -122,6 +126,7 @@ impl From<StartError> for Failure {
             | StartError::SameSecret(..)
             | StartError::TrustedProxy(_)
             | StartError::OpenToAll
+            | StartError::Tls(_)
             | StartError::Config(_) => Exit::Usage,
             StartError::Listen(_) => Exit::CannotBind,
             StartError::StateDir { .. } | StartError::Store(_) | StartError::Runs(_) => {
@@ -149,7 +154,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let done = match cli.command {
         Command::Run(args) => run::run(&cli.common, &args),
-        Command::Token => token::run(&cli.common),
+        Command::Token(args) => token::run(&cli.common, &args),
+        Command::Tls(command) => tls::run(&cli.common, command),
         Command::Devices(command) => devices::run(&cli.common, &command),
         Command::Install(args) => service::install(&cli.common, &args),
         Command::Uninstall(args) => service::uninstall(&cli.common, &args),

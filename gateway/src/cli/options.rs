@@ -97,6 +97,7 @@ impl Read {
         settings.profile = self.loaded.profile.as_ref().map(|p| p.name().to_owned());
         settings.bind = reach::bind_to(config)?;
         settings.port = gateway.port;
+        settings.tls = reach::tls(config, settings.bind);
         settings.auth = AuthSettings {
             mode: auth_mode(config)?,
             token: gateway.auth.token.clone(),
@@ -178,9 +179,6 @@ fn refuse_what_comes_later(config: &Config) -> Result<(), Failure> {
     };
     if config.gateway.bind == Bind::Tailnet {
         return later("gateway.bind \"tailnet\"");
-    }
-    if config.gateway.tls.enabled {
-        return later("TLS (gateway.tls)");
     }
     Ok(())
 }

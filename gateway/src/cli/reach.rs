@@ -1,13 +1,17 @@
 //! From the configuration to the settings about who can reach the port, and how.
 
-use std::path::Path;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 
 use clawline::config::Config;
 use clawline::config::gateway::Bind;
 
 use super::Failure;
 use crate::auth;
-use crate::settings::BindTo;
+use crate::settings::{BindTo, TlsSettings};
+
+/// An address beyond every gateway of a network, from the range for documentation.
+const SOMEWHERE: (&str, u16) = ("192.0.2.1", 9);
 
 /// `gateway.bind` with `gateway.customBindHost`.
 pub(super) fn bind_to(config: &Config) -> Result<BindTo, Failure> {
@@ -24,6 +28,50 @@ pub(super) fn bind_to(config: &Config) -> Result<BindTo, Failure> {
             BindTo::Custom(address)
         }
     })
+}
+
+/// `gateway.tls.*`.
+pub(super) fn tls(config: &Config, bind: BindTo) -> TlsSettings {
+    let tls = &config.gateway.tls;
+    if !tls.enabled {
+        return TlsSettings::Off;
+    }
+    match (&tls.cert_path, &tls.key_path) {
+        (Some(certificate), Some(key)) => TlsSettings::Files {
+            certificate: PathBuf::from(certificate),
+            key: PathBuf::from(key),
+        },
+        _ => TlsSettings::Own {
+            names: names(config, bind),
+        },
+    }
+}
+
+/// What the machine is called, for a certificate of our own.
+pub(super) fn names(config: &Config, bind: BindTo) -> Vec<String> {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let without_port = |name: &String| match name.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok() && !host.contains(':') => host.to_owned(),
+        _ => name.trim_matches(['[', ']']).to_owned(),
+    };
+    let custom = match bind {
+        BindTo::Custom(address) => Some(address),
+        BindTo::Lan => lan_address(),
+        BindTo::Loopback | BindTo::Tailnet => None,
+    };
+    [host]
+        .into_iter()
+        .chain(config.gateway.allowed_hosts.iter().map(without_port))
+        .chain(custom.map(|address| address.to_string()))
+        .collect()
+}
+
+/// The address from which this machine would reach others. Nothing is sent for it.
+pub(super) fn lan_address() -> Option<IpAddr> {
+    let socket = std::net::UdpSocket::bind("0.0.0.0:0").ok()?;
+    socket.connect(SOMEWHERE).ok()?;
+    let address = socket.local_addr().ok()?.ip();
+    (!address.is_unspecified() && !address.is_loopback()).then_some(address)
 }
 
 /// The configuration with the token of the state directory, where nothing else was configured and one was

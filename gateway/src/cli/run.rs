@@ -28,6 +28,9 @@ pub(super) struct RunArgs {
     /// Addresses to listen on: loopback, lan, tailnet, custom (gateway.customBindHost) or auto.
     #[arg(long, value_name = "WHERE")]
     bind: Option<String>,
+    /// Speak TLS, with a certificate of our own unless gateway.tls.certPath names another.
+    #[arg(long)]
+    tls: bool,
     /// What clients have to show: token, password or none.
     #[arg(long, value_name = "MODE")]
     auth: Option<String>,
@@ -64,9 +67,11 @@ impl RunArgs {
         let typed = |text: &Option<String>| text.clone().map(Secret::new);
         let port = self.port.filter(|port| *port != 0);
         let port = port.map(|port| Secret::new(port.to_string()));
+        let tls = self.tls.then(|| Secret::new("true".to_owned()));
         let values = [
             ("gateway.port", "--port", port),
             ("gateway.bind", "--bind", typed(&self.bind)),
+            ("gateway.tls.enabled", "--tls", tls),
             ("gateway.auth.mode", "--auth", typed(&self.auth)),
             ("gateway.auth.token", "--token", typed(&self.token)),
             ("gateway.auth.token", "--token-file", from_file),
@@ -129,7 +134,11 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
     descriptors::raise_limit();
     let gateway = Gateway::bind(settings).await?;
     for address in gateway.addresses() {
-        output::note(&format!("listening on ws://{address}"));
+        let scheme = gateway.fingerprint().map_or("ws", |_| "wss");
+        output::note(&format!("listening on {scheme}://{address}"));
+    }
+    if let Some(fingerprint) = gateway.fingerprint() {
+        output::note(&format!("TLS fingerprint sha256:{fingerprint}"));
     }
     for line in words {
         output::note(&line);

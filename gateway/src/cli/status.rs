@@ -1,12 +1,15 @@
 //! `status`: whether the daemon of this profile runs, and what its probe says.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use clawline::client::Fingerprint;
 use clawline::notice::GatewayNotice;
 use clawline::service::{self, Manager};
+use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
 use super::{Common, Exit, Failure, output};
@@ -57,7 +60,11 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
     }
     let reload = inside.as_ref().map(|inside| &inside["configReload"]);
     let service = service_state(profile)?;
-    let probe = is_running.then(|| probe(port));
+    let pin = notice
+        .as_ref()
+        .and_then(|notice| notice.tls_fingerprint.as_deref())
+        .and_then(Fingerprint::parse);
+    let probe = is_running.then(|| probe(port, pin));
     let is_ready = matches!(&probe, Some(Ok(body)) if body["ready"] == true);
     if args.json {
         let report = json!({
@@ -148,8 +155,15 @@ fn words(port: u16, probe: Option<&Result<Value, String>>) -> String {
     }
 }
 
+fn exchange(stream: &mut (impl Read + Write), request: &str) -> std::io::Result<String> {
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
+    Ok(answer)
+}
+
 /// Asks `/readyz` without an HTTP stack: one request, one short answer.
-fn probe(port: u16) -> Result<Value, String> {
+fn probe(port: u16, pin: Option<Fingerprint>) -> Result<Value, String> {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let ask = || -> std::io::Result<String> {
         let mut stream = TcpStream::connect_timeout(&address, PROBE_DEADLINE)?;
@@ -157,10 +171,16 @@ fn probe(port: u16) -> Result<Value, String> {
         stream.set_write_timeout(Some(PROBE_DEADLINE))?;
         let request =
             format!("GET /readyz HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(MAX_ANSWER).read_to_string(&mut answer)?;
-        Ok(answer)
+        match pin {
+            None => exchange(&mut stream, &request),
+            Some(pin) => {
+                let name = ServerName::from(address.ip());
+                let config = clawline::client::pinned(&pin).map_err(std::io::Error::other)?;
+                let session = rustls::ClientConnection::new(Arc::new(config), name)
+                    .map_err(std::io::Error::other)?;
+                exchange(&mut rustls::StreamOwned::new(session, stream), &request)
+            }
+        }
     };
     let answer = ask().map_err(|error| error.to_string())?;
     let (_, body) = answer

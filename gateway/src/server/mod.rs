@@ -5,6 +5,7 @@ mod listen;
 mod reserve;
 mod routes;
 mod upgrade;
+mod wire;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -28,6 +29,7 @@ use crate::conn::{self, Seat, Socket};
 use crate::state::App;
 use guard::Addressed;
 use reserve::Reserve;
+use wire::Wire;
 
 pub use listen::ListenError;
 pub(crate) use listen::bind;
@@ -86,7 +88,11 @@ async fn connection(
     // Answers are short: the deadline of the head holds for the whole exchange.
     let served = {
         let ends = (local, peer);
-        let work = Box::pin(http(&app, router, stream, ends, slot.clone()));
+        let work = Box::pin(async {
+            if let Some(wire) = Wire::open(stream, app.tls.as_deref()).await {
+                http(&app, router, wire, ends, slot.clone()).await;
+            }
+        });
         tokio::select! {
             served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
             () = seat.evicted() => false,
@@ -116,7 +122,7 @@ async fn connection(
         return;
     };
     // Back to the socket itself: no box, no second buffer for the life of the connection.
-    let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else {
         return;
     };
     let socket = Socket::server(parts.io.into_inner(), parts.read_buf.to_vec());
@@ -126,7 +132,7 @@ async fn connection(
 async fn http(
     app: &App,
     router: axum::Router,
-    stream: TcpStream,
+    wire: Wire,
     ends: (SocketAddr, SocketAddr),
     slot: Arc<Mutex<Option<Upgrading>>>,
 ) {
@@ -139,7 +145,7 @@ async fn http(
         .max_headers(MAX_HEADERS)
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEAD_DEADLINE)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(TokioIo::new(wire), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {

@@ -4,6 +4,7 @@ mod auth;
 mod bind;
 mod ip_range;
 mod nodes;
+mod tls;
 mod upkeep;
 
 use std::path::PathBuf;
@@ -17,6 +18,7 @@ pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes, TrustedProxySett
 pub use bind::BindTo;
 pub use ip_range::IpRange;
 pub use nodes::{NodesSettings, V3Commands};
+pub use tls::TlsSettings;
 pub use upkeep::{LogSettings, ReloadMode};
 
 /// Everything that [`crate::Gateway::bind`] needs.
@@ -30,6 +32,8 @@ pub struct GatewaySettings {
     pub bind: BindTo,
     /// TCP port on each of them; 0 takes a free one.
     pub port: u16,
+    /// Whether the port speaks TLS.
+    pub tls: TlsSettings,
     /// How callers prove that they may come in.
     pub auth: AuthSettings,
     /// `--token-file`: the file from which `auth.token` was read.
@@ -72,6 +76,7 @@ impl GatewaySettings {
             profile: None,
             bind: BindTo::default(),
             port: 0,
+            tls: TlsSettings::default(),
             auth: AuthSettings::default(),
             token_file_given: None,
             silent_scopes: SilentScopes::default(),
@@ -89,6 +94,11 @@ impl GatewaySettings {
             advert: None,
             grace: Duration::from_secs(5),
         }
+    }
+
+    /// Where a certificate of our own is kept.
+    pub fn tls_dir(&self) -> PathBuf {
+        self.state_dir.join("tls")
     }
 
     /// The file that holds the shared token, unless it came from elsewhere.

@@ -26,3 +26,4 @@ mod security;
 mod service;
 mod slash;
 mod support;
+mod tls;

@@ -5,6 +5,7 @@
 
 use std::path::Path;
 
+use clawline::client::Fingerprint;
 use clawline::client::dial::Credentials;
 use clawline::config::gateway::AuthMode;
 use clawline::config::{DEFAULT_PORT, GatewayKind, Warning, parse_openclaw};
@@ -80,6 +81,8 @@ pub(crate) struct Found {
     pub credentials: Credentials,
     /// The port speaks TLS.
     pub tls: bool,
+    /// Its certificate, where the notice says which.
+    pub pin: Option<Fingerprint>,
     /// Whose it is; `None` when nothing was found.
     pub kind: Option<GatewayKind>,
     /// The process that said so is gone. It may be starting again: another look may find more.
@@ -97,6 +100,7 @@ impl Found {
             port: DEFAULT_PORT,
             credentials: Credentials::default(),
             tls: false,
+            pin: None,
             kind: None,
             is_stale: false,
             listeners: Listeners::default(),
@@ -257,11 +261,16 @@ fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
             port,
             credentials,
             tls: notice.tls,
+            pin: pin(notice),
             kind: Some(GatewayKind::Clawline),
             ..Found::nothing(note)
         },
         is_usable: true,
     })
+}
+
+fn pin(notice: &GatewayNotice) -> Option<Fingerprint> {
+    Fingerprint::parse(notice.tls_fingerprint.as_deref()?)
 }
 
 /// A notice whose process is gone: whatever listens on its port is something else, until it is written
@@ -276,6 +285,7 @@ fn stale(notice: &GatewayNotice, file: &str, place: &str) -> Candidate {
         found: Found {
             port: notice.port,
             tls: notice.tls,
+            pin: pin(notice),
             kind: Some(GatewayKind::Clawline),
             is_stale: true,
             ..Found::nothing(note)

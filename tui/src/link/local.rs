@@ -83,6 +83,7 @@ fn judge(way: &LocalWay, parts: &Parts) -> Found {
 fn at_port(mut found: Found, port: u16) -> Found {
     if port != found.port {
         found.credentials = Credentials::default();
+        found.pin = None;
         found.port = port;
     }
     found
@@ -182,7 +183,11 @@ impl LocalDialer {
 
 /// Where a found gateway of this machine is dialled.
 pub(super) fn endpoint(found: &Found) -> Endpoint {
-    Endpoint::loopback(found.port)
+    let endpoint = Endpoint::loopback(found.port);
+    match found.pin {
+        Some(pin) => endpoint.pinned(pin),
+        None => endpoint,
+    }
 }
 
 impl Dialer for LocalDialer {

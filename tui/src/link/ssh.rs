@@ -4,7 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use clawline::client::dial::{Credentials, Dialed, Dialer, Dialing};
+use clawline::client::dial::{BoxedStream, Credentials, Dialed, Dialer, Dialing};
+use clawline::client::{Fingerprint, connect_tls};
 use clawline::gateway_id::GatewayId;
 use clawline::layer::{Layer, LayerError, Retry, printable};
 use clawline::tunnel::spec::RemoteEnd;
@@ -18,6 +19,8 @@ use super::request::SshWay;
 const DISCOVERY_DEADLINE: Duration = Duration::from_secs(3);
 /// While nobody listens where the gateway was found, another look is taken this often.
 const LOOK_AGAIN: Duration = Duration::from_secs(5);
+/// The name that is asked for in TLS; the certificate is known by its pin.
+const TLS_NAME: &str = "localhost";
 /// How much it may say.
 const DISCOVERY_BYTES: usize = 256 * 1024;
 
@@ -122,6 +125,8 @@ struct Pointed {
     far_end: RemoteEnd,
     gateway: GatewayId,
     credentials: Credentials,
+    /// The certificate to be shown there.
+    pin: Option<Fingerprint>,
 }
 
 impl SshDialer {
@@ -169,9 +174,13 @@ impl SshDialer {
             RemoteEnd::Unix(_) => "localhost".to_owned(),
         };
         self.shared.remember(&self.far.way, &far_end);
+        let stream: BoxedStream = match &way.pin {
+            None => Box::new(stream),
+            Some(pin) => connect_tls(stream, TLS_NAME, Some(pin)).await?,
+        };
         Ok(Dialed {
             gateway: way.gateway.to_string(),
-            stream: Box::new(stream),
+            stream,
             host,
             credentials: way.credentials,
             layers: vec![(
@@ -199,9 +208,11 @@ impl SshDialer {
         let (credentials, note) = self.credentials(found, &far_end);
         let mut notes = found.notes.clone();
         notes.extend(note);
-        if found.tls {
+        let is_found_port = matches!(&far_end, RemoteEnd::Tcp { port, .. } if *port == found.port);
+        let pin = found.pin.filter(|_| is_found_port);
+        if found.tls && found.pin.is_none() {
             notes.push(
-                "the gateway there speaks TLS, which this release does not do over SSH".into(),
+                "the gateway there speaks TLS, and does not say with which certificate; turn gateway.tls off there, or connect with --url wss://… and --tls-fingerprint".into(),
             );
         }
         let gateway = self.far.way.gateway_id(&far_end);
@@ -210,6 +221,7 @@ impl SshDialer {
             far_end,
             gateway,
             credentials,
+            pin,
         }
     }
 

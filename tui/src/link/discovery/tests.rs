@@ -246,6 +246,7 @@ fn the_script_says_what_is_there() {
         port: 19001,
         token_file: Some(at("token")),
         tls: false,
+        tls_fingerprint: None,
     };
     std::fs::write(at(".clawline/gateway.json"), notice.to_text()).unwrap();
     std::fs::write(at("token"), "s3cret\n").unwrap();
