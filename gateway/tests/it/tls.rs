@@ -314,13 +314,16 @@ async fn new_files_are_shown_without_a_restart_and_bad_ones_never() {
     session(gateway.address, first).await.unwrap();
     files.write(|_| {});
     let second = pin_of(&files.certificate());
-    let shown = async {
-        while session(gateway.address, second).await.is_err() {
-            tokio::time::pause();
-            tokio::time::advance(Duration::from_secs(11)).await;
-            tokio::time::resume();
+    let mut is_shown = false;
+    for _ in 0..500 {
+        is_shown = session(gateway.address, second).await.is_ok();
+        if is_shown {
+            break;
         }
-    };
-    timeout(DEADLINE, shown).await.unwrap();
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(11)).await;
+        tokio::time::resume();
+    }
+    assert!(is_shown, "the old certificate stays");
     session(gateway.address, first).await.unwrap_err();
 }
