@@ -229,7 +229,8 @@ async fn what_would_be_open_to_all_does_not_start_and_the_key_and_the_next_step_
     let lan = json!({"gateway": {"bind": "lan"}});
     let open = json!({"gateway": {"bind": "lan", "auth": {"mode": "none"}}});
     let address = json!({"gateway": {"bind": "0.0.0.0"}});
-    let nowhere = json!({"gateway": {"bind": "custom", "auth": {"token": "t"}}});
+    let nowhere =
+        json!({"gateway": {"bind": "custom", "auth": {"token": "a-token-of-this-test-alone"}}});
     let none: Option<&Value> = None;
     for (config, args, key, next) in [
         (
@@ -281,7 +282,7 @@ async fn the_option_wins_over_the_environment_and_that_over_the_file() {
         return;
     }
     let home = tempfile::tempdir().unwrap();
-    let lan = json!({"gateway": {"bind": "lan", "auth": {"token": "t"}}});
+    let lan = json!({"gateway": {"bind": "lan", "auth": {"token": "a-token-of-this-test-alone"}}});
     let run = |args: &[&str], env: Option<&str>| {
         let args = [&["run", "--port", "0"], args].concat();
         let mut command = program(home.path(), Some(&lan), &args);
@@ -330,7 +331,7 @@ async fn who_holds_the_port_is_named() {
 async fn without_descriptors_it_rests_and_recovers() {
     const FEW: usize = 64;
     let home = tempfile::tempdir().unwrap();
-    let token = "t-of-this-test";
+    let token = "a-token-of-this-test-alone";
     let binary = env!("CARGO_BIN_EXE_clawline-gateway");
     let mut command = Command::new("sh");
     command
