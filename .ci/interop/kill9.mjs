@@ -112,5 +112,5 @@ child.kill("SIGTERM");
 const [code] = await exited;
 claim(code === 0, `SIGTERM ended the gateway with ${code}`);
 claim(seen.acknowledged > 0, "no kill came after an acknowledgement");
-console.log(`${seen.acknowledged} acknowledged before a kill, ${seen.open} not, ${failures} wrong`);
+console.log(`figure kills: ${rounds}, ${seen.acknowledged} acknowledged before a kill, ${seen.open} not, ${failures} wrong`);
 process.exit(failures === 0 ? 0 : 1);
