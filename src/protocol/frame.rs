@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::error::RpcError;
+use super::surrogates::without_halves;
 
 /// Anything that can be on the wire.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -120,8 +121,7 @@ impl Frame {
     /// # Errors
     /// [`FrameError`] when the text is no JSON object of a known `type` with its needed members.
     pub fn parse(text: &str) -> Result<Self, FrameError> {
-        let value: Value =
-            serde_json::from_str(text).map_err(|error| FrameError::NotJson(error.to_string()))?;
+        let value: Value = serde_json::from_str(text).map_err(|error| not_json(text, &error))?;
         let id = value.get("id").and_then(Value::as_str).map(str::to_owned);
         let refuse = |why: String| FrameError::NotAFrame {
             id: id.clone(),
@@ -157,6 +157,18 @@ impl Frame {
     pub fn to_text(&self) -> String {
         // Maps with text keys, numbers and texts always serialise.
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// JavaScript's JSON can hold half a character; a peer that sends one is told so.
+fn not_json(text: &str, error: &serde_json::Error) -> FrameError {
+    let whole = without_halves(text).and_then(|text| serde_json::from_str::<Value>(&text).ok());
+    match whole {
+        Some(frame) => FrameError::NotAFrame {
+            id: frame.get("id").and_then(Value::as_str).map(str::to_owned),
+            why: "a text holds half of a surrogate pair".to_owned(),
+        },
+        None => FrameError::NotJson(error.to_string()),
     }
 }
 

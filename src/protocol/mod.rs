@@ -13,6 +13,7 @@ pub mod limits;
 pub mod method;
 pub mod methods;
 pub mod scope;
+mod surrogates;
 pub mod v3;
 
 use serde::{Deserialize, Serialize};
