@@ -1,11 +1,13 @@
-//! `sessions.preview` and `sessions.resolve`: a glance at sessions, and finding one by another name.
+//! `sessions.preview`, `sessions.resolve` and `sessions.search`: a glance at sessions, and finding one.
 
 use clawline::protocol::error::RpcError;
-use clawline::protocol::methods::sessions::{SessionsPreview, SessionsResolve};
+use clawline::protocol::methods::sessions::{
+    SearchHit, SessionsPreview, SessionsResolve, SessionsSearch, SessionsSearchReply,
+};
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
-use crate::sessions::Span;
+use crate::sessions::{DEFAULT_SEARCH_LIMIT, MAX_SEARCH_LIMIT, SearchQuery, Span, score, snippet};
 use crate::shape;
 use crate::state::App;
 use crate::store::now_ms;
@@ -18,11 +20,15 @@ const PREVIEW_CHARS: usize = 240;
 /// Fewest characters of a preview that make sense, and most.
 const MIN_PREVIEW_CHARS: usize = 20;
 const MAX_PREVIEW_CHARS: usize = 2000;
+/// Characters of a query, and sessions that it can be held to.
+const MAX_QUERY_CHARS: usize = 4096;
+const MAX_SEARCHED_KEYS: usize = 200;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
         .on::<SessionsPreview, _>(preview)
         .on::<SessionsResolve, _>(resolve)
+        .on::<SessionsSearch, _>(search)
 }
 
 async fn preview(app: App, call: Call<SessionsPreview>) -> Result<Value, Failure> {
@@ -87,4 +93,54 @@ async fn resolve(app: App, call: Call<SessionsResolve>) -> Result<Value, Failure
         RpcError::invalid(format!("No session found: {asked}"))
     })?;
     Ok(json!({"ok": true, "key": session.key.as_str(), "agentId": session.key.agent_id()}))
+}
+
+async fn search(app: App, call: Call<SessionsSearch>) -> Result<SessionsSearchReply, Failure> {
+    let _page = call.conn.page().await;
+    let params = &call.params;
+    let invalid = |why: &str| Failure::from(RpcError::invalid_params("sessions.search", why));
+    if !(1..=MAX_QUERY_CHARS).contains(&params.query.chars().count()) {
+        return Err(invalid("query: 1 to 4096 characters"));
+    }
+    let limit = params.limit.and_then(|n| usize::try_from(n).ok());
+    let limit = limit.unwrap_or(DEFAULT_SEARCH_LIMIT);
+    if !(1..=MAX_SEARCH_LIMIT).contains(&limit) {
+        return Err(invalid("limit: 1 to 25"));
+    }
+    let keys = params.session_keys.as_deref().unwrap_or_default();
+    if keys.len() > MAX_SEARCHED_KEYS {
+        return Err(invalid("sessionKeys: at most 200"));
+    }
+    let keys = keys.iter().map(|key| app.session_key(key));
+    let query = SearchQuery {
+        words: SearchQuery::words_of(&params.query),
+        agent_id: params.agent_id.clone(),
+        keys: keys.collect::<Result<_, _>>()?,
+    };
+    let found = app.sessions.search(&query).await;
+    let found = found.map_err(shape::session_error)?;
+    let mut results: Vec<SearchHit> = found
+        .messages
+        .iter()
+        .map(|(key, message)| {
+            let text = message.text();
+            SearchHit {
+                session_key: key.to_string(),
+                session_id: message.session_id.clone(),
+                message_id: message.id.clone(),
+                role: message.role.as_str().to_owned(),
+                timestamp: message.timestamp,
+                snippet: snippet(&text, &query.words),
+                score: score(&text, &query.words),
+            }
+        })
+        .collect();
+    // Stable: of equals, the newest stays first.
+    results.sort_by(|a, b| b.score.total_cmp(&a.score));
+    let truncated = found.truncated || results.len() > limit;
+    results.truncate(limit);
+    Ok(SessionsSearchReply {
+        results,
+        truncated: truncated.then_some(true),
+    })
 }

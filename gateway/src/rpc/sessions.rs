@@ -1,15 +1,16 @@
 //! `sessions.*`: lists, rows, settings, and who is told about changes.
 
+use clawline::protocol::Protocol;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::sessions::{
-    ModelDefaults, SessionsDelete, SessionsDeleteReply, SessionsDescribe, SessionsDescribeReply,
-    SessionsList, SessionsListParams, SessionsListReply, SessionsMessagesSubscribe,
-    SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply, SessionsReset,
-    SessionsResetReply, SessionsSubscribe, SubscribedReply, Which,
+    ModelDefaults, SessionsCompact, SessionsCompactReply, SessionsDelete, SessionsDeleteReply,
+    SessionsDescribe, SessionsDescribeReply, SessionsList, SessionsListParams, SessionsListReply,
+    SessionsMessagesSubscribe, SessionsMessagesUnsubscribe, SessionsPatch, SessionsPatchReply,
+    SessionsReset, SessionsResetReply, SessionsSubscribe, SubscribedReply, Which,
 };
 use serde_json::{Map, Value};
 
-use super::{Call, Failure, Table};
+use super::{Call, Failure, Table, slash};
 use crate::sessions::{
     AgentId, Archived, Change, ListQuery, MAX_LIST_LIMIT, Session, SessionKey, SessionPatch,
 };
@@ -17,12 +18,16 @@ use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
 
+/// What `sessions.compact` keeps when the caller does not say: version 3 counted lines of a file.
+const COMPACT_KEEP_V3: u64 = 400;
+
 pub(crate) fn rows(table: Table) -> Table {
     table
         .on::<SessionsList, _>(list)
         .on::<SessionsSubscribe, _>(subscribe)
         .on_in_order::<SessionsDescribe, _>(|app, p| app.lane(&p.key), describe)
         .on_in_order::<SessionsPatch, _>(|app, p| app.lane(&p.key), patch)
+        .on_in_order::<SessionsCompact, _>(|app, p| app.lane(&p.key), compact)
         .on_in_order::<SessionsReset, _>(|app, p| app.lane(&p.key), reset)
         .on_in_order::<SessionsDelete, _>(|app, p| app.lane(&p.key), delete)
         .on::<SessionsMessagesSubscribe, _>(messages_subscribe)
@@ -99,7 +104,7 @@ async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListRepl
         ts: now_ms(),
         path: app.store_path.clone(),
         count: u64::try_from(found.sessions.len()).unwrap_or(u64::MAX),
-        total_count: Some(found.total),
+        total_count: found.is_counted.then_some(found.total),
         limit_applied: params.limit,
         next_offset: found
             .next_offset
@@ -241,6 +246,33 @@ pub(super) fn read_patch(
             .map_err(|error| RpcError::invalid(error.to_string()))?;
     }
     Ok(patch)
+}
+
+async fn compact(app: App, call: Call<SessionsCompact>) -> Result<SessionsCompactReply, Failure> {
+    let key = app.session_key(&call.params.key)?;
+    let keep = match (call.params.max_lines, call.conn.version) {
+        (Some(0), _) => {
+            let error = RpcError::invalid_params("sessions.compact", "maxLines: at least 1");
+            return Err(error.into());
+        }
+        (Some(lines), _) => lines,
+        (None, Protocol::V3) => COMPACT_KEEP_V3,
+        (None, Protocol::V4) => slash::COMPACT_KEEP,
+    };
+    let done = app.runs.compact(&key, keep).await;
+    let done = done.map_err(|error| shape::run_error("sessions.compact", error))?;
+    let reason = match done {
+        None => Some("there is no such session".to_owned()),
+        Some(done) if !done.less => Some("the model sees no more than that already".to_owned()),
+        Some(_) => None,
+    };
+    Ok(SessionsCompactReply {
+        ok: true,
+        key: key.to_string(),
+        compacted: done.is_some_and(|done| done.less),
+        kept: done.map_or(0, |done| done.kept),
+        reason,
+    })
 }
 
 async fn reset(app: App, call: Call<SessionsReset>) -> Result<SessionsResetReply, Failure> {

@@ -7,7 +7,7 @@ use super::model::{Accepted, RunId, RunKind, SubmitStatus};
 use super::service::{Inner, RunError, Runs, answer, answer_known, body_hash};
 use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
-use crate::store::{Command, CommandEffect, CommandOutcome, DoneCommand, now_ms};
+use crate::store::{Command, CommandEffect, CommandOutcome, Compacted, DoneCommand, now_ms};
 
 /// Who "wrote" an answer of the gateway, in the words that official clients know.
 pub const INJECTED_PROVIDER: &str = "openclaw";
@@ -46,6 +46,11 @@ impl Runs {
             Some(run) => answer_known(&run, &hash).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Shows models only this many of the newest messages; `None` without such a session.
+    pub async fn compact(&self, key: &SessionKey, keep: u64) -> Result<Option<Compacted>> {
+        Ok(self.inner.commands.compact(key, keep).await?)
     }
 
     /// Carries a command out: its effect, its messages and its key are committed together before

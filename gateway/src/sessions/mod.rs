@@ -4,6 +4,7 @@ mod cursor;
 mod event;
 mod key;
 mod model;
+mod search;
 mod service;
 
 pub use event::{ChangeReason, SessionEvent};
@@ -12,6 +13,7 @@ pub use model::{
     Archived, Change, Deleted, History, HistoryDelta, LastRun, ListCursor, ListQuery, Message,
     NewMessage, Part, Role, Session, SessionPage, SessionPatch, Settings, Span, Usage, text_of,
 };
+pub use search::{DEFAULT_SEARCH_LIMIT, Finds, MAX_SEARCH_LIMIT, SearchQuery, score, snippet};
 pub use service::{SessionError, Sessions};
 
 /// Sessions on a page when the caller does not say.

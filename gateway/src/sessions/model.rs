@@ -238,7 +238,7 @@ pub struct ListQuery {
     pub offset: usize,
     /// Where the page before ended; faster than an offset on deep pages.
     pub after: Option<ListCursor>,
-    /// Part of the key, label, title or last message, in any case.
+    /// Part of the key, label or title, in any case.
     pub search: Option<String>,
     pub agent_id: Option<String>,
     /// Only sessions touched at or after this time (ms UTC).
@@ -269,6 +269,8 @@ pub struct SessionPage {
     pub sessions: Vec<Session>,
     /// All sessions that the query matches, not only this page's.
     pub total: u64,
+    /// False when there are at least so many, and counting them would read too much.
+    pub is_counted: bool,
     pub has_more: bool,
     pub next_offset: Option<usize>,
     pub next: Option<ListCursor>,

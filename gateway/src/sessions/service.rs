@@ -12,6 +12,7 @@ use super::model::{
     Change, Deleted, History, HistoryDelta, ListQuery, Message, NewMessage, Session, SessionPage,
     SessionPatch, Span,
 };
+use super::search::{Finds, SearchQuery};
 use super::{DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT};
 use crate::events::{DomainEvent, EventSink};
 use crate::store::{SessionStore, StoreError, now_ms};
@@ -107,6 +108,11 @@ impl Sessions {
     /// A page, the newest session first.
     pub async fn list(&self, query: &ListQuery) -> Result<SessionPage> {
         Ok(self.store.list(query).await?)
+    }
+
+    /// Messages by their words, the newest first.
+    pub async fn search(&self, query: &SearchQuery) -> Result<Finds> {
+        Ok(self.store.search(query).await?)
     }
 
     /// How many sessions there are that are not archived, of one agent where given.

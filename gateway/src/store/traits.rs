@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use super::StoreError;
 use crate::runs::{Run, RunId, RunKind, RunOptions, RunState};
 use crate::sessions::{
-    AgentId, Deleted, ListQuery, Message, NewMessage, Session, SessionKey, SessionPage,
-    SessionPatch, Span, Usage,
+    AgentId, Deleted, Finds, ListQuery, Message, NewMessage, SearchQuery, Session, SessionKey,
+    SessionPage, SessionPatch, Span, Usage,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -23,6 +23,8 @@ pub trait SessionStore: Send + Sync {
     /// The row, made when absent; the flag says that it is new.
     async fn ensure(&self, key: &SessionKey, at: i64) -> Result<(Session, bool)>;
     async fn list(&self, query: &ListQuery) -> Result<SessionPage>;
+    /// Messages of current transcripts that have all words, the newest first.
+    async fn search(&self, query: &SearchQuery) -> Result<Finds>;
     /// How many sessions an agent has that are not archived; all agents when absent.
     async fn count(&self, agent: Option<&AgentId>) -> Result<u64>;
     /// Applies a checked patch, making the session when absent.

@@ -24,6 +24,7 @@ mod reload;
 mod schema;
 mod security;
 mod service;
+mod sessions;
 mod slash;
 mod support;
 mod tls;

@@ -160,6 +160,10 @@ fn migrations() -> Vec<Migration> {
             "exec approvals",
             include_str!("../../../migrations/0004_exec_approvals.sql"),
         ),
+        (
+            "search",
+            include_str!("../../../migrations/0005_search.sql"),
+        ),
     ];
     (1..)
         .zip(steps)

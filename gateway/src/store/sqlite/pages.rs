@@ -1,29 +1,42 @@
 //! Pages of sessions and of transcripts in SQL; each comes from an index.
 
+use sqlx::sqlite::SqliteRow;
 use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::StoreError;
 use super::rows::{self, message_columns, session_columns};
+use super::search;
 use crate::sessions::{
     Archived, DEFAULT_LIST_LIMIT, ListCursor, ListQuery, MAX_LIST_LIMIT, Message, SessionPage, Span,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
 
+/// Sessions are counted one by one up to here.
+const MAX_COUNTED: i64 = 10_000;
+
 pub(super) async fn list(readers: &SqlitePool, query: &ListQuery) -> Result<SessionPage> {
     let limit = match query.limit {
         0 => DEFAULT_LIST_LIMIT,
         limit => limit.min(MAX_LIST_LIMIT),
     };
-    let mut sql = page(query, limit + 1);
-    let rows = sql.build().fetch_all(readers).await?;
-    let has_more = rows.len() > limit;
-    let sessions = rows
+    if let Some(text) = &query.search {
+        return search::sessions(readers, query, text, limit).await;
+    }
+    let found = page(query, limit + 1).build().fetch_all(readers).await?;
+    let mut page = page_of(query, limit, &found)?;
+    (page.total, page.is_counted) = total(readers, query).await?;
+    Ok(page)
+}
+
+/// A page of rows of which one more than `limit` was asked for; not counted yet.
+pub(super) fn page_of(query: &ListQuery, limit: usize, found: &[SqliteRow]) -> Result<SessionPage> {
+    let has_more = found.len() > limit;
+    let sessions = found
         .iter()
         .take(limit)
         .map(rows::session)
         .collect::<Result<Vec<_>>>()?;
-    let total = total(readers, query).await?;
     Ok(SessionPage {
         next_offset: has_more.then_some(query.offset + limit),
         next: sessions.last().filter(|_| has_more).map(|last| ListCursor {
@@ -31,7 +44,8 @@ pub(super) async fn list(readers: &SqlitePool, query: &ListQuery) -> Result<Sess
             key: last.key.to_string(),
         }),
         sessions,
-        total,
+        total: 0,
+        is_counted: true,
         has_more,
     })
 }
@@ -58,7 +72,7 @@ fn page(query: &ListQuery, limit: usize) -> QueryBuilder<Sqlite> {
 }
 
 /// The conditions that choose rows, in the order of the indexes.
-fn filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
+pub(super) fn filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
     if let Some(agent) = &query.agent_id {
         sql.push(" AND agent_id = ").push_bind(agent.as_str());
     }
@@ -75,33 +89,38 @@ fn filter(sql: &mut QueryBuilder<Sqlite>, query: &ListQuery) {
     if let Some(label) = &query.label {
         sql.push(" AND label = ").push_bind(label.as_str());
     }
-    if let Some(search) = &query.search {
-        let pattern = like(search);
-        sql.push(" AND (");
-        for (at, column) in ["key", "label", "title", "preview"].into_iter().enumerate() {
-            if at > 0 {
-                sql.push(" OR ");
-            }
-            sql.push("lower(")
-                .push(column)
-                .push(") LIKE ")
-                .push_bind(pattern.clone())
-                .push(" ESCAPE '\\'");
+}
+
+/// The condition that a name holds a text.
+pub(super) fn holds(sql: &mut QueryBuilder<Sqlite>, text: &str) {
+    let pattern = like(text);
+    for (at, column) in ["key", "label", "title"].into_iter().enumerate() {
+        if at > 0 {
+            sql.push(" OR ");
         }
-        sql.push(")");
+        sql.push("lower(")
+            .push(column)
+            .push(") LIKE ")
+            .push_bind(pattern.clone())
+            .push(" ESCAPE '\\'");
     }
 }
 
-async fn total(readers: &SqlitePool, query: &ListQuery) -> Result<u64> {
-    let is_plain = query.active_since.is_none() && query.label.is_none() && query.search.is_none();
+/// How many there are, and whether they were counted to the end.
+async fn total(readers: &SqlitePool, query: &ListQuery) -> Result<(u64, bool)> {
+    let is_plain = query.active_since.is_none() && query.label.is_none();
     let mut sql = QueryBuilder::<Sqlite>::new(if is_plain {
         "SELECT COALESCE(SUM(n), 0) FROM session_counts WHERE TRUE"
     } else {
-        "SELECT COUNT(*) FROM sessions WHERE TRUE"
+        "SELECT COUNT(*) FROM (SELECT 1 FROM sessions WHERE TRUE"
     });
     filter(&mut sql, query);
+    if !is_plain {
+        sql.push(" LIMIT ").push_bind(MAX_COUNTED).push(")");
+    }
     let total: i64 = sql.build_query_scalar().fetch_one(readers).await?;
-    Ok(u64::try_from(total).unwrap_or(0))
+    let is_counted = is_plain || total < MAX_COUNTED;
+    Ok((u64::try_from(total).unwrap_or(0), is_counted))
 }
 
 pub(super) async fn messages(
@@ -183,7 +202,7 @@ fn like(search: &str) -> String {
     out
 }
 
-fn to_i64(count: usize) -> i64 {
+pub(super) fn to_i64(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }
 

@@ -4,10 +4,10 @@ use async_trait::async_trait;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, message_columns, session_columns};
-use super::{Db, StoreError, pages};
+use super::{Db, StoreError, pages, search};
 use crate::sessions::{
-    AgentId, Deleted, ListQuery, Message, NewMessage, Role, Session, SessionKey, SessionPage,
-    SessionPatch, Settings, Span, text_of,
+    AgentId, Deleted, Finds, ListQuery, Message, NewMessage, Role, SearchQuery, Session,
+    SessionKey, SessionPage, SessionPatch, Settings, Span, text_of,
 };
 use crate::store::SessionStore;
 
@@ -68,6 +68,10 @@ impl SessionStore for Db {
 
     async fn list(&self, query: &ListQuery) -> Result<SessionPage> {
         self.seen(pages::list(&self.readers, query).await)
+    }
+
+    async fn search(&self, query: &SearchQuery) -> Result<Finds> {
+        self.seen(search::messages(&self.readers, query).await)
     }
 
     async fn count(&self, agent: Option<&AgentId>) -> Result<u64> {
@@ -131,8 +135,9 @@ pub(super) async fn ensure(
     }
     let session_id = new_transcript(connection, key, at).await?;
     let row = sqlx::query(concat!(
-        "INSERT INTO sessions (key, session_id, agent_id, revision, created_at, updated_at, settings) \
-         VALUES ($1, $2, $3, 1, $4, $4, '{}') RETURNING ",
+        "INSERT INTO sessions (key, session_id, agent_id, revision, created_at, updated_at, settings, \
+         n) VALUES ($1, $2, $3, 1, $4, $4, '{}', (SELECT COALESCE(MAX(n), 0) + 1 FROM sessions)) \
+         RETURNING ",
         session_columns!()
     ))
     .bind(key.as_str())
@@ -166,22 +171,24 @@ pub(super) async fn append(
     let title = (message.role == Role::User && !message.aside)
         .then(|| first_chars(&text_of(&message.content), TITLE_CHARS))
         .filter(|title| !title.is_empty());
+    let id = uuid::Uuid::new_v4().to_string();
     let row = sqlx::query(concat!(
         "INSERT INTO messages (id, session_id, seq, role, content, timestamp, run_id, provider, \
-         model, stop_reason, usage, aborted, interrupted, error, aside) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) RETURNING ",
+         model, stop_reason, usage, aborted, interrupted, error, aside, n) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
+         (SELECT COALESCE(MAX(n), 0) + 1 FROM messages)) RETURNING ",
         message_columns!()
     ))
-    .bind(uuid::Uuid::new_v4().to_string())
+    .bind(&id)
     .bind(session_id)
     .bind(seq)
     .bind(message.role.as_str())
     .bind(rows::to_json("message", &message.content)?)
     .bind(message.timestamp)
-    .bind(message.run_id)
-    .bind(message.provider)
-    .bind(message.model)
-    .bind(message.stop_reason)
+    .bind(&message.run_id)
+    .bind(&message.provider)
+    .bind(&message.model)
+    .bind(&message.stop_reason)
     .bind(
         message
             .usage
@@ -190,10 +197,11 @@ pub(super) async fn append(
     )
     .bind(i64::from(message.aborted))
     .bind(i64::from(message.interrupted))
-    .bind(message.error)
+    .bind(&message.error)
     .bind(i64::from(message.aside))
     .fetch_one(&mut *connection)
     .await?;
+    search::index(connection, &id, &message).await?;
     let session = sqlx::query(concat!(
         "UPDATE sessions SET message_count = $3, updated_at = $4, title = COALESCE(title, $5), \
          preview = CASE WHEN $6 = '' THEN preview ELSE $6 END \

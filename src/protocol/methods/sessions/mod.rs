@@ -45,6 +45,10 @@ methods! {
     SessionsMessagesUnsubscribe = "sessions.messages.unsubscribe", |_, _| Needs::Operator(Scope::Read), SessionKeyParams => SubscribedReply;
     /// The last messages of several sessions, cut short.
     SessionsPreview = "sessions.preview", |_, _| Needs::Operator(Scope::Read), SessionsPreviewParams => Value;
+    /// Messages by their words (version 4).
+    SessionsSearch = "sessions.search", |_, _| Needs::Operator(Scope::Read), SessionsSearchParams => SessionsSearchReply;
+    /// The model goes on seeing only the newest messages.
+    SessionsCompact = "sessions.compact", |_, _| Needs::Operator(Scope::Admin), SessionsCompactParams => SessionsCompactReply;
     /// The full key of a session that is named by key, transcript id or label.
     SessionsResolve = "sessions.resolve", |version, _| unlisted_in_v3(version), SessionsResolveParams => Value;
     /// Makes a session, or finds it when it is there (version 4).
