@@ -10,6 +10,7 @@ mod pages;
 mod pairing;
 mod rows;
 mod runs;
+mod search;
 mod sessions;
 
 use std::path::PathBuf;
