@@ -7,6 +7,8 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use clawline::owner_file;
+use clawline::protocol::scope::{Role, Scopes};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -14,8 +16,10 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::auth;
 use crate::nodes::{NodeError, Nodes};
 use crate::pairing::{Pairing, PairingError};
+use crate::settings::AuthMode;
 use crate::state::App;
 
 /// The socket inside the state directory.
@@ -55,6 +59,18 @@ pub(crate) enum Request {
     /// Forgets a node.
     #[serde(rename = "nodes-remove")]
     NodesRemove { node_id: String },
+    /// Gives a device a new token; the old one is void.
+    #[serde(rename = "devices-rotate")]
+    Rotate { device_id: String, role: Role },
+    /// Takes a device's role away until it is approved again.
+    #[serde(rename = "devices-revoke")]
+    Revoke { device_id: String, role: Role },
+    /// Makes a one-time code for a device.
+    #[serde(rename = "setup-code")]
+    SetupCode { role: Role, scopes: Vec<String> },
+    /// Makes a new shared token; the old one is void.
+    #[serde(rename = "token-rotate")]
+    RotateToken,
     /// How the daemon is.
     #[serde(rename = "status")]
     Status,
@@ -91,8 +107,20 @@ pub(crate) async fn carry_out(
         Request::NodesApprove { request_id } => json!(nodes.approve(&request_id, None).await?),
         Request::NodesReject { request_id } => json!(nodes.reject(&request_id).await?),
         Request::NodesRemove { node_id } => json!(nodes.remove(&node_id, None).await?),
-        // Only a running daemon has one; it answers before this.
-        Request::Status => Value::Null,
+        Request::Rotate { device_id, role } => {
+            let (held, _) = pairing.rotate(&device_id, role, None, None).await?;
+            json!({"deviceId": device_id, "role": role.as_str(), "rotatedAtMs": held.rotated_at})
+        }
+        Request::Revoke { device_id, role } => {
+            let held = pairing.revoke(&device_id, role, None).await?;
+            json!({"deviceId": device_id, "role": role.as_str(), "revokedAtMs": held.revoked_at})
+        }
+        Request::SetupCode { role, scopes } => {
+            let made = pairing.make_code(role, &Scopes::from_wire(&scopes)).await?;
+            json!({"code": made.code.expose(), "expiresAtMs": made.expires_at})
+        }
+        // Only a running daemon has these; it answers before this.
+        Request::Status | Request::RotateToken => Value::Null,
     })
 }
 
@@ -166,6 +194,24 @@ fn status(app: &App) -> Value {
     })
 }
 
+/// A new shared token into its file and into force.
+fn rotate_token(app: &App) -> Result<(), String> {
+    let settings = app.settings();
+    if settings.auth.mode != AuthMode::Token {
+        let mode = settings.auth.mode.as_str();
+        return Err(format!(
+            "the gateway has no token: gateway.auth.mode is {mode}"
+        ));
+    }
+    if settings.auth.token.is_some() {
+        return Err("the token comes from the configuration, the environment or --token-file; change it there".to_owned());
+    }
+    let (path, token) = (settings.token_file(), auth::fresh());
+    owner_file::replace(&path, &token).map_err(|error| format!("{}: {error}", path.display()))?;
+    app.replace_secret(token);
+    Ok(())
+}
+
 async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
     let (reader, mut writer) = stream.into_split();
     let mut line = String::new();
@@ -174,6 +220,10 @@ async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
         .await?;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(Request::Status) => Answer::Ok(status(app)),
+        Ok(Request::RotateToken) => match rotate_token(app) {
+            Ok(()) => Answer::Ok(Value::Null),
+            Err(why) => Answer::Error(why),
+        },
         Ok(request) => match carry_out(&app.pairing, &app.nodes, request).await {
             Ok(value) => Answer::Ok(value),
             Err(error) => Answer::Error(error.to_string()),

@@ -185,6 +185,7 @@ impl Gateway {
         let pairing = Pairing::new(
             store.devices(),
             store.pairing(),
+            store.setup_codes(),
             tokens,
             settings.silent_scopes,
             registry.clone(),

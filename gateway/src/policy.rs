@@ -56,6 +56,10 @@ pub struct Policy {
     pub pending_cap: bool,
     /// What a client says about itself is cleaned before others see it.
     pub clean_names: bool,
+    /// A setup code is good once, and for ten minutes.
+    pub code_once: bool,
+    /// A revoked role stays so until it is approved again.
+    pub revoked_stays: bool,
     /// Connections end when their credential is void.
     pub close_voided: bool,
     /// A node's commands need an approval of their own.
@@ -103,6 +107,8 @@ impl Default for Policy {
             grant_within_own: true,
             pending_cap: true,
             clean_names: true,
+            code_once: true,
+            revoked_stays: true,
             close_voided: true,
             node_approval: true,
             issued_runs: true,

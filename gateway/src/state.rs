@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use clawline::protocol::methods::system::{HealthReply, PresenceEntry};
+use clawline::secret::Secret;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -136,6 +137,19 @@ impl App {
     /// How callers sign in now. One sign-in uses one of it from beginning to end.
     pub(crate) fn authority(&self) -> Arc<Authority> {
         self.live.authority.load_full()
+    }
+
+    /// Puts another shared secret into force: new connections need it at once, those of the old one
+    /// end.
+    pub(crate) fn replace_secret(&self, secret: Secret) {
+        let mut authority = (*self.authority()).clone();
+        authority.secret = secret;
+        let tag = authority.tag();
+        self.live.replace((*self.settings()).clone(), authority);
+        if self.policy.close_voided {
+            self.registry.kick_shared(tag);
+        }
+        tracing::info!("the shared secret was replaced");
     }
 
     /// The reply of `health` now.

@@ -7,6 +7,7 @@ mod peers;
 mod proof;
 mod refusal;
 mod secrets;
+mod setup_code;
 mod throttle;
 pub(crate) mod trusted_proxy;
 mod weak;
@@ -28,7 +29,8 @@ pub use caller::{Caller, IdentityFault, Listener, ProxyUser};
 pub use peers::{KernelPeers, PeerLookup};
 pub use proof::ProofFault;
 pub use refusal::{ORIGIN_REFUSED, PairingRefusal, Refusal};
-pub use secrets::{DeviceTokens, SecretFileError, read, read_or_create};
+pub use secrets::{DeviceTokens, SecretFileError, fresh, read, read_or_create};
+pub use setup_code::{CodeFault, SetupCode};
 pub use throttle::{Source, Throttle};
 pub use weak::{WeakSecret, check_secret, is_short};
 
@@ -43,6 +45,8 @@ pub enum AuthMethod {
     Password,
     /// The token of a paired device.
     DeviceToken,
+    /// A one-time code from the host.
+    SetupCode,
     /// A trusted proxy signed its user in.
     TrustedProxy,
     /// Tailscale knows the user.
@@ -57,6 +61,7 @@ impl AuthMethod {
             Self::Token => "token",
             Self::Password => "password",
             Self::DeviceToken => "device-token",
+            Self::SetupCode => "bootstrap-token",
             Self::TrustedProxy => "trusted-proxy",
             Self::Tailscale => "tailscale",
         }
@@ -110,6 +115,8 @@ pub struct SignedIn {
     pub method: AuthMethod,
     /// The generation of the device token that was shown, where one was.
     pub generation: Option<i64>,
+    /// Of the secret and mode in force, unless its own credential let it in.
+    pub shared_tag: Option<u64>,
     /// Whether a device was proven; without one the scopes below are final.
     pub has_device: bool,
     /// What was asked for, unknown scopes left out; empty where the rules for callers without a
@@ -196,6 +203,7 @@ impl Authority {
         Ok(SignedIn {
             method,
             generation: None,
+            shared_tag: Some(self.tag()),
             has_device: false,
             scopes: if keeps {
                 self.silent.limit(&asked)
@@ -214,6 +222,10 @@ impl Authority {
         let signed_in = |method, generation| SignedIn {
             method,
             generation,
+            shared_tag: match method {
+                AuthMethod::DeviceToken | AuthMethod::SetupCode => None,
+                _ => Some(self.tag()),
+            },
             has_device: true,
             scopes: asked.clone(),
         };
@@ -258,7 +270,13 @@ impl Authority {
                 let refusal = self.mismatch(sent_token);
                 Err(self.failed(attempt, refusal))
             }
-            _ if given(&auth.bootstrap_token).is_some() => Err(self.failed_code(attempt)),
+            _ if given(&auth.bootstrap_token).is_some() => {
+                if !self.is_owner(attempt) {
+                    self.may_compare(attempt)?;
+                }
+                // The code itself is looked at where it is used up: in the store.
+                Ok(signed_in(AuthMethod::SetupCode, None))
+            }
             _ if self.mode == AuthMode::Password => Err(Refusal::PasswordMissing),
             _ => Err(Refusal::TokenMissing),
         }
@@ -382,13 +400,38 @@ impl Authority {
         Ok(method)
     }
 
-    /// A wrong setup code: counted like every guess.
+    /// A wrong setup code without a device: counted like every guess.
     fn failed_code(&self, attempt: Attempt<'_>) -> Refusal {
-        if self.policy.count_every_guess {
-            self.failed(attempt, Refusal::BootstrapInvalid)
-        } else {
-            Refusal::BootstrapInvalid
+        self.wrong_code(attempt, Refusal::BootstrapInvalid)
+    }
+
+    /// A setup code was no good: counted like every guess, but not where the store failed.
+    pub(crate) fn wrong_code(&self, attempt: Attempt<'_>, refusal: Refusal) -> Refusal {
+        if refusal == Refusal::Store || !self.policy.count_every_guess {
+            return refusal;
         }
+        self.failed(attempt, refusal)
+    }
+
+    /// A setup code was good.
+    pub(crate) fn right_code(&self, attempt: Attempt<'_>) {
+        if !self.is_owner(attempt) {
+            self.throttle.give_back();
+        }
+    }
+
+    /// Names mode and secret without telling them: connections that came in under another tag came in
+    /// by what is void now.
+    pub(crate) fn tag(&self) -> u64 {
+        use sha2::{Digest as _, Sha256};
+        let digest = Sha256::new()
+            .chain_update(self.mode.as_str())
+            .chain_update(b"|")
+            .chain_update(self.secret.expose().as_bytes())
+            .finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        u64::from_le_bytes(first)
     }
 
     /// A wrong credential: counted, and told apart from one that came while locked.

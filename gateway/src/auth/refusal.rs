@@ -35,8 +35,10 @@ pub enum Refusal {
     DeviceTokenMismatch,
     /// The device token is right but does not cover the scopes.
     ScopeMismatch,
-    /// Setup codes are not taken here.
+    /// There is no such setup code.
     BootstrapInvalid,
+    /// What is wrong with a setup code, to the one who holds it.
+    SetupCode(String),
     /// No trusted proxy vouches for a user.
     Identity(IdentityFault),
     /// Too many wrong credentials from this source.
@@ -49,7 +51,10 @@ pub enum Refusal {
     /// The device has to be approved first.
     Pairing(Box<PairingRefusal>),
     /// Too many devices wait for an approval already.
-    PairingFull,
+    PairingFull {
+        /// Time until the oldest request is over.
+        remaining: Duration,
+    },
     /// The store did not answer; nothing was decided.
     Store,
 }
@@ -147,6 +152,11 @@ impl Refusal {
                 ("AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid"),
                 "review_auth_configuration",
             ),
+            Self::SetupCode(why) => auth_error(
+                &format!("setup code {why}"),
+                ("AUTH_BOOTSTRAP_TOKEN_INVALID", "bootstrap_token_invalid"),
+                "review_auth_configuration",
+            ),
             Self::Identity(fault) => {
                 let (code, reason) = identity_details(fault);
                 auth_error_plain("unauthorized", (code, &reason), "review_auth_configuration")
@@ -167,7 +177,7 @@ impl Refusal {
                     .details(json!({"code": code, "reason": reason}))
             }
             Self::Pairing(pairing) => pairing.render_v4(),
-            Self::PairingFull => pairing_full(),
+            Self::PairingFull { remaining } => pairing_full(*remaining),
             Self::Store => store_unavailable(),
         }
     }
@@ -196,7 +206,7 @@ impl Refusal {
             }
             | Self::DeviceTokenMismatch
             | Self::ScopeMismatch => unauthorized(DEVICE_TOKEN_MISMATCH),
-            Self::BootstrapInvalid => RpcError::invalid(
+            Self::BootstrapInvalid | Self::SetupCode(_) => RpcError::invalid(
                 "invalid connect params: at /auth: unexpected property 'bootstrapToken'",
             ),
             Self::Identity(_) => RpcError::invalid("unauthorized"),
@@ -204,7 +214,7 @@ impl Refusal {
             Self::Proof(fault) => RpcError::invalid(fault.to_string()),
             Self::Pairing(pairing) => RpcError::new(ErrorCode::NotPaired, "pairing required")
                 .details(json!({"requestId": pairing.request_id})),
-            Self::PairingFull => pairing_full(),
+            Self::PairingFull { remaining } => pairing_full(*remaining),
             Self::Store => store_unavailable(),
         }
     }
@@ -308,10 +318,11 @@ fn set_detail(error: &mut RpcError, name: &str, value: Value) {
     }
 }
 
-fn pairing_full() -> RpcError {
+fn pairing_full(remaining: Duration) -> RpcError {
     RpcError::unavailable(
         "pairing required: too many devices wait for an approval already; approve or reject some with clawline-gateway devices",
     )
+    .retry_after(millis(remaining))
 }
 
 fn store_unavailable() -> RpcError {

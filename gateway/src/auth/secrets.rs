@@ -70,8 +70,7 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
 pub fn read_or_create(path: &Path) -> Result<Secret, SecretFileError> {
     match read(path) {
         Err(SecretFileError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            let bytes: [u8; KEY_BYTES] = rand::rng().random();
-            let fresh = Secret::new(URL_SAFE_NO_PAD.encode(bytes));
+            let fresh = fresh();
             match owner_file::create_new(path, &fresh) {
                 Ok(()) => Ok(fresh),
                 // Another process was first: its secret is the one.
@@ -86,6 +85,12 @@ pub fn read_or_create(path: &Path) -> Result<Secret, SecretFileError> {
     }
 }
 
+/// A new shared token: 256 bits, 43 characters of base64url.
+pub fn fresh() -> Secret {
+    let bytes: [u8; KEY_BYTES] = rand::rng().random();
+    Secret::new(URL_SAFE_NO_PAD.encode(bytes))
+}
+
 /// Makes and checks device tokens; the store keeps only their generation.
 #[derive(Debug, Clone)]
 pub struct DeviceTokens {
@@ -98,6 +103,11 @@ impl DeviceTokens {
         Self {
             key: gateway_secret,
         }
+    }
+
+    /// Names this gateway in setup codes.
+    pub fn gateway_tag(&self) -> String {
+        super::setup_code::gateway_tag(&self.key)
     }
 
     /// The token of a device in a role, of this generation: 43 characters of base64url.

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use clawline::layer::printable;
+use clawline::protocol::scope::Role;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -45,6 +46,22 @@ pub(super) enum DevicesCommand {
         /// The request, or the beginning of its id; may be left out when only one waits.
         request: Option<String>,
     },
+    /// Make a device's token void; it gets a new one when it connects with the shared secret.
+    Rotate {
+        /// The device, or the beginning of its id.
+        device: String,
+        /// operator or node.
+        #[arg(long, default_value = "operator", value_parser = role)]
+        role: Role,
+    },
+    /// Take a device's role away until it is approved again.
+    Revoke {
+        /// The device, or the beginning of its id.
+        device: String,
+        /// operator or node.
+        #[arg(long, default_value = "operator", value_parser = role)]
+        role: Role,
+    },
     /// Forget a device: its token is void, its connections are closed.
     Remove {
         /// The device, or the beginning of its id.
@@ -75,6 +92,18 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
             ask(state_dir, Request::Reject { request_id })?;
             "rejected"
         }
+        DevicesCommand::Rotate { device, role } => {
+            let device_id = pick("devices", &list["paired"], "deviceId", Some(device))?;
+            let role = *role;
+            ask(state_dir, Request::Rotate { device_id, role })?;
+            "its old token is void"
+        }
+        DevicesCommand::Revoke { device, role } => {
+            let device_id = pick("devices", &list["paired"], "deviceId", Some(device))?;
+            let role = *role;
+            ask(state_dir, Request::Revoke { device_id, role })?;
+            "revoked; it has to be approved again"
+        }
         DevicesCommand::Remove { device } => {
             let device_id = pick("devices", &list["paired"], "deviceId", Some(device))?;
             ask(state_dir, Request::Remove { device_id })?;
@@ -83,6 +112,10 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
     };
     output::line(done);
     Ok(Exit::Good)
+}
+
+fn role(text: &str) -> Result<Role, String> {
+    Role::parse(text).ok_or_else(|| "operator or node".to_owned())
 }
 
 /// The one row that is meant, by the beginning of its id.
@@ -182,6 +215,7 @@ fn offline(state_dir: &Path, request: Request) -> Result<Value, Failure> {
         let pairing = Pairing::new(
             store.devices(),
             store.pairing(),
+            store.setup_codes(),
             DeviceTokens::new(store.gateway_secret().clone()),
             SilentScopes::default(),
             Arc::default(),

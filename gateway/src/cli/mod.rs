@@ -8,6 +8,7 @@ mod output;
 mod reach;
 mod run;
 mod service;
+mod setup_code;
 mod status;
 mod tls;
 mod token;
@@ -51,7 +52,7 @@ enum Command {
     /// The gateway's own TLS certificate.
     #[command(subcommand)]
     Tls(tls::TlsCommand),
-    /// Who may connect: list, approve, reject, remove. On the host, without a login.
+    /// Who may connect: list, approve, reject, remove, rotate, revoke. On the host, without a login.
     #[command(subcommand)]
     Devices(devices::DevicesCommand),
     /// Make it a service of this user, which runs from every login on.

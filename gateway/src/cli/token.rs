@@ -1,5 +1,5 @@
 //! `token`: the shared token, for a client that cannot read the file; with `--qr` everything that a client
-//! elsewhere needs, to be scanned or copied.
+//! elsewhere needs, to be scanned or copied; and what makes a new one.
 
 use std::net::IpAddr;
 
@@ -12,6 +12,7 @@ use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
 use super::options::Read;
+use super::setup_code::NewArgs;
 use super::{Common, Exit, Failure, output, reach};
 use crate::auth;
 use crate::settings::{BindTo, TlsSettings};
@@ -20,6 +21,8 @@ use crate::tls::{Tls, own};
 /// Options of `token`.
 #[derive(Debug, Args)]
 pub(super) struct TokenArgs {
+    #[command(flatten)]
+    new: NewArgs,
     /// Also the URL and the TLS fingerprint, as a QR code and as text.
     #[arg(long)]
     qr: bool,
@@ -37,6 +40,9 @@ struct Invitation {
 
 pub(super) fn run(common: &Common, args: &TokenArgs) -> Result<Exit, Failure> {
     let read = common.load(Vec::new())?;
+    if let Some(done) = args.new.run(&read) {
+        return done;
+    }
     let config = &read.loaded.config;
     // Who signs in with a password types it; it is not for a screen.
     let is_asked_for = config.gateway.auth.mode != Some(AuthMode::Password);

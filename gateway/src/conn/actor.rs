@@ -13,6 +13,7 @@ use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_unti
 
 use super::handshake::{self, Farewell};
 use super::outbox::Item;
+use super::registry::AUTH_CHANGED;
 use super::socket::{Socket, Turn};
 use super::{Conn, Seat};
 use crate::auth::Caller;
@@ -181,6 +182,11 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     /// connection: that is made up for before the first call.
     async fn recheck(&self) {
         let principal = &self.conn.principal;
+        let tag = self.app.authority().tag();
+        if self.app.policy.close_voided && principal.shared_tag.is_some_and(|held| held != tag) {
+            self.conn.kick(close::AUTH_CHANGED, AUTH_CHANGED);
+            return;
+        }
         let (Some(device_id), Some(generation)) = (&principal.device_id, principal.generation)
         else {
             return;

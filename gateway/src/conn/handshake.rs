@@ -256,7 +256,7 @@ async fn sign_in(
         None => None,
     };
     let authority = app.authority();
-    let signed_in = authority.sign_in(Attempt {
+    let attempt = Attempt {
         params,
         version,
         role,
@@ -264,7 +264,8 @@ async fn sign_in(
         uid,
         nonce,
         known: known.as_ref(),
-    })?;
+    };
+    let signed_in = authority.sign_in(attempt)?;
     let Some(device) = &params.device else {
         return Ok((signed_in, None));
     };
@@ -280,12 +281,23 @@ async fn sign_in(
         role,
         scopes: signed_in.scopes.clone(),
         generation: signed_in.generation,
-        may_be_silent: signed_in.method != AuthMethod::DeviceToken
-            && (!app.policy.silent_for_owner
-                || !caller.has_origin
-                    && may_be_silent(&app.settings(), role, caller, authority.is_own(uid))),
+        may_be_silent: !matches!(
+            signed_in.method,
+            AuthMethod::DeviceToken | AuthMethod::SetupCode
+        ) && (!app.policy.silent_for_owner
+            || !caller.has_origin
+                && may_be_silent(&app.settings(), role, caller, authority.is_own(uid))),
     };
-    let mut admission = app.pairing.admit(&ask).await?;
+    let mut admission = if signed_in.method == AuthMethod::SetupCode {
+        let auth = params.auth.as_ref();
+        let code = auth.and_then(|auth| auth.bootstrap_token.as_deref());
+        let redeemed = app.pairing.redeem(&ask, code.unwrap_or_default()).await;
+        let admission = redeemed.map_err(|refusal| authority.wrong_code(attempt, refusal))?;
+        authority.right_code(attempt);
+        admission
+    } else {
+        app.pairing.admit(&ask).await?
+    };
     admission.is_own_user = ask.may_be_silent && caller.is_local() && authority.is_own(uid);
     Ok((signed_in, Some(admission)))
 }
@@ -342,6 +354,7 @@ fn connection(
         device_id,
         generation,
         method: signed_in.method,
+        shared_tag: signed_in.shared_tag,
     };
     Conn::new(
         version,

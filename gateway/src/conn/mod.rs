@@ -83,6 +83,8 @@ pub struct Principal {
     pub generation: Option<i64>,
     /// By which credential it came in.
     pub method: AuthMethod,
+    /// Of the shared secret and mode by which it came in; another one in force makes it void.
+    pub shared_tag: Option<u64>,
 }
 
 impl Principal {

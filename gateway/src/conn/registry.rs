@@ -13,8 +13,9 @@ use tokio::sync::Notify;
 
 use super::outbox::{Dropped, Push};
 use super::{Conn, ConnId, Topic};
-use crate::auth::AuthMethod;
 
+/// Why connections of a secret that is void are closed.
+pub(super) const AUTH_CHANGED: &str = "gateway auth changed";
 /// Presence names at most so many connections.
 const MAX_PRESENCE: usize = 200;
 
@@ -155,11 +156,12 @@ impl Registry {
         }
     }
 
-    /// Closes the connections that came in by the shared secret, or by none: it has changed.
-    pub(crate) fn kick_shared(&self, code: u16, reason: &str) {
+    /// Closes the connections that came in by a shared secret, or in a mode, that is void now: any
+    /// but the one with this tag.
+    pub(crate) fn kick_shared(&self, tag: u64) {
         for conn in self.lock().values() {
-            if conn.principal.method != AuthMethod::DeviceToken {
-                conn.kick(code, reason);
+            if conn.principal.shared_tag.is_some_and(|held| held != tag) {
+                conn.kick(close::AUTH_CHANGED, AUTH_CHANGED);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whether a device may come in as it asks, or has to be approved first: pure, over what the store
 //! knows (PROTOCOL.md §3.5).
 
-use clawline::protocol::scope::{Role, Scopes};
+use clawline::protocol::scope::{Role, Scope, Scopes};
 
 use crate::policy::Policy;
 use crate::settings::SilentScopes;
@@ -45,13 +45,18 @@ pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes, policy: &
     };
     let was_revoked = known
         .and_then(|device| device.roles.get(ask.role.as_str()))
-        .is_some_and(|role| role.revoked_at.is_some());
+        .is_some_and(|role| policy.revoked_stays && role.revoked_at.is_some());
     let is_small_enough = silent.limit(&ask.scopes).covers(&ask.scopes);
     if ask.may_be_silent && is_small_enough && !was_revoked && !changed {
         Verdict::Silent
     } else {
         Verdict::Pending(reason)
     }
+}
+
+/// The first scope of `asked` that is not in `held`: nobody gives what it has not.
+pub fn beyond(held: &Scopes, asked: &Scopes) -> Option<Scope> {
+    asked.iter().find(|scope| !held.grants(*scope))
 }
 
 fn missing(known: Option<&Device>, ask: &Ask, changed: bool) -> Option<&'static str> {
@@ -136,6 +141,27 @@ mod tests {
             created_at: 1,
             approved_at: 1,
             last_seen_at: None,
+        }
+    }
+
+    #[test]
+    fn s27_for_every_pair_of_scope_sets_what_is_given_is_within_what_the_giver_has() {
+        let all = Scope::ALL;
+        let subset = |bits: usize| -> Scopes {
+            let chosen = (0..all.len()).filter(|at| bits >> at & 1 == 1);
+            chosen.map(|at| all[at]).collect()
+        };
+        let sets: Vec<Scopes> = (0..1 << all.len()).map(subset).collect();
+        // What a set lets its holder do, found the long way round: scope by scope.
+        let can: Vec<u16> = sets
+            .iter()
+            .map(|set| (0..all.len()).fold(0, |can, at| can | u16::from(set.grants(all[at])) << at))
+            .collect();
+        for (held, can_do) in sets.iter().zip(&can) {
+            for (asked, would) in sets.iter().zip(&can) {
+                let is_given = beyond(held, asked).is_none();
+                assert_eq!(is_given, would & !can_do == 0, "{held:?} gives {asked:?}");
+            }
         }
     }
 

@@ -2,10 +2,12 @@
 
 mod decide;
 mod rows;
+mod setup;
 #[cfg(test)]
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use clawline::protocol::limits::PAIRING_REQUEST_LIFETIME;
 use clawline::protocol::scope::{Role, Scopes};
@@ -18,11 +20,12 @@ use crate::policy::Policy;
 use crate::settings::SilentScopes;
 use crate::store::{
     Device, DeviceGrant, DeviceRole, DeviceStore, NewPairing, PairingRequest, PairingStore,
-    StoreError, now_ms,
+    SetupCodeStore, StoreError, now_ms,
 };
 
-pub use decide::{Ask, Verdict, decide};
+pub use decide::{Ask, Verdict, beyond, decide};
 use rows::{device_row, request_event, request_row};
+pub use setup::{MadeCode, SETUP_CODE_LIFETIME};
 
 /// Devices that may wait for an approval at the same time.
 const MAX_PENDING: usize = 10;
@@ -70,6 +73,7 @@ pub enum PairingError {
 pub struct Pairing {
     devices: Arc<dyn DeviceStore>,
     requests: Arc<dyn PairingStore>,
+    codes: Arc<dyn SetupCodeStore>,
     tokens: DeviceTokens,
     silent: SilentScopes,
     registry: Arc<Registry>,
@@ -82,6 +86,7 @@ impl Pairing {
     pub(crate) fn new(
         devices: Arc<dyn DeviceStore>,
         requests: Arc<dyn PairingStore>,
+        codes: Arc<dyn SetupCodeStore>,
         tokens: DeviceTokens,
         silent: SilentScopes,
         registry: Arc<Registry>,
@@ -90,6 +95,7 @@ impl Pairing {
         Self {
             devices,
             requests,
+            codes,
             tokens,
             silent,
             registry,
@@ -162,7 +168,9 @@ impl Pairing {
                 .iter()
                 .filter(|request| request.grant.device_id != ask.device_id);
             if self.policy.pending_cap && others.count() >= MAX_PENDING {
-                return Ok(None);
+                let first = waiting.iter().map(|request| request.expires_at).min();
+                let left = first.unwrap_or(at).saturating_sub(at).max(0);
+                return Ok(Err(Duration::from_millis(left.unsigned_abs())));
             }
             let lifetime = i64::try_from(PAIRING_REQUEST_LIFETIME.as_millis()).unwrap_or(i64::MAX);
             let new = NewPairing {
@@ -172,11 +180,11 @@ impl Pairing {
                 expires_at: at.saturating_add(lifetime),
             };
             let stored = self.requests.request(new).await?;
-            Ok::<_, StoreError>(Some((stored, waiting)))
+            Ok::<_, StoreError>(Ok((stored, waiting)))
         };
         let ((request, superseded), waiting) = match outcome.await {
-            Ok(Some(stored)) => stored,
-            Ok(None) => return Refusal::PairingFull,
+            Ok(Ok(stored)) => stored,
+            Ok(Err(remaining)) => return Refusal::PairingFull { remaining },
             Err(error) => {
                 tracing::error!(%error, "a pairing request could not be stored");
                 return Refusal::Store;
@@ -279,8 +287,7 @@ impl Pairing {
         if let Some(approver) = approver.filter(|approver| approver.device_id.is_some()) {
             let asked = Scopes::from_wire(&request.grant.scopes);
             let held = &approver.scopes;
-            let beyond = asked.iter().find(|scope| !held.grants(*scope));
-            if let Some(scope) = beyond.filter(|_| self.policy.grant_within_own) {
+            if let Some(scope) = beyond(held, &asked).filter(|_| self.policy.grant_within_own) {
                 return Err(PairingError::BeyondOwnScopes(scope.as_str()));
             }
         }

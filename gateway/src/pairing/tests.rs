@@ -13,6 +13,7 @@ async fn pairing(home: &tempfile::TempDir) -> (Store, Pairing) {
     let pairing = Pairing::new(
         store.devices(),
         store.pairing(),
+        store.setup_codes(),
         tokens,
         SilentScopes::Asked,
         Arc::default(),

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use clawline::protocol::limits::close;
 use clawline::secret::Secret;
 use serde_json::Value;
 
@@ -112,8 +111,9 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     app.live.replace(settings, authority);
     if is_new_secret {
         change.add("gateway.auth");
-        app.registry
-            .kick_shared(close::POLICY, "gateway credentials changed");
+        if app.policy.close_voided {
+            app.registry.kick_shared(app.authority().tag());
+        }
     }
     Ok(change)
 }

@@ -9,6 +9,7 @@ mod command;
 mod error;
 mod health;
 mod nodes;
+mod setup_codes;
 mod sqlite;
 mod traits;
 
@@ -25,6 +26,7 @@ pub use command::{Command, CommandEffect, CommandOutcome, CommandStore, Compacte
 pub use error::StoreError;
 pub use health::StoreHealth;
 pub use nodes::{NewNodeRequest, Node, NodeFacts, NodeRequest, NodeStore, StoredRequest, Surface};
+pub use setup_codes::{NewSetupCode, Redeemed, SetupCodeStore};
 use sqlite::Db;
 pub use traits::{
     Accept, AcceptOutcome, AcceptedRun, Device, DeviceGrant, DeviceRole, DeviceStore, EndedRun,
@@ -88,6 +90,10 @@ impl Store {
     }
 
     pub fn devices(&self) -> Arc<dyn DeviceStore> {
+        self.db.clone()
+    }
+
+    pub fn setup_codes(&self) -> Arc<dyn SetupCodeStore> {
         self.db.clone()
     }
 

@@ -106,7 +106,7 @@ async fn a_new_token_is_asked_for_at_once_and_who_came_in_by_the_old_one_is_sent
     let (code, reason) = by_token.closed().await;
     assert_eq!(
         (code, reason.as_str()),
-        (close::POLICY, "gateway credentials changed")
+        (close::AUTH_CHANGED, "gateway auth changed")
     );
     by_device.ok("health", json!({})).await;
     let connect = Connect::cli(4, &old, &["operator.admin"]);

@@ -12,6 +12,7 @@ mod rows;
 mod runs;
 mod search;
 mod sessions;
+mod setup_codes;
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};

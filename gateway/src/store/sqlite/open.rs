@@ -164,6 +164,10 @@ fn migrations() -> Vec<Migration> {
             "search",
             include_str!("../../../migrations/0005_search.sql"),
         ),
+        (
+            "setup codes",
+            include_str!("../../../migrations/0006_setup_codes.sql"),
+        ),
     ];
     (1..)
         .zip(steps)

@@ -6,8 +6,11 @@ mod browser;
 mod device;
 mod guessing;
 mod nodes;
+mod pairing;
 mod proxy;
+mod rotation;
 mod secret;
+mod setup;
 
 use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::GatewaySettings;

@@ -153,7 +153,7 @@ impl Client {
         let socket = TcpSocket::new_v4().unwrap();
         socket.set_recv_buffer_size(4096).unwrap();
         let stream = socket.connect(address).await.unwrap();
-        Self::over(stream, address, &[]).await.unwrap()
+        Self::over(stream, address, "/", &[]).await.unwrap()
     }
 
     /// As [`Client::open`], with headers; a refusal is the HTTP status and body.
@@ -162,16 +162,23 @@ impl Client {
         headers: &[(&str, &str)],
     ) -> Result<Self, (u16, String)> {
         let stream = TcpStream::connect(address).await.unwrap();
-        Self::over(stream, address, headers).await
+        Self::over(stream, address, "/", headers).await
+    }
+
+    /// As [`Client::open`], with a path and a query of its own.
+    pub async fn open_at(address: SocketAddr, path: &str) -> Self {
+        let stream = TcpStream::connect(address).await.unwrap();
+        Self::over(stream, address, path, &[]).await.unwrap()
     }
 
     async fn over(
         stream: TcpStream,
         address: SocketAddr,
+        path: &str,
         headers: &[(&str, &str)],
     ) -> Result<Self, (u16, String)> {
         let mut request = http::Request::builder()
-            .uri(format!("ws://{address}/"))
+            .uri(format!("ws://{address}{path}"))
             .header("connection", "Upgrade")
             .header("upgrade", "websocket")
             .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
@@ -333,6 +340,25 @@ impl Client {
                 if frame["event"] == name {
                     return frame;
                 }
+            }
+        }
+    }
+
+    /// The next answer, or the close.
+    pub async fn frame_or_close(&mut self) -> Result<Value, (u16, String)> {
+        loop {
+            match self.message().await {
+                Message::Close(close) => {
+                    let close = close.unwrap();
+                    return Err((close.code.into(), close.reason.as_str().to_owned()));
+                }
+                Message::Text(text) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    if frame["type"] == "res" {
+                        return Ok(frame);
+                    }
+                }
+                _ => {}
             }
         }
     }
