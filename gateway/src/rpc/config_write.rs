@@ -52,7 +52,7 @@ struct NewText {
 }
 
 /// A text that replaces the file. Only where a placeholder has to be filled in is it written anew.
-fn whole(raw: &str, old: &Value, path: &Path) -> Result<NewText, RpcError> {
+fn whole(raw: &str, old: &Value, path: &Path) -> Result<NewText, Failure> {
     let sent = config::parse_text(raw, path).map_err(refused)?;
     let tree = restored(&sent, old).map_err(refused)?;
     if raw.contains(REDACTED) {
@@ -66,7 +66,7 @@ fn whole(raw: &str, old: &Value, path: &Path) -> Result<NewText, RpcError> {
 }
 
 /// Members that change what stands there.
-fn merged(raw: &str, old: &Value, path: &Path) -> Result<NewText, RpcError> {
+fn merged(raw: &str, old: &Value, path: &Path) -> Result<NewText, Failure> {
     let sent = config::parse_text(raw, path).map_err(refused)?;
     let patch = restored(&sent, old).map_err(refused)?;
     let mut tree = old.clone();
@@ -91,7 +91,7 @@ async fn write<M: Method>(
     app: &App,
     call: &Call<M>,
     params: &ConfigWriteParams,
-    make: fn(&str, &Value, &Path) -> Result<NewText, RpcError>,
+    make: fn(&str, &Value, &Path) -> Result<NewText, Failure>,
 ) -> Result<ConfigWriteReply, Failure> {
     if params.raw.len() > MAX_TEXT {
         let why = format!("/raw must be at most {MAX_TEXT} bytes");
@@ -154,15 +154,16 @@ fn real_path(path: &Path) -> PathBuf {
 }
 
 /// Refuses a change by somebody who has not seen what it would overwrite.
-fn seen(old: Option<&str>, base: Option<&str>) -> Result<(), RpcError> {
+fn seen(old: Option<&str>, base: Option<&str>) -> Result<(), Failure> {
     match (old, base) {
         (None, _) => Ok(()),
-        (Some(_), None) => Err(RpcError::invalid(
-            "config base hash required; re-run config.get and retry",
-        )),
+        (Some(_), None) => {
+            Err(RpcError::invalid("config base hash required; re-run config.get and retry").into())
+        }
         (Some(old), Some(base)) if hash(old) == base => Ok(()),
         (Some(_), Some(_)) => Err(RpcError::invalid(
             "config changed since last load; re-run config.get and retry",
-        )),
+        )
+        .into()),
     }
 }

@@ -90,7 +90,7 @@ async fn suspend_status(_: App, _: Call<GatewaySuspendStatus>) -> Result<Value, 
 }
 
 /// The agent that was named, or the default one.
-fn agent_id(app: &App, named: Option<&str>) -> Result<String, RpcError> {
+fn agent_id(app: &App, named: Option<&str>) -> Result<String, Failure> {
     match named {
         None => Ok(app.sessions.default_agent().as_str().to_owned()),
         Some(id)
@@ -105,7 +105,7 @@ fn agent_id(app: &App, named: Option<&str>) -> Result<String, RpcError> {
         }
         Some(id) => {
             let id = clawline::layer::printable(id, 80);
-            Err(RpcError::invalid(format!("unknown agent id \"{id}\"")))
+            Err(RpcError::invalid(format!("unknown agent id \"{id}\"")).into())
         }
     }
 }
