@@ -11,6 +11,18 @@ use super::{Config, ShownValue, Source};
 use crate::tunnel::ends::{ListenSpec, parse_remote_end};
 use crate::tunnel::target::{SshTarget, Target};
 
+/// Texts that stand in examples in the place of a secret.
+const PLACEHOLDERS: [&str; 8] = [
+    "undefined",
+    "null",
+    "replace-me",
+    "replace_me",
+    "changeme",
+    "change-me",
+    "your-token",
+    "your-token-here",
+];
+
 /// One thing that is wrong, and where.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
@@ -186,6 +198,27 @@ impl Checks<'_> {
 
     fn gateway(&mut self, config: &Config) {
         let gateway = &config.gateway;
+        let auth = &gateway.auth;
+        for (key, secret) in [
+            ("gateway.auth.token", &auth.token),
+            ("gateway.auth.password", &auth.password),
+        ] {
+            let text = secret.as_ref().map(|secret| secret.expose().to_lowercase());
+            if text.is_some_and(|text| PLACEHOLDERS.contains(&text.as_str())) {
+                self.add(
+                    key,
+                    "is a placeholder that everybody knows",
+                    "leave it out, and a token is made",
+                );
+            }
+        }
+        if auth.token.is_some() && auth.token == auth.password {
+            self.add(
+                "gateway.auth.password",
+                "is the same as gateway.auth.token",
+                "one secret is enough: leave one of them out",
+            );
+        }
         match (&gateway.custom_bind_host, gateway.bind) {
             (None, Bind::Custom) => self.add(
                 "gateway.customBindHost",

@@ -10,6 +10,9 @@ use serde_json::{Map, Value};
 use super::check::{Problem, Warning};
 use super::leaf::Leaf;
 
+/// What is wrong with a key that nobody knows.
+pub(super) const UNKNOWN: &str = "unknown key";
+
 /// A value given on the command line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagValue {
@@ -215,7 +218,7 @@ impl Reader<'_> {
                     "" => shown,
                     path => format!("{path}.{shown}"),
                 };
-                let mut problem = Problem::new("unknown key");
+                let mut problem = Problem::new(UNKNOWN);
                 problem.next = match nearest(name, known) {
                     Some(near) => format!("did you mean \"{near}\"?"),
                     None => format!("known here: {}", known.join(", ")),

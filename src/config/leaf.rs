@@ -95,6 +95,7 @@ macro_rules! whole_numbers {
                 number.filter(|number| ($min..=<$ty>::MAX).contains(number)).ok_or_else(|| {
                     let got = match value {
                         Value::Number(number) => number.to_string(),
+                        Value::String(text) => format!("text \"{}\"", printable(text, 40)),
                         other => kind_of(other).to_owned(),
                     };
                     format!("must be a whole number from {} to {} (got {got})", $min, <$ty>::MAX)

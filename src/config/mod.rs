@@ -10,6 +10,7 @@ mod layers;
 mod leaf;
 pub mod models;
 pub mod paths;
+mod scan;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -244,14 +245,18 @@ pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigEr
     };
     let mut found = None;
     for (path, dialect) in candidates {
-        match std::fs::read_to_string(&path) {
+        match file::read(&path) {
             Ok(text) => {
                 found = Some((path, dialect, text));
                 break;
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {}
             Err(error) => {
-                let mut problem = Problem::new(format!("cannot be read: {error}"));
+                let what = match error.kind() {
+                    io::ErrorKind::InvalidData => error.to_string(),
+                    _ => format!("cannot be read: {error}"),
+                };
+                let mut problem = Problem::new(what);
                 problem.file = Some(path);
                 return Err(one(problem));
             }
@@ -365,6 +370,19 @@ pub fn parse_openclaw(text: &str, path: &Path) -> Result<OpenClawFile, ConfigErr
     })
 }
 
+/// Tells where in the file each problem stands: an unknown key by its name, the others by their value.
+fn place(problems: &mut [Problem], seen: &scan::Scan) {
+    for problem in problems {
+        let (Some(_), None, Some(key)) = (&problem.file, problem.position, &problem.key) else {
+            continue;
+        };
+        problem.position = match problem.what == layers::UNKNOWN {
+            true => seen.key(key),
+            false => seen.value(key).or_else(|| seen.key(key)),
+        };
+    }
+}
+
 /// OpenClaw's file has a name of its own; every other file is ours.
 fn dialect_of(path: &Path) -> Dialect {
     match path.file_name() {
@@ -436,6 +454,11 @@ fn fold(
     } = reader;
     problems.extend(check::check(&config, &shown));
     if let Some(file) = &file {
+        let seen = scan::scan(file.text);
+        place(&mut problems, &seen);
+        if file.dialect == Dialect::Ours {
+            problems.extend(file::unheard(&seen, file.path));
+        }
         warnings.extend(check::open_file(file.path, secret_in_file.as_ref()));
     }
     if problems.is_empty() {
@@ -449,5 +472,7 @@ fn fold(
     }
 }
 
+#[cfg(test)]
+mod bad_inputs;
 #[cfg(test)]
 mod tests;

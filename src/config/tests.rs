@@ -89,7 +89,7 @@ fn every_problem_is_told_at_once_with_its_key() {
     let errors = read(&env(), &[], text).map(|_| ()).unwrap_err().to_string();
     for line in [
         "gatway: unknown key; did you mean \"gateway\"?",
-        "/c/clawline.json5: gateway.port: must be a whole number from 1 to 65535 (got text)",
+        "/c/clawline.json5:1:30: gateway.port: must be a whole number from 1 to 65535 (got text \"x\")",
         "gateway.bind: must be one of loopback, lan, tailnet, custom, auto (got \"lo\"",
         "gateway.auth.tokn: unknown key; did you mean \"token\"?",
         "hosts.home.ssh: an SSH target must not start with '-'",

@@ -17,7 +17,7 @@ fn a_broken_configuration_is_told_whole_and_exits_with_2() {
             ran.stderr
         );
         assert!(
-            ran.stderr.contains("clawline.json5: gateway.port: must be"),
+            ran.stderr.contains("gateway.port: must be"),
             "{}",
             ran.stderr
         );
