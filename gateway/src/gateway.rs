@@ -30,6 +30,7 @@ use crate::server::ListenError;
 use crate::sessions::Sessions;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::state::{App, Boot, Live, Shared};
+use crate::state_dir::{self, StateDirError};
 use crate::store::{Store, StoreError, now_ms};
 use crate::tls::{self, Tls, TlsError};
 use crate::{control, reload, rpc, server, shutdown};
@@ -57,6 +58,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The state directory is not ours alone.
+    #[error(transparent)]
+    UnsafeState(#[from] StateDirError),
     /// Another daemon runs here.
     #[error(transparent)]
     Lock(#[from] LockError),
@@ -138,6 +142,7 @@ impl Gateway {
     ) -> Result<Self, StartError> {
         let policy = Arc::new(policy);
         let started = Instant::now();
+        state_dir::check(&settings.state_dir)?;
         owner_file::create_dir(&settings.state_dir).map_err(|source| StartError::StateDir {
             path: settings.state_dir.clone(),
             source,

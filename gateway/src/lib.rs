@@ -6,6 +6,7 @@
 mod advert;
 mod approvals;
 pub mod auth;
+pub mod backup;
 pub mod cli;
 mod conn;
 mod control;
@@ -32,6 +33,7 @@ pub mod settings;
 mod shape;
 mod shutdown;
 mod state;
+pub mod state_dir;
 pub mod store;
 mod tls;
 

@@ -1,6 +1,9 @@
 //! The command line of the daemon: what was typed, and the exit code it ends with.
 
+mod backup;
+mod config;
 mod devices;
+mod doctor;
 mod lifecycle;
 mod nodes;
 mod options;
@@ -68,6 +71,15 @@ enum Command {
     /// What nodes may be used for: list, approve, reject, remove. On the host, without a login.
     #[command(subcommand)]
     Nodes(nodes::NodesCommand),
+    /// What is configured, where it came from, and what is wrong with it.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Look at everything that the gateway needs, and say what helps.
+    Doctor(doctor::DoctorArgs),
+    /// Save the state and the config file, also while the gateway runs.
+    Backup(backup::BackupArgs),
+    /// Put a saved state in the place of the present one, which is kept aside.
+    Restore(backup::RestoreArgs),
     /// Say whether the gateway runs, and how it is.
     Status(status::StatusArgs),
 }
@@ -120,7 +132,8 @@ impl Failure {
 impl From<StartError> for Failure {
     fn from(error: StartError) -> Self {
         let exit = match &error {
-            StartError::Lock(_)
+            StartError::UnsafeState(_)
+            | StartError::Lock(_)
             | StartError::Secret(_)
             | StartError::NoPassword
             | StartError::WeakSecret { .. }
@@ -164,6 +177,10 @@ pub fn main() -> ExitCode {
         Command::Stop => lifecycle::stop(&cli.common),
         Command::Restart => lifecycle::restart(&cli.common),
         Command::Nodes(command) => nodes::run(&cli.common, &command),
+        Command::Config(command) => config::run(&cli.common, &command),
+        Command::Doctor(args) => doctor::run(&cli.common, &args),
+        Command::Backup(args) => backup::save(&cli.common, &args),
+        Command::Restore(args) => backup::restore(&cli.common, &args),
         Command::Status(args) => status::run(&cli.common, &args),
     };
     match done {

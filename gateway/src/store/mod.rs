@@ -28,6 +28,7 @@ pub use health::StoreHealth;
 pub use nodes::{NewNodeRequest, Node, NodeFacts, NodeRequest, NodeStore, StoredRequest, Surface};
 pub use setup_codes::{NewSetupCode, Redeemed, SetupCodeStore};
 use sqlite::Db;
+pub use sqlite::{Inspection, copy, inspect};
 pub use traits::{
     Accept, AcceptOutcome, AcceptedRun, Device, DeviceGrant, DeviceRole, DeviceStore, EndedRun,
     NewPairing, PairingRequest, PairingStore, RunEnd, RunStore, SessionStore,

@@ -6,9 +6,12 @@
 )]
 
 mod approvals;
+mod backup;
 mod bind;
 mod chat;
+mod config;
 mod config_write;
+mod doctor;
 mod drain;
 mod handshake;
 mod life;
@@ -16,6 +19,7 @@ mod limits;
 mod logs;
 mod methods;
 mod metrics;
+mod migrations;
 mod node_pairing;
 mod nodes;
 mod pairing;

@@ -1,6 +1,7 @@
 //! The SQLite behind the traits: one writing connection, a few reading ones.
 
 mod approvals;
+mod backup;
 mod commands;
 mod devices;
 mod files;
@@ -23,6 +24,9 @@ use sqlx::{Sqlite, SqlitePool, Transaction};
 use tokio::sync::watch;
 
 use super::{StoreError, StoreHealth};
+
+pub use backup::{Inspection, copy, inspect};
+use open::BUSY_TIMEOUT;
 
 /// After the disk was full, one write in this time may try whether there is room again.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(5);

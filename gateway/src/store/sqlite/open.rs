@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use super::{Db, StoreError, StoreHealth, Trouble, files, words};
 
 /// How long one writer waits for another process, such as a backup.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection of ours.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Reading connections that nobody uses are given back after this time.
@@ -178,6 +178,11 @@ fn migrations() -> Vec<Migration> {
         .collect()
 }
 
+/// The newest schema that this program knows.
+pub(super) fn known_schema() -> i64 {
+    migrations().last().map_or(0, |last| last.version)
+}
+
 fn migrator() -> Migrator {
     Migrator::with_migrations(migrations())
 }
@@ -226,7 +231,7 @@ async fn set_meta<'c>(
     Ok(())
 }
 
-fn open_error(path: &Path, error: sqlx::Error) -> StoreError {
+pub(super) fn open_error(path: &Path, error: sqlx::Error) -> StoreError {
     let path = path.to_owned();
     let detail = words(&error);
     match Trouble::of(&error) {
@@ -243,7 +248,7 @@ fn migrate_error(path: &Path, error: MigrateError) -> StoreError {
         MigrateError::VersionMissing(found) => StoreError::Newer {
             path: path.to_owned(),
             found,
-            known: migrations().last().map_or(0, |last| last.version),
+            known: known_schema(),
         },
         error => StoreError::Open {
             path: path.to_owned(),

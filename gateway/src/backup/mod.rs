@@ -1,0 +1,196 @@
+//! `backup` and `restore`: the state of a gateway as a directory of files, checked on both ways.
+//!
+//! A backup is written beside its place and put there in one step; a restored state is put in the
+//! place of the old one in one step, and the old one is kept. Whatever is killed when, each place
+//! holds the old or the new, whole.
+
+mod files;
+mod manifest;
+mod swap;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use clawline::owner_file;
+use clawline::secret::Secret;
+
+use crate::lock::{LockError, StateLock};
+use crate::store::{self, StoreError, now_ms};
+use manifest::{Manifest, ManifestError};
+
+/// The database, in the state directory and in a backup.
+const DATABASE: &str = "gateway.db";
+/// The config file in a backup.
+const CONFIG: &str = "clawline.json5";
+/// The state directory's other files in a backup.
+const STATE: &str = "state";
+/// What belongs to one life of a daemon, not to its state.
+const LEFT_OUT: [&str; 6] = [
+    "lock",
+    "control.sock",
+    "logs",
+    DATABASE,
+    "gateway.db-wal",
+    "gateway.db-shm",
+];
+
+/// What went wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// There is nothing to save.
+    #[error("{} is not there: this gateway has no state yet", path.display())]
+    NoState {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The place is taken.
+    #[error("{} is there already; choose another name", path.display())]
+    Taken {
+        /// The place.
+        path: PathBuf,
+    },
+    /// It is not what it should be.
+    #[error(transparent)]
+    Manifest(#[from] ManifestError),
+    /// Its database has errors in it.
+    #[error("{} is damaged: {detail}", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found.
+        detail: String,
+    },
+    /// It was made by a later release.
+    #[error("{} was made by a newer clawline-gateway (schema {found}, this one knows {known}); restore it with that version", path.display())]
+    Newer {
+        /// The backup.
+        path: PathBuf,
+        /// Its schema.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// A daemon runs.
+    #[error("{0}")]
+    Running(#[from] LockError),
+    /// The database cannot be copied or read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file cannot be read or written.
+    #[error("{}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+fn io_error(path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_owned();
+    move |source| BackupError::Io { path, source }
+}
+
+/// Saves the state of `state_dir` and the config file, where there is one, as the directory `target`.
+/// A gateway may be serving meanwhile.
+///
+/// # Errors
+/// [`BackupError`]; `target` is then not there.
+pub async fn save(
+    state_dir: &Path,
+    config: Option<&Path>,
+    target: &Path,
+) -> Result<(), BackupError> {
+    let database = state_dir.join(DATABASE);
+    if !database.exists() {
+        return Err(BackupError::NoState { path: database });
+    }
+    if target.symlink_metadata().is_ok() {
+        return Err(BackupError::Taken {
+            path: target.to_owned(),
+        });
+    }
+    let target = std::path::absolute(target).map_err(io_error(target))?;
+    let staged = files::Staged::beside(&target)?;
+    let copy = staged.path().join(DATABASE);
+    store::copy(&database, &copy).await?;
+    files::close(&copy, 0o600)?;
+    files::copy_tree(state_dir, &staged.path().join(STATE), &LEFT_OUT)?;
+    if let Some(config) = config.filter(|config| config.exists()) {
+        files::copy_file(config, &staged.path().join(CONFIG))?;
+    }
+    let found = store::inspect(&copy).await?;
+    if let Some(detail) = found.damage {
+        return Err(BackupError::Damaged { path: copy, detail });
+    }
+    let manifest = Manifest::of(staged.path(), found.schema, now_ms())?;
+    let place = staged.path().join(manifest::FILE);
+    owner_file::create_new(&place, &Secret::new(manifest.to_text())).map_err(io_error(&place))?;
+    // Read again what was written, as a restore would.
+    Manifest::read(staged.path())?.verify(staged.path())?;
+    staged.put_at(&target)
+}
+
+/// What a restore did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Restored {
+    /// Where the old state is now; `None` when there was none.
+    pub aside: Option<PathBuf>,
+    /// Whether the config file was put back; one that is there is left alone.
+    pub config: bool,
+}
+
+/// Puts the backup `source` in the place of `state_dir`, and its config where there is none.
+///
+/// # Errors
+/// [`BackupError`]; the state is then the old one.
+pub async fn restore(
+    source: &Path,
+    state_dir: &Path,
+    config: &Path,
+) -> Result<Restored, BackupError> {
+    let manifest = Manifest::read(source)?;
+    manifest.verify(source)?;
+    let copy = source.join(DATABASE);
+    let staged = files::Staged::beside(state_dir)?;
+    let database = staged.path().join(DATABASE);
+    files::copy_file(&copy, &database)?;
+    let found = store::inspect(&database).await?;
+    if found.schema > found.known {
+        return Err(BackupError::Newer {
+            path: source.to_owned(),
+            found: found.schema,
+            known: found.known,
+        });
+    }
+    if let Some(detail) = found.damage {
+        return Err(BackupError::Damaged { path: copy, detail });
+    }
+    let rest = source.join(STATE);
+    if rest.exists() {
+        files::copy_tree(&rest, staged.path(), &LEFT_OUT)?;
+    }
+    // What the check left beside the database is not part of it.
+    for name in ["gateway.db-wal", "gateway.db-shm"] {
+        let _ = std::fs::remove_file(staged.path().join(name));
+    }
+    files::sync_tree(staged.path())?;
+    // Held until the new state is in its place: nobody starts on the old one meanwhile.
+    let _lock = match state_dir.exists() {
+        true => Some(StateLock::take(state_dir)?),
+        false => None,
+    };
+    let aside = swap::put(staged, state_dir, now_ms())?;
+    let saved = source.join(CONFIG);
+    let is_wanted = saved.exists() && !config.exists();
+    if is_wanted {
+        if let Some(dir) = config.parent() {
+            owner_file::create_dir(dir).map_err(io_error(dir))?;
+        }
+        files::copy_file(&saved, config)?;
+    }
+    Ok(Restored {
+        aside,
+        config: is_wanted,
+    })
+}

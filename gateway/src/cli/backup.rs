@@ -1,0 +1,79 @@
+//! `backup` and `restore`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::{Common, Exit, Failure, output};
+use crate::backup::{self, BackupError};
+use crate::state_dir;
+
+/// Options of `backup`.
+#[derive(Debug, Args)]
+pub(super) struct BackupArgs {
+    /// The directory to make; it holds secrets, and is readable for its owner only
+    directory: PathBuf,
+}
+
+/// Options of `restore`.
+#[derive(Debug, Args)]
+pub(super) struct RestoreArgs {
+    /// A directory that `backup` made
+    directory: PathBuf,
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        match error {
+            BackupError::Running(_)
+            | BackupError::Taken { .. }
+            | BackupError::NoState { .. }
+            | BackupError::Manifest(_)
+            | BackupError::Newer { .. } => Self::usage(error),
+            BackupError::Damaged { .. } | BackupError::Store(_) | BackupError::Io { .. } => {
+                Self::failed(error)
+            }
+        }
+    }
+}
+
+pub(super) fn save(common: &Common, args: &BackupArgs) -> Result<Exit, Failure> {
+    let (_, paths) = common.place()?;
+    // A broken config file is worth saving, too.
+    let config = match common.load(Vec::new()) {
+        Ok(read) => read.config_file(),
+        Err(_) => paths.config_file().to_owned(),
+    };
+    let saving = backup::save(paths.gateway_state_dir(), Some(&config), &args.directory);
+    super::wait(saving)??;
+    let shown = args.directory.display();
+    output::line(&format!(
+        "saved to {shown}, and checked; it holds secrets: keep it as safe as the gateway itself"
+    ));
+    Ok(Exit::Good)
+}
+
+pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<Exit, Failure> {
+    let (_, paths) = common.place()?;
+    let state_dir = paths.gateway_state_dir();
+    state_dir::check(state_dir).map_err(Failure::usage)?;
+    let config = match &common.config {
+        Some(config) => config.clone(),
+        None => paths.config_file().to_owned(),
+    };
+    let done = super::wait(backup::restore(&args.directory, state_dir, &config))??;
+    output::line(&format!("restored to {}", state_dir.display()));
+    if let Some(aside) = done.aside {
+        output::line(&format!("the state before is in {}", aside.display()));
+    }
+    if done.config {
+        output::line(&format!("the config file is {}", config.display()));
+    } else if args.directory.join("clawline.json5").exists() {
+        output::line(&format!(
+            "{} is as it was; the one of the backup is in {}",
+            config.display(),
+            args.directory.display()
+        ));
+    }
+    Ok(Exit::Good)
+}

@@ -1,0 +1,176 @@
+//! Backups that are made while the gateway serves, and come back whole or not at all.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+
+use crate::support::program::{Daemon, program, said};
+use crate::support::{Client, Connect, Device};
+
+fn state(home: &Path) -> PathBuf {
+    home.join(".local/state/clawline-gateway")
+}
+
+/// A daemon with a conversation and a paired device; gives the device's token.
+async fn lived_in(home: &Path) -> (Daemon, Client, String) {
+    let daemon = Daemon::start(home).await;
+    let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]).with_device(Device::new(1));
+    let (mut client, hello) = Client::connect(daemon.address(), &connect).await;
+    let token = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
+    say(&mut client, "before the backup").await;
+    (daemon, client, token)
+}
+
+async fn say(client: &mut Client, text: &str) {
+    let send =
+        json!({"sessionKey": "main", "message": text, "idempotencyKey": text.replace(' ', "-")});
+    client.ok("chat.send", send).await;
+    client
+        .until(|frame| frame["payload"]["state"] == "final")
+        .await;
+}
+
+async fn texts(client: &mut Client) -> Vec<String> {
+    let history = client
+        .ok("chat.history", json!({"sessionKey": "main"}))
+        .await;
+    let messages = history["messages"].as_array().unwrap().clone();
+    let users = messages.iter().filter(|message| message["role"] == "user");
+    users
+        .map(|message| match &message["content"] {
+            Value::String(text) => text.clone(),
+            parts => parts[0]["text"].as_str().unwrap().to_owned(),
+        })
+        .collect()
+}
+
+async fn stopped(mut daemon: Daemon) {
+    daemon.signal(Signal::SIGTERM);
+    daemon.child.wait().await.unwrap();
+}
+
+fn every_file(below: &Path, out: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(below).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            every_file(&path, out);
+        }
+        out.push(path);
+    }
+}
+
+#[tokio::test]
+async fn what_was_saved_comes_back_with_its_devices_and_the_state_before_is_kept() {
+    let home = tempfile::tempdir().unwrap();
+    Daemon::configure(
+        home.path(),
+        "{agents: {list: [{id: 'main', name: 'Saved'}]}}",
+    );
+    let (daemon, mut client, device_token) = lived_in(home.path()).await;
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let (code, text) = said(program(home.path(), &["backup", target])).await;
+    assert_eq!(code, 0, "{text}");
+    let mut files = Vec::new();
+    every_file(&saved, &mut files);
+    for file in &files {
+        let mode = std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
+        let wanted = if file.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(mode, wanted, "{}", file.display());
+    }
+    let (code, text) = said(program(home.path(), &["backup", target])).await;
+    assert_eq!(code, 2, "{text}");
+
+    say(&mut client, "after the backup").await;
+    let (code, text) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 2, "{text}");
+    assert!(text.contains("runs here already"), "{text}");
+    assert_eq!(texts(&mut client).await.len(), 2);
+    drop(client);
+    stopped(daemon).await;
+    std::fs::remove_file(home.path().join(".config/clawline/clawline.json5")).unwrap();
+    let (code, text) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{text}");
+    assert!(home.path().join(".config/clawline/clawline.json5").exists());
+
+    let daemon = Daemon::start(home.path()).await;
+    let connect = Connect::cli(4, &device_token, &["operator.admin"]).with_device(Device::new(1));
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    assert_eq!(texts(&mut client).await, ["before the backup"]);
+    let beside = std::fs::read_dir(state(home.path()).parent().unwrap()).unwrap();
+    let names: Vec<String> = beside
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    let aside = names.iter().find(|name| name.contains(".before-")).unwrap();
+    let aside = state(home.path()).with_file_name(aside);
+    assert!(aside.join("gateway.db").exists());
+    assert!(!names.iter().any(|name| name.starts_with('.')), "{names:?}");
+}
+
+#[tokio::test]
+async fn a_backup_that_has_changed_or_is_none_is_refused_and_nothing_happens() {
+    let home = tempfile::tempdir().unwrap();
+    let (daemon, client, _) = lived_in(home.path()).await;
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    drop(client);
+    stopped(daemon).await;
+    let before = std::fs::read(state(home.path()).join("gateway.db")).unwrap();
+    let refused = async |what: &str| {
+        let (code, text) = said(program(home.path(), &["restore", target])).await;
+        assert_eq!(code, 2, "{text}");
+        assert!(text.contains(what), "{what}: {text}");
+        assert_eq!(
+            std::fs::read(state(home.path()).join("gateway.db")).unwrap(),
+            before
+        );
+    };
+    let manifest = std::fs::read_to_string(saved.join("manifest.json")).unwrap();
+    let database = std::fs::read(saved.join("gateway.db")).unwrap();
+    let mut torn = database.clone();
+    let middle = torn.len() / 2;
+    torn[middle] ^= 0xff;
+    std::fs::write(saved.join("gateway.db"), &torn).unwrap();
+    refused("has changed").await;
+    std::fs::write(saved.join("gateway.db"), &database).unwrap();
+    let outside = manifest.replace("\"gateway.db\"", "\"../../outside\"");
+    std::fs::write(saved.join("manifest.json"), outside).unwrap();
+    refused("elsewhere").await;
+    std::fs::write(saved.join("manifest.json"), "{}").unwrap();
+    refused("is no backup").await;
+    std::fs::remove_file(saved.join("manifest.json")).unwrap();
+    refused("is no backup").await;
+}
+
+#[tokio::test]
+async fn a_restore_that_is_killed_leaves_the_old_state_or_the_new_one() {
+    let home = tempfile::tempdir().unwrap();
+    let (daemon, mut client, _) = lived_in(home.path()).await;
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    say(&mut client, "after the backup").await;
+    drop(client);
+    stopped(daemon).await;
+    for round in 0..12u64 {
+        let mut child = program(home.path(), &["restore", target]).spawn().unwrap();
+        // Somewhere in the middle; where exactly does not matter, that is the point.
+        let _ =
+            tokio::time::timeout(std::time::Duration::from_millis(round * 4), child.wait()).await;
+        let _ = child.kill().await;
+        let daemon = Daemon::start(home.path()).await;
+        let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]);
+        let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+        let said = texts(&mut client).await;
+        let whole = [
+            vec!["before the backup"],
+            vec!["before the backup", "after the backup"],
+        ];
+        assert!(whole.iter().any(|whole| *whole == said), "{said:?}");
+        drop(client);
+        stopped(daemon).await;
+    }
+}
