@@ -9,13 +9,14 @@ use clawline::owner_file;
 use clawline::protocol::limits;
 use clawline::secret::Secret;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::advert::Advert;
 use crate::approvals::{Approvals, PolicyFile};
 use crate::auth::{
-    self, Authority, DeviceTokens, KernelPeers, PeerLookup, SecretFileError, Throttle,
+    self, Authority, DeviceTokens, KernelPeers, Listener, PeerLookup, SecretFileError, Throttle,
 };
 use crate::conn::{Lobby, Registry};
 use crate::fanout::Fanout;
@@ -28,21 +29,26 @@ use crate::policy::Policy;
 use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
 use crate::server::ListenError;
 use crate::sessions::Sessions;
-use crate::settings::{AuthMode, GatewaySettings};
+use crate::settings::{AuthMode, BindTo, GatewaySettings, TailscaleMode};
 use crate::state::{App, Boot, Live, Shared};
 use crate::state_dir::{self, StateDirError};
 use crate::store::{Store, StoreError, now_ms};
+use crate::tailscale::{self, Exposure, Program, Publisher, TailscaleError, Whois};
 use crate::tls::{self, Tls, TlsError};
 use crate::{control, reload, rpc, server, shutdown};
 
 /// The database inside the state directory.
 const DATABASE: &str = "gateway.db";
 
+/// The private listener, and what tells Tailscale of it.
+type Published = (TcpListener, Publisher);
+
 /// A daemon that has its lock, its store and its port.
 pub struct Gateway {
     app: App,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
+    publisher: Option<Published>,
     lock: StateLock,
     source: Option<reload::Source>,
 }
@@ -72,6 +78,27 @@ pub enum StartError {
         "gateway.auth.mode is password, but there is none; set gateway.auth.password or use --password"
     )]
     NoPassword,
+    /// Tailscale publishes what is on loopback.
+    #[error(
+        "gateway.tailscale.mode {mode} needs gateway.bind \"loopback\"; set it, or set gateway.tailscale.mode to \"off\""
+    )]
+    PublishedBeyondLoopback {
+        /// Serve or funnel.
+        mode: &'static str,
+    },
+    /// The internet must not guess at a token for ever.
+    #[error(
+        "gateway.tailscale.mode funnel needs gateway.auth.mode \"password\": everybody on the internet can try; set it with gateway.auth.password or CLAWLINE_GATEWAY_PASSWORD"
+    )]
+    FunnelWithoutPassword,
+    /// Published, and nothing asked for.
+    #[error(
+        "gateway.auth.mode is none, and Tailscale would publish the gateway: anybody there could come in; set gateway.auth.mode to \"token\""
+    )]
+    PublishedToAll,
+    /// Tailscale does not give what the settings need.
+    #[error(transparent)]
+    Tailscale(#[from] TailscaleError),
     /// There is no TLS though it was asked for.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -141,6 +168,7 @@ impl Gateway {
         policy: Policy,
     ) -> Result<Self, StartError> {
         let policy = Arc::new(policy);
+        check_publishing(&settings)?;
         let started = Instant::now();
         state_dir::check(&settings.state_dir)?;
         owner_file::create_dir(&settings.state_dir).map_err(|source| StartError::StateDir {
@@ -160,7 +188,20 @@ impl Gateway {
         let tls = Tls::open(&settings.tls, &settings.tls_dir())?.map(Arc::new);
         let store_path = settings.state_dir.join(DATABASE);
         let store = Store::open(&store_path).await?;
-        let listeners = server::bind(settings.bind, None, settings.port).await?;
+        let listeners = {
+            let tailnet = match settings.bind {
+                BindTo::Tailnet => {
+                    let program = Program::new(&settings.tailscale.program);
+                    Some(program.address().await?)
+                }
+                BindTo::Loopback | BindTo::Lan | BindTo::Custom(_) => None,
+            };
+            server::bind(settings.bind, tailnet, settings.port).await?
+        };
+        let (exposure, publisher) = publisher(&settings)?;
+        let whois = publisher
+            .as_ref()
+            .map(|(_, publisher)| Whois::new(publisher.program.clone()));
         let addresses: Vec<SocketAddr> = listeners
             .iter()
             .filter_map(|listener| listener.local_addr().ok())
@@ -236,6 +277,8 @@ impl Gateway {
                 started_at: now_ms(),
             },
             tls,
+            exposure,
+            whois,
             tasks,
             calls: TaskTracker::new(),
             drain: CancellationToken::new(),
@@ -248,6 +291,7 @@ impl Gateway {
             app,
             listeners,
             addresses,
+            publisher,
             lock,
             source: None,
         })
@@ -268,6 +312,11 @@ impl Gateway {
     /// Everything it listens on; the port is the same everywhere.
     pub fn addresses(&self) -> &[SocketAddr] {
         &self.addresses
+    }
+
+    /// Whether Tailscale publishes it, now and from now on.
+    pub fn exposure(&self) -> watch::Receiver<Exposure> {
+        self.app.exposure.clone()
     }
 
     /// The SHA-256 of the certificate that is shown, for clients to pin; `None` without TLS.
@@ -297,6 +346,7 @@ impl Gateway {
         let Self {
             app,
             listeners,
+            publisher,
             lock,
             source,
             ..
@@ -308,7 +358,11 @@ impl Gateway {
         let mut advert = publish();
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
-            servers.spawn(server::accept(app.clone(), listener));
+            servers.spawn(server::accept(app.clone(), listener, Listener::Main));
+        }
+        if let Some((listener, publisher)) = publisher {
+            servers.spawn(server::accept(app.clone(), listener, Listener::Tailscale));
+            servers.spawn(tailscale::publish(publisher, app.drain.clone()));
         }
         servers.spawn(shutdown::heartbeat(app.clone()));
         if let Some(tls) = &app.tls {
@@ -379,6 +433,47 @@ pub(crate) fn check_auth(settings: &GatewaySettings) -> Result<(), StartError> {
         }
     }
     Ok(())
+}
+
+/// Refuses what would be published without protection.
+fn check_publishing(settings: &GatewaySettings) -> Result<(), StartError> {
+    let mode = settings.tailscale.mode;
+    if mode == TailscaleMode::Off {
+        return Ok(());
+    }
+    if settings.bind != BindTo::Loopback {
+        return Err(StartError::PublishedBeyondLoopback {
+            mode: mode.as_str(),
+        });
+    }
+    match settings.auth.mode {
+        AuthMode::None => Err(StartError::PublishedToAll),
+        AuthMode::Password => Ok(()),
+        _ if mode == TailscaleMode::Funnel => Err(StartError::FunnelWithoutPassword),
+        _ => Ok(()),
+    }
+}
+
+/// What publishes the gateway, with the private listener for it. The port is new at each start, and told to
+/// Tailscale alone.
+fn publisher(
+    settings: &GatewaySettings,
+) -> Result<(watch::Receiver<Exposure>, Option<Published>), StartError> {
+    let (state, exposure) = watch::channel(Exposure::Off);
+    if settings.tailscale.mode == TailscaleMode::Off {
+        return Ok((exposure, None));
+    }
+    let listener = server::bind_private()?;
+    let port = listener.local_addr().map_or(0, |address| address.port());
+    state.send_replace(Exposure::Starting);
+    let publisher = Publisher {
+        program: Program::new(&settings.tailscale.program),
+        mode: settings.tailscale.mode,
+        port,
+        note: settings.state_dir.join("tailscale-port"),
+        state,
+    };
+    Ok((exposure, Some((listener, publisher))))
 }
 
 /// The secret that the settings ask for; a token file that is not there is made.

@@ -35,8 +35,10 @@ mod shutdown;
 mod state;
 pub mod state_dir;
 pub mod store;
+mod tailscale;
 mod tls;
 
 pub use gateway::{Gateway, StartError};
 pub use server::ListenError;
+pub use tailscale::{Exposure, TailscaleError};
 pub use tls::TlsError;

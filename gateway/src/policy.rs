@@ -14,6 +14,8 @@ pub struct Policy {
     pub web_origin: bool,
     /// Who forwards for others has to be a trusted proxy.
     pub proxy_headers: bool,
+    /// Tailscale is asked whether a user is who the headers say.
+    pub tailscale_whois: bool,
     /// The first request is `connect`.
     pub first_is_connect: bool,
     /// The shared secret, or a device token, is compared.
@@ -86,6 +88,7 @@ impl Default for Policy {
             host_name: true,
             web_origin: true,
             proxy_headers: true,
+            tailscale_whois: true,
             first_is_connect: true,
             credential: true,
             deviceless_scopes: true,

@@ -26,6 +26,7 @@ use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::settings::GatewaySettings;
 use crate::store::{Store, StoreHealth, now_ms};
+use crate::tailscale::{Exposure, Whois};
 use crate::tls::Tls;
 
 /// The daemon's shared state. A cheap clone.
@@ -59,6 +60,10 @@ pub(crate) struct Shared {
     pub(crate) boot: Boot,
     /// The port's TLS; [`Tls::reload`] reads its files again.
     pub(crate) tls: Option<Arc<Tls>>,
+    /// Whether Tailscale publishes the gateway now.
+    pub(crate) exposure: watch::Receiver<Exposure>,
+    /// Who somebody of the tailnet is; `None` unless it is published there.
+    pub(crate) whois: Option<Whois>,
     /// Connections; stopping waits for them.
     pub(crate) tasks: TaskTracker,
     /// Calls that wait; stopping lets them answer before connections close.

@@ -189,7 +189,9 @@ impl Authority {
         }
         let is_backend = kind == ("gateway-client", "backend");
         let is_node = attempt.role == Role::Node && self.policy.node_device;
-        if is_node || (method == AuthMethod::None && !is_backend) {
+        // Whom Tailscale names has shown no secret: without a device there is nothing to approve.
+        let is_named_only = method == AuthMethod::Tailscale;
+        if is_node || is_named_only || (method == AuthMethod::None && !is_backend) {
             return Err(Refusal::DeviceRequired);
         }
         // The v4 command line works without a device on the gateway's own host; everybody else

@@ -140,9 +140,12 @@ impl From<StartError> for Failure {
             | StartError::SameSecret(..)
             | StartError::TrustedProxy(_)
             | StartError::OpenToAll
+            | StartError::PublishedBeyondLoopback { .. }
+            | StartError::FunnelWithoutPassword
+            | StartError::PublishedToAll
             | StartError::Tls(_)
             | StartError::Config(_) => Exit::Usage,
-            StartError::Listen(_) => Exit::CannotBind,
+            StartError::Listen(_) | StartError::Tailscale(_) => Exit::CannotBind,
             StartError::StateDir { .. } | StartError::Store(_) | StartError::Runs(_) => {
                 Exit::Failed
             }

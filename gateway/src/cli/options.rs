@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clawline::config::gateway::{
-    AuthMode as ConfigAuthMode, Bind, NodesConfig, ReloadMode as ConfigReload,
+    AuthMode as ConfigAuthMode, NodesConfig, ReloadMode as ConfigReload,
     SilentScopes as ConfigSilent, V3Commands as ConfigV3Commands,
 };
 use clawline::config::{
@@ -90,7 +90,6 @@ impl Read {
         if !problems.is_empty() {
             return Err(Failure::usage(config::ConfigErrors(problems)));
         }
-        refuse_what_comes_later(config)?;
         let gateway = &config.gateway;
         let limit = &gateway.auth.rate_limit;
         let mut settings = GatewaySettings::new(self.paths().gateway_state_dir());
@@ -98,6 +97,7 @@ impl Read {
         settings.bind = reach::bind_to(config)?;
         settings.port = gateway.port;
         settings.tls = reach::tls(config, settings.bind);
+        settings.tailscale = reach::tailscale(config);
         settings.auth = AuthSettings {
             mode: auth_mode(config)?,
             token: gateway.auth.token.clone(),
@@ -169,18 +169,6 @@ fn insert(into: &mut serde_json::Value, key: &str, value: serde_json::Value) {
         }
     }
     *at = value;
-}
-
-fn refuse_what_comes_later(config: &Config) -> Result<(), Failure> {
-    let later = |what: &str| {
-        Err(Failure::usage(format!(
-            "{what} is not served by this version yet; leave it out and reach the gateway through SSH"
-        )))
-    };
-    if config.gateway.bind == Bind::Tailnet {
-        return later("gateway.bind \"tailnet\"");
-    }
-    Ok(())
 }
 
 fn trusted_proxy(

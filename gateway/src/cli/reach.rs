@@ -4,11 +4,11 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use clawline::config::Config;
-use clawline::config::gateway::Bind;
+use clawline::config::gateway::{AuthMode, Bind, TailscaleMode as ConfigMode};
 
 use super::Failure;
 use crate::auth;
-use crate::settings::{BindTo, TlsSettings};
+use crate::settings::{BindTo, TailscaleMode, TailscaleSettings, TlsSettings};
 
 /// An address beyond every gateway of a network, from the range for documentation.
 const SOMEWHERE: (&str, u16) = ("192.0.2.1", 9);
@@ -44,6 +44,28 @@ pub(super) fn tls(config: &Config, bind: BindTo) -> TlsSettings {
         _ => TlsSettings::Own {
             names: names(config, bind),
         },
+    }
+}
+
+/// `gateway.tailscale.*`.
+pub(super) fn tailscale(config: &Config) -> TailscaleSettings {
+    let gateway = &config.gateway;
+    let mode = match gateway.tailscale.mode {
+        ConfigMode::Off => TailscaleMode::Off,
+        ConfigMode::Serve => TailscaleMode::Serve,
+        ConfigMode::Funnel => TailscaleMode::Funnel,
+    };
+    let has_own_users = matches!(
+        gateway.auth.mode,
+        Some(AuthMode::Password | AuthMode::TrustedProxy)
+    );
+    TailscaleSettings {
+        mode,
+        allow_identity: gateway
+            .auth
+            .allow_tailscale
+            .unwrap_or(mode == TailscaleMode::Serve && !has_own_users),
+        ..TailscaleSettings::default()
     }
 }
 

@@ -14,6 +14,7 @@ use super::{Common, Exit, Failure, output};
 use crate::gateway::Gateway;
 use crate::reload::Source;
 use crate::settings::{AuthMode, GatewaySettings};
+use crate::tailscale::Exposure;
 use crate::{auth, descriptors, logging};
 
 /// Threads that serve connections; the store has its own.
@@ -150,6 +151,7 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
         env,
         &format!("READY=1\nSTATUS=listening on {}", gateway.local_addr()),
     );
+    let mut exposure = gateway.exposure();
     let stop = CancellationToken::new();
     let again = source.again();
     let mut serving = Box::pin(gateway.with_reload(source).run(stop.clone()));
@@ -159,6 +161,7 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => again.notify_one(),
+            Ok(()) = exposure.changed() => tell_exposure(&exposure.borrow_and_update()),
         }
     }
     tracing::info!("stopping");
@@ -168,6 +171,15 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
         () = &mut serving => Ok(Exit::Good),
         _ = terminate.recv() => Ok(hurried()),
         _ = interrupt.recv() => Ok(hurried()),
+    }
+}
+
+/// Whether others reach the gateway through Tailscale.
+fn tell_exposure(exposure: &Exposure) {
+    match exposure {
+        Exposure::Off | Exposure::Starting => {}
+        Exposure::Up { name } => output::note(&format!("published at https://{name}/")),
+        Exposure::Down { why } => output::note(&format!("not published: {why}")),
     }
 }
 

@@ -88,17 +88,7 @@ pub(super) fn check<B>(
     request: &Request<B>,
     peer: IpAddr,
 ) -> Result<Passed, Refused> {
-    let host = host(request.headers(), request.uri());
-    let is_ours = host
-        .as_deref()
-        .is_some_and(|host| is_our_name(settings, here, host));
-    if policy.host_name && !is_ours {
-        return Err(Refused::new(
-            StatusCode::MISDIRECTED_REQUEST,
-            "misdirected_request",
-            "this gateway is not known by that name; add it to gateway.allowedHosts",
-        ));
-    }
+    let has_origin = check_name_and_page(settings, policy, (here, peer), request, None)?;
     let from_proxy = request.headers().keys().any(is_proxy_header);
     let is_trusted = settings
         .trusted_proxies
@@ -106,24 +96,7 @@ pub(super) fn check<B>(
         .any(|range| range.contains(peer));
     let is_probe = request.uri().path() == PROBE && !request.headers().contains_key(UPGRADE);
     if policy.proxy_headers && from_proxy && !is_trusted && !is_probe {
-        return Err(Refused::new(
-            StatusCode::FORBIDDEN,
-            "proxy_attribution_required",
-            "Proxy client attribution is required. Configure gateway.trustedProxies narrowly and make the proxy overwrite or safely rebuild forwarded client headers.",
-        ));
-    }
-    let mut origins = request.headers().get_all(ORIGIN).iter();
-    let origin = origins.next();
-    if let Some(origin) = origin {
-        let text = origin.to_str().unwrap_or("null");
-        let is_allowed =
-            origins.next().is_none() && is_allowed_origin(settings, here.port, peer, text);
-        if policy.web_origin && !is_allowed {
-            let mut refused =
-                Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
-            refused.body["error"]["code"] = json!("CONTROL_UI_ORIGIN_NOT_ALLOWED");
-            return Err(refused);
-        }
+        return Err(unattributed());
     }
     let headers = request.headers();
     let client = if from_proxy && is_trusted {
@@ -134,11 +107,57 @@ pub(super) fn check<B>(
     let word = (settings.auth.mode == AuthMode::TrustedProxy)
         .then(|| trusted_proxy::read(headers, is_trusted, &settings.auth.trusted_proxy));
     Ok(Passed {
-        has_origin: origin.is_some(),
+        has_origin,
         via_proxy: from_proxy,
         client,
         word,
     })
+}
+
+/// The name that a request of `peer` is addressed to, and the page that it comes from; `name` is one more of
+/// ours, by https. Whether a page is behind it.
+pub(super) fn check_name_and_page<B>(
+    settings: &GatewaySettings,
+    policy: &Policy,
+    (here, peer): (Addressed, IpAddr),
+    request: &Request<B>,
+    name: Option<&str>,
+) -> Result<bool, Refused> {
+    let host = host(request.headers(), request.uri());
+    let is_ours = host
+        .as_deref()
+        .is_some_and(|host| Some(host) == name || is_our_name(settings, here, host));
+    if policy.host_name && !is_ours {
+        return Err(Refused::new(
+            StatusCode::MISDIRECTED_REQUEST,
+            "misdirected_request",
+            "this gateway is not known by that name; add it to gateway.allowedHosts",
+        ));
+    }
+    let mut origins = request.headers().get_all(ORIGIN).iter();
+    let origin = origins.next();
+    if let Some(origin) = origin {
+        let text = origin.to_str().unwrap_or("null");
+        let is_named = name.is_some() && text.strip_prefix("https://") == name;
+        let is_allowed = origins.next().is_none()
+            && (is_named || is_allowed_origin(settings, here.port, peer, text));
+        if policy.web_origin && !is_allowed {
+            let mut refused =
+                Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
+            refused.body["error"]["code"] = json!("CONTROL_UI_ORIGIN_NOT_ALLOWED");
+            return Err(refused);
+        }
+    }
+    Ok(origin.is_some())
+}
+
+/// Somebody speaks for others, and nobody knows whether they may.
+pub(super) fn unattributed() -> Refused {
+    Refused::new(
+        StatusCode::FORBIDDEN,
+        "proxy_attribution_required",
+        "Proxy client attribution is required. Configure gateway.trustedProxies narrowly and make the proxy overwrite or safely rebuild forwarded client headers.",
+    )
 }
 
 /// The host of `Host`, or of an absolute request target, without its port. More than one is none.

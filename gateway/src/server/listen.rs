@@ -95,6 +95,14 @@ pub(crate) async fn bind(
     }
 }
 
+/// A free port on 127.0.0.1 alone.
+///
+/// # Errors
+/// [`ListenError`].
+pub(crate) fn bind_private() -> Result<TcpListener, ListenError> {
+    listen((Ipv4Addr::LOCALHOST, 0).into())
+}
+
 fn all(wanted: &[(IpAddr, bool)], port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;

@@ -4,6 +4,7 @@ mod guard;
 mod listen;
 mod reserve;
 mod routes;
+mod tailnet;
 mod upgrade;
 mod wire;
 
@@ -24,7 +25,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
 use tower::ServiceExt as _;
 
-use crate::auth::{Caller, Listener, trusted_proxy};
+use crate::auth::{Caller, Listener, ProxyUser, trusted_proxy};
 use crate::conn::{self, Seat, Socket};
 use crate::state::App;
 use guard::Addressed;
@@ -32,7 +33,7 @@ use reserve::Reserve;
 use wire::Wire;
 
 pub use listen::ListenError;
-pub(crate) use listen::bind;
+pub(crate) use listen::{bind, bind_private};
 
 use routes::Visitor;
 
@@ -42,7 +43,7 @@ const MAX_HEAD: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 
 /// Accepts connections until the gateway has stopped; while it is stopping they are told so.
-pub(crate) async fn accept(app: App, listener: TcpListener) {
+pub(crate) async fn accept(app: App, listener: TcpListener, door: Listener) {
     let router = routes::router(app.clone());
     let mut reserve = Reserve::new();
     loop {
@@ -53,7 +54,7 @@ pub(crate) async fn accept(app: App, listener: TcpListener) {
         match accepted {
             Ok((stream, peer)) => {
                 let seat = app.lobby.enter(peer.ip());
-                let work = connection(app.clone(), router.clone(), stream, peer, seat);
+                let work = connection(app.clone(), router.clone(), stream, (peer, door), seat);
                 app.tasks.spawn(work);
             }
             Err(error) => {
@@ -68,6 +69,7 @@ pub(crate) async fn accept(app: App, listener: TcpListener) {
 struct Upgrading {
     on_upgrade: OnUpgrade,
     passed: guard::Passed,
+    identity: Option<ProxyUser>,
 }
 
 /// One TCP connection: one plain HTTP exchange, or a WebSocket.
@@ -75,7 +77,7 @@ async fn connection(
     app: App,
     router: axum::Router,
     stream: TcpStream,
-    peer: SocketAddr,
+    (peer, door): (SocketAddr, Listener),
     seat: Seat,
 ) {
     let accepted = Instant::now();
@@ -89,8 +91,10 @@ async fn connection(
     let served = {
         let ends = (local, peer);
         let work = Box::pin(async {
-            if let Some(wire) = Wire::open(stream, app.tls.as_deref()).await {
-                http(&app, router, wire, ends, slot.clone()).await;
+            // Tailscale ends TLS itself.
+            let tls = app.tls.as_deref().filter(|_| door == Listener::Main);
+            if let Some(wire) = Wire::open(stream, tls).await {
+                http(&app, router, wire, (ends, door), slot.clone()).await;
             }
         });
         tokio::select! {
@@ -107,7 +111,8 @@ async fn connection(
         has_origin: upgrading.passed.has_origin,
         via_proxy: upgrading.passed.via_proxy,
         client: upgrading.passed.client.to_canonical(),
-        ..Caller::direct(local, peer, Listener::Main)
+        identity: upgrading.identity,
+        ..Caller::direct(local, peer, door)
     };
     if let Some(word) = upgrading.passed.word {
         let settings = app.settings();
@@ -133,12 +138,12 @@ async fn http(
     app: &App,
     router: axum::Router,
     wire: Wire,
-    ends: (SocketAddr, SocketAddr),
+    (ends, door): ((SocketAddr, SocketAddr), Listener),
     slot: Arc<Mutex<Option<Upgrading>>>,
 ) {
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, router, slot) = (app.clone(), router.clone(), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&app, router, request, ends, &slot).await) }
+        async move { Ok::<_, Infallible>(answer(&app, router, request, (ends, door), &slot).await) }
     });
     let served = http1::Builder::new()
         .max_buf_size(MAX_HEAD)
@@ -158,17 +163,19 @@ async fn answer(
     app: &App,
     router: axum::Router,
     mut request: Request<Incoming>,
-    (local, peer): (SocketAddr, SocketAddr),
+    ((local, peer), door): ((SocketAddr, SocketAddr), Listener),
     slot: &Mutex<Option<Upgrading>>,
 ) -> Response<Body> {
-    let passed = match guard::check(
-        &app.settings(),
-        &app.policy,
-        Addressed::to(local),
-        &request,
-        peer.ip(),
-    ) {
-        Ok(passed) => passed,
+    let checked = match door {
+        Listener::Main => {
+            let here = Addressed::to(local);
+            let passed = guard::check(&app.settings(), &app.policy, here, &request, peer.ip());
+            passed.map(|passed| (passed, None))
+        }
+        Listener::Tailscale => tailnet::check(app, (local, peer), &request).await,
+    };
+    let (passed, identity) = match checked {
+        Ok(checked) => checked,
         Err(refused) => return refused.into_response(),
     };
     if app.drain.is_cancelled() && !routes::is_probe(&request) {
@@ -180,6 +187,7 @@ async fn answer(
                 let upgrading = Upgrading {
                     on_upgrade: hyper::upgrade::on(&mut request),
                     passed,
+                    identity,
                 };
                 *slot.lock().unwrap_or_else(PoisonError::into_inner) = Some(upgrading);
                 response

@@ -4,6 +4,7 @@ mod auth;
 mod bind;
 mod ip_range;
 mod nodes;
+mod tailscale;
 mod tls;
 mod upkeep;
 
@@ -18,6 +19,7 @@ pub use auth::{AuthMode, AuthSettings, RateLimit, SilentScopes, TrustedProxySett
 pub use bind::BindTo;
 pub use ip_range::IpRange;
 pub use nodes::{NodesSettings, V3Commands};
+pub use tailscale::{TailscaleMode, TailscaleSettings};
 pub use tls::TlsSettings;
 pub use upkeep::{LogSettings, ReloadMode};
 
@@ -34,6 +36,8 @@ pub struct GatewaySettings {
     pub port: u16,
     /// Whether the port speaks TLS.
     pub tls: TlsSettings,
+    /// Whether Tailscale publishes the gateway.
+    pub tailscale: TailscaleSettings,
     /// How callers prove that they may come in.
     pub auth: AuthSettings,
     /// `--token-file`: the file from which `auth.token` was read.
@@ -77,6 +81,7 @@ impl GatewaySettings {
             bind: BindTo::default(),
             port: 0,
             tls: TlsSettings::default(),
+            tailscale: TailscaleSettings::default(),
             auth: AuthSettings::default(),
             token_file_given: None,
             silent_scopes: SilentScopes::default(),

@@ -174,7 +174,7 @@ async fn without_a_secret_nothing_but_loopback_is_opened() {
     Gateway::bind(settings).await.unwrap();
 }
 
-fn program(home: &Path, config: Option<&Value>, args: &[&str]) -> Command {
+pub fn program(home: &Path, config: Option<&Value>, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clawline-gateway"));
     command.args(args);
     if let Some(config) = config {
@@ -193,7 +193,7 @@ fn program(home: &Path, config: Option<&Value>, args: &[&str]) -> Command {
     command
 }
 
-async fn ended(mut command: Command) -> (i32, String) {
+pub async fn ended(mut command: Command) -> (i32, String) {
     let Output {
         status,
         stdout,
@@ -204,7 +204,7 @@ async fn ended(mut command: Command) -> (i32, String) {
 }
 
 /// What a daemon says it listens on, and the daemon.
-async fn listening(mut command: Command) -> (Vec<String>, Child) {
+pub async fn listening(mut command: Command) -> (Vec<String>, Child) {
     let mut child = command.spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     let mut addresses = Vec::new();

@@ -31,4 +31,5 @@ mod service;
 mod sessions;
 mod slash;
 mod support;
+mod tailscale;
 mod tls;
