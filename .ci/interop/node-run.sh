@@ -108,7 +108,9 @@ ours() {
   CLIENT=v4
   rm -rf "$WORK/far/.openclaw"
   GATEWAY_PORT=$(free_port)
-  need "ours: the gateway" start_gateway --token "$TOKEN"
+  need "ours: the gateway" start_gateway
+  # The laptop finds it over SSH; OpenClaw's command line has to be told.
+  TOKEN=$(cat "$WORK/far/.local/state/clawline-gateway/token")
   start_node node-ours --allow-root "$WORK/near/open"
   check "ours: the node is up" node_said 60 '^state=up .*protocol=4'
   check "ours: it says what waits for approval, and how" node_said 30 '^state=unapproved '
@@ -117,7 +119,7 @@ ours() {
   check "ours: the node notices at once" node_said 20 '^state=approved '
   asked_by_theirs ours
   asked_by_ours ours
-  comes_back ours start_gateway --token "$TOKEN"
+  comes_back ours start_gateway
   ends ours
   check "ours: nodes remove" asks nodes remove pi
   stop "$GATEWAY"
