@@ -261,7 +261,7 @@ fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
             port,
             credentials,
             tls: notice.tls,
-            pin: pin(notice),
+            pin: pin(&notice),
             kind: Some(GatewayKind::Clawline),
             ..Found::nothing(note)
         },
