@@ -7,7 +7,6 @@ use sha2::{Digest as _, Sha256};
 
 use super::plan::Plan;
 use super::show;
-use crate::nodes::is_same_command;
 use crate::policy::Policy;
 use crate::store::{Approval, ApprovalState, now_ms};
 
@@ -99,12 +98,7 @@ impl New {
                 return Err(BadRequest(text));
             }
         }
-        if let Some(argv) = &argv
-            && !text.is_empty()
-            && !is_same_command(text, argv)
-        {
-            return bad("command does not match commandArgv");
-        }
+        // The arguments win: how callers write them as one text differs.
         let shown = match &argv {
             Some(argv) => show::arguments(argv),
             None => text.to_owned(),
@@ -268,4 +262,40 @@ pub(super) fn shown(approval: &Approval, version: Protocol) -> Value {
 pub(super) fn allowed(approval: &Approval) -> Vec<Decision> {
     let request: Value = serde_json::from_str(&approval.request).unwrap_or_default();
     serde_json::from_value(request["allowedDecisions"].clone()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_arguments_say_what_is_shown_however_the_text_is_written() {
+        let params = |text: &str| ExecApprovalRequestParams {
+            command: Some(text.to_owned()),
+            command_argv: Some(vec!["sh".into(), "-c".into(), "a; b".into()]),
+            ..ExecApprovalRequestParams::default()
+        };
+        for text in ["sh -c 'a; b'", "sh -c \"a; b\"", "sh -c a; b", "ls"] {
+            let new = New::read(params(text), Protocol::V4, &Policy::default()).unwrap();
+            assert_eq!(new.request["command"], "sh -c 'a; b'", "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_command_is_refused() {
+        for (command, argv) in [
+            (None, None),
+            (Some(" "), None),
+            (Some("ls"), Some(vec!["a\0b".to_owned()])),
+            (Some("l\rs"), None),
+        ] {
+            let params = ExecApprovalRequestParams {
+                command: command.map(str::to_owned),
+                command_argv: argv,
+                ..ExecApprovalRequestParams::default()
+            };
+            let read = New::read(params, Protocol::V4, &Policy::default());
+            assert!(read.is_err(), "{command:?}");
+        }
+    }
 }

@@ -32,7 +32,7 @@ pub(crate) use invoke::{Caller, InvokeError, MAX_RESULT, is_too_large};
 pub(crate) use live::{Live, Session};
 pub(crate) use pairing::NodeError;
 pub(crate) use surface::Claims;
-pub(crate) use system_run::{SystemRun, is_same_command};
+pub(crate) use system_run::SystemRun;
 
 use once::Once;
 use policy::CommandPolicy;

@@ -251,7 +251,7 @@ fn approval(params: &Map<String, Value>) -> Result<Option<String>, BadRun> {
 
 /// Whether `raw` says what `argv` does: the arguments joined, plainly or quoted, or the one text that
 /// a shell is given.
-pub(crate) fn is_same_command(raw: &str, argv: &[String]) -> bool {
+fn is_same_command(raw: &str, argv: &[String]) -> bool {
     let quoted: Vec<String> = argv.iter().map(|arg| quoted(arg)).collect();
     if raw == argv.join(" ").trim() || raw == quoted.join(" ").trim() {
         return true;
