@@ -80,6 +80,18 @@ pub struct Policy {
     pub whole_commands: bool,
     /// An approval is there only for those who may see it.
     pub approval_privacy: bool,
+    /// A head that two readers could read in two ways is refused.
+    pub strict_heads: bool,
+    /// So is such a path.
+    pub plain_paths: bool,
+    /// A message has so many fragments and no more.
+    pub fragment_cap: bool,
+    /// Pings have a budget.
+    pub ping_budget: bool,
+    /// So have calls and frames that are refused.
+    pub fault_budget: bool,
+    /// The id of a call is short, and no other call with it is under way.
+    pub call_ids: bool,
 }
 
 impl Default for Policy {
@@ -121,6 +133,12 @@ impl Default for Policy {
             visible_commands: true,
             whole_commands: true,
             approval_privacy: true,
+            strict_heads: true,
+            plain_paths: true,
+            fragment_cap: true,
+            ping_budget: true,
+            fault_budget: true,
+            call_ids: true,
         }
     }
 }

@@ -53,6 +53,8 @@ pub mod close {
     pub const NORMAL: u16 = 1000;
     /// Protocol version not spoken here.
     pub const PROTOCOL: u16 = 1002;
+    /// A text that is not UTF-8.
+    pub const BAD_TEXT: u16 = 1007;
     /// Rejected connect, slow consumer, repeated unauthorized calls.
     pub const POLICY: u16 = 1008;
     /// Message too large.

@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at, sleep_until, timeout};
 
+use super::frames::Budget;
 use super::handshake::{self, Farewell};
 use super::outbox::Item;
 use super::registry::AUTH_CHANGED;
@@ -32,6 +33,11 @@ const LAST_ANSWERS_DEADLINE: Duration = Duration::from_secs(2);
 const WRITE_BATCH: usize = 64 * 1024;
 /// How long the store may take to say that a device may still come in.
 const RECHECK_DEADLINE: Duration = Duration::from_secs(5);
+/// Calls and frames that may be refused at once, and in the long run a second.
+const FAULT_BURST: u32 = 400;
+const FAULTS_A_SECOND: u32 = 200;
+/// Longest id of a call, in bytes.
+const MAX_ID: usize = 256;
 /// Calls of the wrong role in a row before the connection is closed.
 const MAX_ROLE_VIOLATIONS: u32 = 10;
 
@@ -119,6 +125,7 @@ struct Actor<'s, S> {
     /// A message came from the peer since the last ping, or it had no chance to send one.
     is_alive: bool,
     role_violations: u32,
+    faults: Budget,
 }
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
@@ -136,6 +143,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
             ping,
             is_alive: true,
             role_violations: 0,
+            faults: Budget::new(FAULT_BURST, FAULTS_A_SECOND),
         }
     }
 
@@ -244,7 +252,12 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         self.is_alive |= !matches!(turn, Turn::Flushed);
         match turn {
             Turn::Text(text) => self.receive(&text),
-            Turn::Garbage | Turn::Sign | Turn::Flushed => None,
+            Turn::Garbage => self.fault(),
+            Turn::Sign | Turn::Flushed => None,
+            Turn::Violation(code, why) => {
+                self.socket.close(code, why);
+                Some(Ended::Closed(format!("closed with {code} {why}")))
+            }
             Turn::Closed => Some(Ended::ByPeer),
             Turn::Broken(why) => Some(Ended::Broken(why)),
             Turn::TooLarge => {
@@ -259,23 +272,59 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
             Ok(Frame::Request(request)) => {
                 // `run` reads only while a permit is free.
                 let permit = self.conn.calls.clone().try_acquire_owned().ok();
-                match rpc::dispatch(&self.app, &self.conn, request, permit) {
+                if let Some(why) = self.wrong_id(&request.id) {
+                    // Under its own id it would be taken for the answer to the other call.
+                    self.refuse_frame("invalid", &why);
+                    return self.fault();
+                }
+                let verdict = rpc::dispatch(&self.app, &self.conn, request, permit);
+                match verdict {
                     Verdict::WrongRole => self.role_violations += 1,
-                    Verdict::Taken => self.role_violations = 0,
+                    Verdict::Taken | Verdict::Refused => self.role_violations = 0,
                 }
                 if self.role_violations > MAX_ROLE_VIOLATIONS {
                     let reason = "repeated unauthorized calls";
                     self.socket.close(close::POLICY, reason);
                     return Some(Ended::Closed(reason.into()));
                 }
+                if verdict != Verdict::Taken {
+                    return self.fault();
+                }
+                return None;
             }
             Err(FrameError::NotJson(_)) => {}
             Ok(_) => self.refuse_frame("invalid", "a request was expected"),
             Err(FrameError::NotAFrame { id, why }) => {
+                let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID);
                 self.refuse_frame(id.as_deref().unwrap_or("invalid"), &why);
             }
         }
-        None
+        self.fault()
+    }
+
+    /// Why an id cannot name a call.
+    fn wrong_id(&self, id: &str) -> Option<String> {
+        if !self.app.policy.call_ids {
+            return None;
+        }
+        if id.len() > MAX_ID {
+            return Some(format!("id must be at most {MAX_ID} bytes"));
+        }
+        self.conn.is_in_flight(id).then(|| {
+            let id = clawline::layer::printable(id, 80);
+            format!("a call with the id \"{id}\" is under way")
+        })
+    }
+
+    /// Something was refused before it was begun. Now and then everybody errs; a flood of it ends the
+    /// connection. What is taken has no such budget: it is bounded by the calls under way.
+    fn fault(&mut self) -> Option<Ended> {
+        if !self.app.policy.fault_budget || self.faults.take() {
+            return None;
+        }
+        let reason = "rate limit";
+        self.socket.close(close::POLICY, reason);
+        Some(Ended::Closed(reason.into()))
     }
 
     fn refuse_frame(&self, id: &str, why: &str) {

@@ -123,6 +123,7 @@ async fn first_text<S: AsyncRead + AsyncWrite + Unpin>(
             Turn::Text(text) => return Ok(text),
             Turn::Garbage => return Err(Farewell::silent(close::NORMAL, "")),
             Turn::TooLarge => return Err(Farewell::silent(close::TOO_LARGE, "")),
+            Turn::Violation(code, reason) => return Err(Farewell::silent(code, reason)),
             Turn::Closed | Turn::Broken(_) => return Err(Farewell::gone()),
             Turn::Sign | Turn::Flushed => {}
         }

@@ -4,6 +4,7 @@
 mod actor;
 mod connect_params;
 mod delta;
+mod frames;
 mod handshake;
 mod hello;
 mod lobby;
@@ -128,6 +129,8 @@ pub(crate) struct Conn {
     farewell: OnceLock<(u16, String)>,
     /// It was sent `shutdown`.
     is_told: AtomicBool,
+    /// Ids of calls that are under way on tasks of their own.
+    in_flight: Mutex<HashSet<String>>,
 }
 
 /// What a connection asked to be told about.
@@ -176,6 +179,7 @@ impl Conn {
             stop: stop.child_token(),
             farewell: OnceLock::new(),
             is_told: AtomicBool::new(false),
+            in_flight: Mutex::default(),
         }
     }
 
@@ -206,6 +210,26 @@ impl Conn {
         let mut response = Response::error(id, v3::render_error(self.version, error));
         response.payload = payload;
         self.answer(&response, permit);
+    }
+
+    /// Whether a call with this id is under way.
+    pub(crate) fn is_in_flight(&self, id: &str) -> bool {
+        self.ids().contains(id)
+    }
+
+    /// Notes that a call is under way until what comes back is dropped.
+    pub(crate) fn in_flight(self: &Arc<Self>, id: &str) -> InFlight {
+        self.ids().insert(id.to_owned());
+        InFlight {
+            conn: self.clone(),
+            id: id.to_owned(),
+        }
+    }
+
+    fn ids(&self) -> std::sync::MutexGuard<'_, HashSet<String>> {
+        self.in_flight
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends `shutdown`, once.
@@ -291,6 +315,18 @@ impl Conn {
             lanes.retain(|_, lane| Arc::strong_count(lane) > 1);
         }
         lanes.entry(key.to_owned()).or_default().clone()
+    }
+}
+
+/// A call that is under way.
+pub(crate) struct InFlight {
+    conn: Arc<Conn>,
+    id: String,
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.conn.ids().remove(&self.id);
     }
 }
 

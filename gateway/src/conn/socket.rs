@@ -7,18 +7,25 @@ use std::io::{self, Read, Write};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use clawline::protocol::limits;
+use clawline::protocol::limits::{self, close};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, WebSocket};
 
+use super::frames::{Budget, Fragments};
+use crate::policy::Policy;
+
 /// How much is gathered before it is given to the kernel.
 const WRITE_BUFFER: usize = 8 * 1024;
 /// Pings that are answered while the peer takes nothing; further ones wait in the kernel.
 const MAX_UNSENT_PONGS: u32 = 16;
+
+/// Pings that are answered at once, and in the long run a second. Clients need none: we ping.
+const PING_BURST: u32 = 200;
+const PINGS_A_SECOND: u32 = 50;
 
 /// What a turn of the socket brought.
 #[derive(Debug)]
@@ -35,7 +42,9 @@ pub(crate) enum Turn {
     Closed,
     /// A message larger than what is allowed now.
     TooLarge,
-    /// The peer broke the WebSocket protocol, or the connection failed.
+    /// The peer broke the rules: the code with which it is closed, and why.
+    Violation(u16, &'static str),
+    /// The connection failed.
     Broken(String),
 }
 
@@ -45,23 +54,27 @@ pub(crate) struct Socket<S> {
     is_flushing: bool,
     /// Pings read since everything that was written reached the kernel.
     unsent_pongs: u32,
+    pings: Option<Budget>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The server's end, after the upgrade; `head` is what came right behind the request.
-    pub(crate) fn server(stream: S, head: Vec<u8>) -> Self {
+    pub(crate) fn server(stream: S, head: Vec<u8>, policy: &Policy) -> Self {
         let limit = Some(limits::MAX_MESSAGE_BEFORE_HELLO);
         let config = WebSocketConfig::default()
             .read_buffer_size(limits::READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(limit)
             .max_frame_size(limit);
-        let stream = Polled {
+        let mut stream = Polled {
             stream,
             waker: Waker::noop().clone(),
             is_blocked: false,
             has_moved: false,
+            fragments: policy.fragment_cap.then(Fragments::default),
         };
+        // A crowd of fragments goes on after what came right behind the request.
+        stream.count(&head);
         let ws = if head.is_empty() {
             WebSocket::from_raw_socket(stream, Role::Server, Some(config))
         } else {
@@ -71,6 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             ws,
             is_flushing: false,
             unsent_pongs: 0,
+            pings: policy
+                .ping_budget
+                .then(|| Budget::new(PING_BURST, PINGS_A_SECOND)),
         }
     }
 
@@ -159,7 +175,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 // tungstenite has queued the pong.
                 self.is_flushing = true;
                 self.unsent_pongs += 1;
-                Poll::Ready(Turn::Sign)
+                let is_fair = self.pings.as_mut().is_none_or(Budget::take);
+                Poll::Ready(if is_fair {
+                    Turn::Sign
+                } else {
+                    Turn::Violation(close::POLICY, "too many pings")
+                })
             }
             Ok(Message::Pong(_) | Message::Frame(_)) => Poll::Ready(Turn::Sign),
             Ok(Message::Close(_)) => {
@@ -193,6 +214,19 @@ fn failed(error: Error) -> Turn {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Turn::Closed,
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Turn::TooLarge,
+        Error::Io(error)
+            if error
+                .get_ref()
+                .is_some_and(|inner| inner.is::<TooManyFragments>()) =>
+        {
+            Turn::Violation(close::POLICY, "too many fragments")
+        }
+        // The peer is gone; there is nobody to tell.
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+            Turn::Broken(error.to_string())
+        }
+        Error::Protocol(_) => Turn::Violation(close::PROTOCOL, ""),
+        Error::Utf8(_) => Turn::Violation(close::BAD_TEXT, ""),
         error => Turn::Broken(error.to_string()),
     }
 }
@@ -205,6 +239,21 @@ struct Polled<S> {
     /// The kernel has taken no more since the last write.
     is_blocked: bool,
     has_moved: bool,
+    fragments: Option<Fragments>,
+}
+
+/// A message came in more fragments than anybody needs.
+#[derive(Debug, thiserror::Error)]
+#[error("too many fragments")]
+struct TooManyFragments;
+
+impl<S> Polled<S> {
+    /// Counts what came; false once it is too much.
+    fn count(&mut self, bytes: &[u8]) -> bool {
+        self.fragments
+            .as_mut()
+            .is_none_or(|fragments| fragments.pass(bytes))
+    }
 }
 
 impl<S: AsyncRead + Unpin> Read for Polled<S> {
@@ -215,6 +264,12 @@ impl<S: AsyncRead + Unpin> Read for Polled<S> {
             Poll::Ready(result) => {
                 let taken = result.map(|()| buf.filled().len());
                 self.has_moved |= matches!(taken, Ok(1..));
+                let filled = buf.filled();
+                if let Some(fragments) = &mut self.fragments
+                    && !fragments.pass(filled)
+                {
+                    return Err(io::Error::other(TooManyFragments));
+                }
                 taken
             }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -294,7 +349,8 @@ mod tests {
     #[tokio::test]
     async fn a_part_of_a_message_is_a_sign_of_life_and_what_the_kernel_takes_is_none() {
         let (mut client, stream) = duplex(256);
-        let mut server = Socket::server(stream, Vec::new());
+        let policy = Policy::leaving_out(|policy| policy.ping_budget = false);
+        let mut server = Socket::server(stream, Vec::new(), &policy);
         server.ping().unwrap();
         assert!(matches!(server.turn(true).await, Turn::Flushed));
         assert!(!server.has_moved());
@@ -307,7 +363,8 @@ mod tests {
     #[tokio::test]
     async fn pings_are_not_read_on_while_the_peer_takes_no_pong() {
         let (mut client, stream) = duplex(256);
-        let mut server = Socket::server(stream, Vec::new());
+        let policy = Policy::leaving_out(|policy| policy.ping_budget = false);
+        let mut server = Socket::server(stream, Vec::new(), &policy);
         let all = pings();
         let mut left = all.as_slice();
         assert_eq!(talk(&mut client, &mut server, &mut left, false).await, None);

@@ -86,13 +86,13 @@ pub(crate) fn dispatch(
     } else if !principal.scopes.grants(Scope::Admin) {
         // Whoever may not do everything is not told what exists.
         let error = RpcError::missing_scope(Scope::Admin.as_str());
-        (error, Verdict::Taken)
+        (error, Verdict::Refused)
     } else if request.method == CONNECT {
         let error = RpcError::invalid("connect is only valid as the first request");
-        (error, Verdict::Taken)
+        (error, Verdict::Refused)
     } else {
         let name = clawline::layer::printable(&request.method, 80);
-        (RpcError::unknown_method(&name), Verdict::Taken)
+        (RpcError::unknown_method(&name), Verdict::Refused)
     };
     conn.refuse(&request.id, error, Value::Null, permit);
     verdict

@@ -35,6 +35,8 @@ pub(crate) struct Table {
 pub(crate) enum Verdict {
     /// Answered, or being worked on.
     Taken,
+    /// Answered with a refusal before it was begun.
+    Refused,
     /// Refused because the method is the other role's.
     WrongRole,
 }
@@ -149,7 +151,7 @@ where
             Err(error) => {
                 let error = RpcError::invalid_params(M::NAME, error);
                 conn.refuse(&id, error, Value::Null, permit);
-                return Verdict::Taken;
+                return Verdict::Refused;
             }
         };
         let needs = M::needs(conn.version, &parsed);
@@ -159,7 +161,7 @@ where
         }
         let lane = (self.lane)(app, &parsed).map(|key| conn.lane(&key));
         let (handler, deadline) = (self.handler, self.deadline);
-        let (app_, conn_) = (app.clone(), conn.clone());
+        let (app_, conn_, id_) = (app.clone(), conn.clone(), id.clone());
         let work = async move {
             let turn = match lane {
                 Some(lane) => Some(lane.lock_owned().await),
@@ -187,7 +189,7 @@ where
             };
             answer::<M>(&conn_, &id, done, permit);
         };
-        run(app, conn, M::NAME, Box::pin(work));
+        run(app, conn, M::NAME, &id_, Box::pin(work));
         Verdict::Taken
     }
 }
@@ -198,10 +200,16 @@ fn run(
     app: &App,
     conn: &Arc<Conn>,
     method: &'static str,
+    id: &str,
     mut work: Pin<Box<dyn Future<Output = ()> + Send>>,
 ) {
     if (&mut work).now_or_never().is_none() {
         let span = tracing::debug_span!("call", method, conn = %conn.id);
+        let in_flight = conn.in_flight(id);
+        let work = async move {
+            work.await;
+            drop(in_flight);
+        };
         app.calls.spawn(work.instrument(span));
     }
 }
@@ -213,7 +221,7 @@ fn refusal(app: &App, conn: &Conn, needs: Needs) -> Option<(RpcError, Verdict)> 
     }
     Some(match (needs, principal.role) {
         (Needs::Operator(scope), Role::Operator) => {
-            (RpcError::missing_scope(scope.as_str()), Verdict::Taken)
+            (RpcError::missing_scope(scope.as_str()), Verdict::Refused)
         }
         (_, role) => (
             RpcError::invalid(format!("unauthorized role: {role}")),

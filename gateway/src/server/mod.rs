@@ -1,7 +1,9 @@
 //! The port: accepting connections, HTTP on it, and the upgrade to WebSocket.
 
 mod guard;
+mod head;
 mod listen;
+mod path;
 mod reserve;
 mod routes;
 mod tailnet;
@@ -15,7 +17,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use clawline::protocol::limits;
-use http::{Request, Response};
+use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -29,6 +31,7 @@ use crate::auth::{Caller, Listener, ProxyUser, trusted_proxy};
 use crate::conn::{self, Seat, Socket};
 use crate::state::App;
 use guard::Addressed;
+use head::Headed;
 use reserve::Reserve;
 use wire::Wire;
 
@@ -127,10 +130,12 @@ async fn connection(
         return;
     };
     // Back to the socket itself: no box, no second buffer for the life of the connection.
-    let Ok(parts) = upgraded.downcast::<TokioIo<Wire>>() else {
+    let Ok(parts) = upgraded.downcast::<TokioIo<Headed<Wire>>>() else {
         return;
     };
-    let socket = Socket::server(parts.io.into_inner(), parts.read_buf.to_vec());
+    let (stream, unread) = parts.io.into_inner().into_parts();
+    let first = [&parts.read_buf, unread.as_slice()].concat();
+    let socket = Socket::server(stream, first, &app.policy);
     conn::serve(app, socket, caller, seat, accepted).await;
 }
 
@@ -141,6 +146,9 @@ async fn http(
     (ends, door): ((SocketAddr, SocketAddr), Listener),
     slot: Arc<Mutex<Option<Upgrading>>>,
 ) {
+    let Some(stream) = Headed::read(wire, app.policy.strict_heads).await else {
+        return;
+    };
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, router, slot) = (app.clone(), router.clone(), slot.clone());
         async move { Ok::<_, Infallible>(answer(&app, router, request, (ends, door), &slot).await) }
@@ -150,7 +158,7 @@ async fn http(
         .max_headers(MAX_HEADERS)
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HTTP_HEAD_DEADLINE)
-        .serve_connection(TokioIo::new(wire), service)
+        .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
     if let Err(error) = served {
@@ -180,6 +188,11 @@ async fn answer(
     };
     if app.drain.is_cancelled() && !routes::is_probe(&request) {
         return routes::stopping();
+    }
+    if app.policy.plain_paths && !path::is_plain(request.uri().path()) {
+        let message = "the path of the request is malformed";
+        return guard::Refused::new(StatusCode::BAD_REQUEST, "bad_request", message)
+            .into_response();
     }
     if upgrade::is_wanted(&request) {
         return match upgrade::accept(&request) {

@@ -7,6 +7,8 @@
 
 mod approvals;
 mod backup;
+mod bad_frames;
+mod bad_http;
 mod bind;
 mod chat;
 mod config;

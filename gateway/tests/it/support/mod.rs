@@ -3,6 +3,7 @@
 mod client;
 mod network;
 pub mod program;
+pub mod raw;
 pub mod schema;
 pub mod schema_table;
 mod world;
