@@ -273,9 +273,7 @@ struct Chat<'a> {
 }
 
 fn chat(event: &RunEvent, ending: Ending<'_>) -> Push {
-    let usage = ending.usage.map(
-        |usage| json!({"input": usage.input, "output": usage.output, "totalTokens": usage.total}),
-    );
+    let usage = ending.usage.as_ref().map(shape::usage_shape);
     let payload = Chat {
         event: ChatEvent {
             run_id: event.run_id.to_string(),

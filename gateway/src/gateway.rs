@@ -216,7 +216,7 @@ impl Gateway {
             inner: fanout,
             metrics: metrics.clone(),
         });
-        let sessions = Sessions::new(store.sessions(), events.clone(), models.default_agent());
+        let sessions = Sessions::new(&store, events.clone(), models.default_agent());
         let runs = Runs::start(&store, models, events).await?;
         let authority = Authority {
             mode: settings.auth.mode,

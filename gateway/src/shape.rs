@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::pairing::PairingError;
 use crate::runs::{Models, RunError, RunState};
-use crate::sessions::{Message, Role, Session, SessionError};
+use crate::sessions::{Message, Role, Session, SessionError, Usage};
 use crate::store::StoreError;
 
 /// When a client may try again after something that passes by itself.
@@ -47,6 +47,8 @@ pub(crate) fn session_row(session: &Session, models: &Models, parts: RowParts) -
     add("responseUsage", json!(settings.response_usage));
     add("lifecycleRevision", json!(session.revision.to_string()));
     add("messageCount", json!(session.message_count));
+    let cost = session.cost_nanos.filter(|_| session.tokens.total > 0);
+    add("estimatedCostUsd", json!(cost.map(dollars)));
     SessionRow {
         key: session.key.to_string(),
         kind: Some("direct".to_owned()),
@@ -104,6 +106,33 @@ pub(crate) fn defaults(models: &Models) -> ModelDefaults {
     }
 }
 
+/// Billionths of a dollar as dollars.
+pub(crate) fn dollars(nanos: i64) -> f64 {
+    // Far below what a float holds without loss: nine million dollars.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "cents of a million dollars are enough"
+    )]
+    let dollars = nanos as f64 / 1e9;
+    dollars
+}
+
+/// Tokens as messages and `chat` events show them; the cost only where it is known.
+pub(crate) fn usage_shape(usage: &Usage) -> Value {
+    let mut shown = json!({
+        "input": usage.input, "output": usage.output, "totalTokens": usage.total,
+        "cacheRead": usage.cache_read, "cacheWrite": usage.cache_write,
+    });
+    if let Some(cost) = usage.cost {
+        shown["cost"] = json!({
+            "input": dollars(cost.input), "output": dollars(cost.output),
+            "cacheRead": dollars(cost.cache_read), "cacheWrite": dollars(cost.cache_write),
+            "total": dollars(cost.total()),
+        });
+    }
+    shown
+}
+
 /// A message as history and events show it.
 pub(crate) fn message(message: &Message) -> ChatMessage {
     let sent_key = (message.role == Role::User)
@@ -111,10 +140,7 @@ pub(crate) fn message(message: &Message) -> ChatMessage {
         .flatten();
     let mut more = Map::new();
     if let Some(usage) = message.usage {
-        more.insert(
-            "usage".to_owned(),
-            json!({"input": usage.input, "output": usage.output, "totalTokens": usage.total}),
-        );
+        more.insert("usage".to_owned(), usage_shape(&usage));
     }
     for (name, is_set) in [
         ("aborted", message.aborted),

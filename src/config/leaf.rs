@@ -120,6 +120,47 @@ macro_rules! whole_numbers {
 // Port 0 is nobody's port; the other numbers are counts and milliseconds.
 whole_numbers! { u16: 1; u32: 0; u64: 0; }
 
+/// An amount of dollars, kept in thousandths.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dollars(u32);
+
+impl Dollars {
+    /// The largest amount that is read.
+    const MAX: f64 = 1e6;
+
+    /// The amount.
+    pub fn to_f64(self) -> f64 {
+        f64::from(self.0) / 1000.0
+    }
+
+    fn read(number: Option<f64>, got: &str) -> Result<Self, String> {
+        number
+            .filter(|number| (0.0..=Self::MAX).contains(number))
+            .and_then(|number| format!("{:.0}", number * 1000.0).parse().ok())
+            .map(Self)
+            .ok_or_else(|| format!("must be dollars, such as 0.25 (got {got})"))
+    }
+}
+
+impl Leaf for Dollars {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let got = match value {
+            Value::Number(number) => number.to_string(),
+            other => kind_of(other).to_owned(),
+        };
+        Self::read(value.as_f64(), &got)
+    }
+
+    fn from_text(text: &str) -> Result<Self, String> {
+        let got = format!("\"{}\"", printable(text, 40));
+        Self::read(text.trim().parse().ok(), &got)
+    }
+
+    fn show(&self) -> Value {
+        self.to_f64().into()
+    }
+}
+
 impl<T: Leaf> Leaf for Option<T> {
     const SECRET: bool = T::SECRET;
 

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 use super::layers::{Node, Place, Reader, read_list, section};
+pub use super::leaf::Dollars;
 use super::leaf::choice;
 use crate::secret::Secret;
 
@@ -62,6 +63,22 @@ section! {
         max_tokens: Option<u32> = "maxTokens";
         /// The model can show its reasoning.
         reasoning: bool = "reasoning";
+        /// What its tokens cost.
+        cost: CostConfig = "cost";
+    }
+}
+
+section! {
+    /// `models.providers.NAME.models[].cost`: dollars for a million tokens.
+    pub struct CostConfig {
+        /// What is sent.
+        input: Option<Dollars> = "input";
+        /// What is answered.
+        output: Option<Dollars> = "output";
+        /// What is read from the provider's cache; as `input` when absent.
+        cache_read: Option<Dollars> = "cacheRead";
+        /// What is put into the provider's cache; as `input` when absent.
+        cache_write: Option<Dollars> = "cacheWrite";
     }
 }
 

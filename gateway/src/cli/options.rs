@@ -7,6 +7,7 @@ use clawline::config::gateway::{
     AuthMode as ConfigAuthMode, NodesConfig, ReloadMode as ConfigReload,
     SilentScopes as ConfigSilent, V3Commands as ConfigV3Commands,
 };
+use clawline::config::models::Dollars;
 use clawline::config::{
     self, Config, Environment, FlagValue, LoadRequest, Loaded, Paths, Profile, Program,
 };
@@ -15,6 +16,7 @@ use super::{Common, Failure, output, reach};
 use crate::runs::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,
 };
+use crate::sessions::Price;
 use crate::settings::{
     AuthMode, AuthSettings, ConfigView, GatewaySettings, IpRange, LogSettings, NodesSettings,
     RateLimit, ReloadMode, SilentScopes, TrustedProxySettings, V3Commands,
@@ -266,6 +268,7 @@ fn models(config: &config::ModelsConfig) -> ModelsConfig {
                     context_window: model.context_window.map(i64::from),
                     max_tokens: model.max_tokens,
                     reasoning: model.reasoning,
+                    price: price(&model.cost),
                 });
                 let provider = ProviderConfig {
                     kind,
@@ -278,6 +281,17 @@ fn models(config: &config::ModelsConfig) -> ModelsConfig {
             })
             .collect(),
     }
+}
+
+/// A price where both of its halves are configured.
+fn price(cost: &config::models::CostConfig) -> Option<Price> {
+    let dollars = |dollars: Dollars| dollars.to_f64();
+    Price::per_million(
+        dollars(cost.input?),
+        dollars(cost.output?),
+        cost.cache_read.map(dollars),
+        cost.cache_write.map(dollars),
+    )
 }
 
 fn agents(config: &config::AgentsConfig) -> AgentsConfig {

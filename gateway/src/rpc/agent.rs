@@ -12,7 +12,7 @@ use super::{Call, Failure, Table, chat_send, slash};
 use crate::runs::{
     CommandSubmit, RunId, RunKind, RunOptions, RunOutcome, RunState, Submit, SubmitStatus,
 };
-use crate::sessions::{AgentId, SessionKey};
+use crate::sessions::{AgentId, SessionKey, Usage};
 use crate::shape;
 use crate::state::App;
 use crate::store::CommandEffect;
@@ -184,7 +184,7 @@ fn result(outcome: RunOutcome) -> Result<AgentReply, Failure> {
             "sessionId": outcome.session_id,
             "provider": outcome.provider,
             "model": outcome.model,
-            "usage": outcome.usage,
+            "usage": outcome.usage.as_ref().map(usage),
         },
         "aborted": is_aborted,
         "stopReason": outcome.stop_reason,
@@ -196,6 +196,16 @@ fn result(outcome: RunOutcome) -> Result<AgentReply, Failure> {
         result: Some(json!({"payloads": payloads, "meta": meta})),
         ..AgentReply::default()
     })
+}
+
+/// Tokens as `agentMeta` shows them: as elsewhere, but with the sum under another name.
+fn usage(usage: &Usage) -> Value {
+    let mut shown = shape::usage_shape(usage);
+    shown["total"] = shown["totalTokens"].take();
+    if let Some(shown) = shown.as_object_mut() {
+        shown.remove("totalTokens");
+    }
+    shown
 }
 
 async fn wait(app: App, call: Call<AgentWait>) -> Result<AgentWaitReply, Failure> {

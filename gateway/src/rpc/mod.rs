@@ -24,6 +24,7 @@ mod sessions;
 mod slash;
 mod system;
 mod table;
+mod usage;
 mod voicewake;
 
 use std::sync::Arc;
@@ -52,6 +53,7 @@ pub(crate) fn table() -> Table {
         chat_send::rows,
         agent::rows,
         agents::rows,
+        usage::rows,
         config::rows,
         config_write::rows,
         devices::rows,

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use clawline::secret::Secret;
 use serde::Deserialize;
 
+use crate::sessions::Price;
+
 /// `models.*`.
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -55,6 +57,8 @@ pub struct ModelConfig {
     pub max_tokens: Option<u32>,
     /// The model can show its reasoning.
     pub reasoning: bool,
+    /// What its tokens cost, where that is configured.
+    pub price: Option<Price>,
 }
 
 #[derive(Deserialize)]
@@ -72,7 +76,25 @@ enum ModelEntry {
         max_tokens: Option<u32>,
         #[serde(default)]
         reasoning: bool,
+        #[serde(default)]
+        cost: Option<Prices>,
     },
+}
+
+/// `cost` of a model: dollars for a million tokens.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Prices {
+    input: f64,
+    output: f64,
+    cache_read: Option<f64>,
+    cache_write: Option<f64>,
+}
+
+impl Prices {
+    fn price(&self) -> Option<Price> {
+        Price::per_million(self.input, self.output, self.cache_read, self.cache_write)
+    }
 }
 
 impl From<ModelEntry> for ModelConfig {
@@ -84,6 +106,7 @@ impl From<ModelEntry> for ModelConfig {
                 context_window: None,
                 max_tokens: None,
                 reasoning: false,
+                price: None,
             },
             ModelEntry::Full {
                 id,
@@ -91,12 +114,14 @@ impl From<ModelEntry> for ModelConfig {
                 context_window,
                 max_tokens,
                 reasoning,
+                cost,
             } => Self {
                 id,
                 name,
                 context_window,
                 max_tokens,
                 reasoning,
+                price: cost.and_then(|cost| cost.price()),
             },
         }
     }
@@ -134,13 +159,14 @@ mod tests {
             "default": "home/qwen",
             "providers": {"home": {
                 "kind": "openai", "baseUrl": "http://127.0.0.1:1/v1", "apiKey": "k", "later": 1,
-                "models": ["qwen", {"id": "big", "contextWindow": 128000}],
+                "models": ["qwen", {"id": "big", "contextWindow": 128000, "cost": {"input": 3, "output": 15}}],
             }},
         }))
         .unwrap();
         let home = &config.providers["home"];
         assert_eq!(home.models[0].id, "qwen");
         assert_eq!(home.models[1].context_window, Some(128_000));
+        assert_eq!(home.models[1].price.map(|price| price.output), Some(15_000));
         assert!(!format!("{config:?}").contains("\"k\""));
         assert!(serde_json::from_str::<ProviderConfig>(r#"{"kind":"smoke"}"#).is_err());
     }

@@ -334,8 +334,12 @@ pub(super) fn plain_ending(seq: u64, state: RunState, stop_reason: &str) -> Endi
     }
 }
 
-/// Puts provider and model before an error, so that a reader knows whose words they are.
+/// Puts provider and model before an error, so that a reader knows whose words they are, and a price
+/// on the tokens where there is one.
 fn named(mut ending: Ending, chosen: &Chosen) -> Ending {
+    if let (Some(usage), Some(price)) = (&mut ending.usage, chosen.model.price) {
+        usage.cost = Some(price.of(usage));
+    }
     if let Some((_, text)) = &mut ending.error {
         *text = format!("{}/{}: {text}", chosen.provider_name, chosen.model.id);
     }

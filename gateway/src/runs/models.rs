@@ -10,7 +10,7 @@ use tokio::sync::OnceCell;
 
 use super::config::{AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderKind};
 use super::provider::{Echo, Genai, Provider, Target};
-use crate::sessions::{AgentId, MAIN_AGENT};
+use crate::sessions::{AgentId, MAIN_AGENT, Price};
 
 /// The provider and the model that answer when nothing is configured.
 pub const ECHO_PROVIDER: &str = "builtin";
@@ -324,7 +324,7 @@ fn providers(
         let answers: Arc<dyn Provider> = match provider.kind {
             ProviderKind::Echo => {
                 if models.is_empty() {
-                    models.push(plain(ECHO_MODEL, Some(ECHO_NAME)));
+                    models.push(echo_model());
                 }
                 echo.clone()
             }
@@ -348,7 +348,7 @@ fn providers(
     made.entry(ECHO_PROVIDER.to_owned())
         .or_insert_with(|| Entry {
             provider: echo.clone(),
-            models: vec![plain(ECHO_MODEL, Some(ECHO_NAME))],
+            models: vec![echo_model()],
         });
     made
 }
@@ -398,6 +398,15 @@ fn plain(id: &str, name: Option<&str>) -> ModelConfig {
         context_window: None,
         max_tokens: None,
         reasoning: false,
+        price: None,
+    }
+}
+
+/// The built-in echo, which costs nothing.
+fn echo_model() -> ModelConfig {
+    ModelConfig {
+        price: Some(Price::default()),
+        ..plain(ECHO_MODEL, Some(ECHO_NAME))
     }
 }
 

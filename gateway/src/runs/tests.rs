@@ -49,6 +49,7 @@ impl Provider for Puppet {
                         input: 2,
                         output: 3,
                         total: 5,
+                        ..Usage::default()
                     };
                     let _ = tx.send(ModelEvent::Usage(usage)).await;
                     return Ok(());
@@ -80,7 +81,7 @@ async fn world(home: &Path) -> World {
     let models = Arc::new(Models::for_test(Arc::new(puppet)));
     World {
         runs: Runs::start(&store, models, sink.clone()).await.unwrap(),
-        sessions: Sessions::new(store.sessions(), sink, AgentId::main()),
+        sessions: Sessions::new(&store, sink, AgentId::main()),
         store,
         events,
         words,

@@ -1,20 +1,24 @@
 //! Conversations: their keys, their pages, their transcripts, over the store.
 
 mod cursor;
+mod day;
 mod event;
 mod key;
 mod model;
 mod search;
 mod service;
+mod usage;
 
+pub use day::Day;
 pub use event::{ChangeReason, SessionEvent};
 pub use key::{AgentId, KeyError, MAIN_AGENT, MAIN_SESSION, MAX_KEY_BYTES, SessionKey};
 pub use model::{
     Archived, Change, Deleted, History, HistoryDelta, LastRun, ListCursor, ListQuery, Message,
-    NewMessage, Part, Role, Session, SessionPage, SessionPatch, Settings, Span, Usage, text_of,
+    NewMessage, Part, Role, Session, SessionPage, SessionPatch, Settings, Span, text_of,
 };
 pub use search::{DEFAULT_SEARCH_LIMIT, Finds, MAX_SEARCH_LIMIT, SearchQuery, score, snippet};
 pub use service::{SessionError, Sessions};
+pub use usage::{Cost, Price, Usage, UsageRow, UsageSums};
 
 /// Sessions on a page when the caller does not say.
 pub const DEFAULT_LIST_LIMIT: usize = 100;

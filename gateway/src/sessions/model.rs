@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::key::SessionKey;
+use super::usage::Usage;
 
 /// One conversation as the store holds it.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Session {
     pub settings: Settings,
     /// Tokens of all runs of this transcript together.
     pub tokens: Usage,
+    /// Billionths of a dollar for all runs of this transcript; `None` when that of one is unknown.
+    pub cost_nanos: Option<i64>,
     /// Tokens of the last run: how full the context is.
     pub context_tokens: i64,
     pub last_run: Option<LastRun>,
@@ -76,15 +79,6 @@ pub struct Settings {
     pub send_policy: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub group_activation: Option<String>,
-}
-
-/// Token counts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Usage {
-    pub input: i64,
-    pub output: i64,
-    pub total: i64,
 }
 
 /// Who a message is from.

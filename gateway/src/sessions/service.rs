@@ -6,6 +6,7 @@ use arc_swap::ArcSwap;
 use clawline::layer::is_unsafe_to_show;
 
 use super::cursor::DeltaCursor;
+use super::day::Day;
 use super::event::{ChangeReason, SessionEvent};
 use super::key::{AgentId, KeyError, SessionKey};
 use super::model::{
@@ -13,9 +14,10 @@ use super::model::{
     SessionPatch, Span,
 };
 use super::search::{Finds, SearchQuery};
+use super::usage::UsageRow;
 use super::{DEFAULT_HISTORY_LIMIT, MAX_HISTORY_LIMIT};
 use crate::events::{DomainEvent, EventSink};
-use crate::store::{SessionStore, StoreError, now_ms};
+use crate::store::{SessionStore, Store, StoreError, UsageStore, now_ms};
 
 /// The longest label and the longest model name, in characters.
 const MAX_LABEL_CHARS: usize = 512;
@@ -47,19 +49,17 @@ type Result<T> = std::result::Result<T, SessionError>;
 #[derive(Clone)]
 pub struct Sessions {
     store: Arc<dyn SessionStore>,
+    usage: Arc<dyn UsageStore>,
     events: Arc<dyn EventSink>,
     default_agent: Arc<ArcSwap<AgentId>>,
 }
 
 impl Sessions {
     /// Makes the service; bare session names belong to `default_agent`.
-    pub fn new(
-        store: Arc<dyn SessionStore>,
-        events: Arc<dyn EventSink>,
-        default_agent: AgentId,
-    ) -> Self {
+    pub fn new(store: &Store, events: Arc<dyn EventSink>, default_agent: AgentId) -> Self {
         Self {
-            store,
+            store: store.sessions(),
+            usage: store.usage(),
             events,
             default_agent: Arc::new(ArcSwap::from_pointee(default_agent)),
         }
@@ -113,6 +113,16 @@ impl Sessions {
     /// Messages by their words, the newest first.
     pub async fn search(&self, query: &SearchQuery) -> Result<Finds> {
         Ok(self.store.search(query).await?)
+    }
+
+    /// Tokens and costs by day, agent and model; both days belong to the range.
+    pub async fn usage(&self, from: Day, to: Day, agent: Option<&str>) -> Result<Vec<UsageRow>> {
+        Ok(self.usage.by_agent(from, to, agent).await?)
+    }
+
+    /// Tokens and costs of one session by day and model, resets included.
+    pub async fn usage_of(&self, key: &SessionKey, from: Day, to: Day) -> Result<Vec<UsageRow>> {
+        Ok(self.usage.by_session(key, from, to).await?)
     }
 
     /// How many sessions there are that are not archived, of one agent where given.

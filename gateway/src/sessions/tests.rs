@@ -19,7 +19,7 @@ async fn world() -> World {
     let sink = BroadcastSink::new(1024);
     let events = sink.subscribe();
     World {
-        sessions: Sessions::new(store.sessions(), Arc::new(sink), AgentId::main()),
+        sessions: Sessions::new(&store, Arc::new(sink), AgentId::main()),
         events,
         store,
         _home: home,

@@ -12,6 +12,7 @@ mod nodes;
 mod setup_codes;
 mod sqlite;
 mod traits;
+mod usage;
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -33,6 +34,7 @@ pub use traits::{
     Accept, AcceptOutcome, AcceptedRun, Device, DeviceGrant, DeviceRole, DeviceStore, EndedRun,
     NewPairing, PairingRequest, PairingStore, RunEnd, RunStore, SessionStore,
 };
+pub use usage::UsageStore;
 
 /// How long closing waits for work on the file to end.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(5);
@@ -87,6 +89,10 @@ impl Store {
     }
 
     pub fn commands(&self) -> Arc<dyn CommandStore> {
+        self.db.clone()
+    }
+
+    pub fn usage(&self) -> Arc<dyn UsageStore> {
         self.db.clone()
     }
 

@@ -14,6 +14,7 @@ pub mod node_pairing;
 pub mod nodes;
 pub mod sessions;
 pub mod system;
+pub mod usage;
 pub mod voicewake;
 
 use serde::{Deserialize, Serialize};
@@ -38,6 +39,7 @@ pub fn names() -> Vec<&'static str> {
         node_host::NAMES,
         node_pairing::NAMES,
         lists::NAMES,
+        usage::NAMES,
         host::NAMES,
         voicewake::NAMES,
         delivery::NAMES,

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::table::ROWS;
 use crate::sessions::{Session, SessionKey};
+use crate::shape;
 use crate::state::App;
 
 pub(super) const NEW_SESSION: &str = "New session started.";
@@ -112,8 +113,16 @@ pub(super) fn usage(session: Option<&Session>) -> String {
         Some(session) if session.tokens.total > 0 => {
             let tokens = session.tokens;
             format!(
-                "Tokens of this session, as the provider counts them: {} in, {} out, {} together.",
-                tokens.input, tokens.output, tokens.total
+                "Tokens of this session, as the provider counts them: {} in, {} out, {} together. {}",
+                tokens.input,
+                tokens.output,
+                tokens.total,
+                match session.cost_nanos {
+                    Some(nanos) => format!("Cost: ${:.4}.", shape::dollars(nanos)),
+                    None => "The cost is not known: a model has no price in the configuration, \
+                             or its provider told no tokens."
+                        .to_owned(),
+                }
             )
         }
         _ => "No model has answered in this session yet.".to_owned(),

@@ -69,6 +69,7 @@ impl Provider for Echo {
             input,
             output,
             total: input + output,
+            ..Usage::default()
         };
         let _ = tx.send(ModelEvent::Usage(usage)).await;
         let _ = tx.send(ModelEvent::Stop("stop".to_owned())).await;

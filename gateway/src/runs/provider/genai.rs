@@ -194,13 +194,19 @@ fn says_finished(data: &str) -> bool {
 }
 
 fn counts(usage: &genai::chat::Usage) -> Usage {
-    let input = i64::from(usage.prompt_tokens.unwrap_or(0));
+    let prompt = i64::from(usage.prompt_tokens.unwrap_or(0));
     let output = i64::from(usage.completion_tokens.unwrap_or(0));
-    let total = usage.total_tokens.map_or(input + output, i64::from);
+    let total = usage.total_tokens.map_or(prompt + output, i64::from);
+    let cached = usage.prompt_tokens_details.as_ref();
+    let cache_read = i64::from(cached.and_then(|c| c.cached_tokens).unwrap_or(0));
+    let cache_write = i64::from(cached.and_then(|c| c.cache_creation_tokens).unwrap_or(0));
     Usage {
-        input,
+        input: (prompt - cache_read - cache_write).max(0),
         output,
         total,
+        cache_read,
+        cache_write,
+        cost: None,
     }
 }
 

@@ -74,6 +74,7 @@ async fn an_openai_compatible_answer_streams_with_its_usage() {
         input: 7,
         output: 2,
         total: 9,
+        ..Usage::default()
     };
     assert!(events.contains(&ModelEvent::Usage(usage)), "{events:?}");
     assert!(events.contains(&ModelEvent::Stop("stop".to_owned())));

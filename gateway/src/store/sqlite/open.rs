@@ -168,6 +168,7 @@ fn migrations() -> Vec<Migration> {
             "setup codes",
             include_str!("../../../migrations/0006_setup_codes.sql"),
         ),
+        ("usage", include_str!("../../../migrations/0007_usage.sql")),
     ];
     (1..)
         .zip(steps)

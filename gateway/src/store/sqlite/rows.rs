@@ -14,7 +14,7 @@ macro_rules! session_columns {
         "key, session_id, agent_id, revision, label, archived, pinned, created_at, updated_at, \
          settings, input_tokens, output_tokens, total_tokens, context_tokens, last_run_id, \
          last_run_state, last_run_started_at, last_run_ended_at, last_run_provider, \
-         last_run_model, title, preview, message_count"
+         last_run_model, title, preview, message_count, cost_nanos, unpriced_runs"
     };
 }
 
@@ -64,6 +64,11 @@ pub(super) fn session(row: &SqliteRow) -> Result<Session, StoreError> {
             input: row.try_get("input_tokens")?,
             output: row.try_get("output_tokens")?,
             total: row.try_get("total_tokens")?,
+            ..Usage::default()
+        },
+        cost_nanos: match row.try_get::<i64, _>("unpriced_runs")? {
+            0 => Some(row.try_get("cost_nanos")?),
+            _ => None,
         },
         context_tokens: row.try_get("context_tokens")?,
         last_run,

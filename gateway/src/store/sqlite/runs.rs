@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::rows::{self, message_columns, run_columns, session_columns};
-use super::{Db, StoreError, sessions};
+use super::{Db, StoreError, sessions, usage};
 use crate::runs::{Run, RunId};
 use crate::sessions::{Message, Session};
 use crate::store::{Accept, AcceptOutcome, AcceptedRun, EndedRun, RunEnd, RunStore};
@@ -246,13 +246,16 @@ async fn finish(connection: &mut SqliteConnection, end: RunEnd) -> Result<Option
             .await?
             .map(|(message, _)| message),
     };
+    usage::count(connection, &run, end.usage, end.at).await?;
+    let is_unpriced = usage::is_unpriced(&run, end.usage.as_ref());
     let usage = end.usage.unwrap_or_default();
     let session = sqlx::query(concat!(
         "UPDATE sessions SET updated_at = $3, input_tokens = input_tokens + $4, \
          output_tokens = output_tokens + $5, total_tokens = total_tokens + $6, \
          context_tokens = CASE WHEN $6 > 0 THEN $6 ELSE context_tokens END, \
          last_run_state = CASE WHEN last_run_id = $7 THEN $8 ELSE last_run_state END, \
-         last_run_ended_at = CASE WHEN last_run_id = $7 THEN $3 ELSE last_run_ended_at END \
+         last_run_ended_at = CASE WHEN last_run_id = $7 THEN $3 ELSE last_run_ended_at END, \
+         cost_nanos = cost_nanos + $9, unpriced_runs = unpriced_runs + $10 \
          WHERE key = $1 AND session_id = $2 RETURNING ",
         session_columns!()
     ))
@@ -264,6 +267,8 @@ async fn finish(connection: &mut SqliteConnection, end: RunEnd) -> Result<Option
     .bind(usage.total)
     .bind(end.run_id.as_str())
     .bind(end.state.as_str())
+    .bind(usage.cost.unwrap_or_default().total())
+    .bind(i64::from(is_unpriced))
     .fetch_optional(connection)
     .await?;
     let session = session.as_ref().map(rows::session).transpose()?;

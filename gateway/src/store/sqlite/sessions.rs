@@ -326,6 +326,7 @@ pub(super) async fn reset(
     let row = sqlx::query(concat!(
         "UPDATE sessions SET session_id = $2, revision = revision + 1, updated_at = $3, \
          input_tokens = 0, output_tokens = 0, total_tokens = 0, context_tokens = 0, \
+         cost_nanos = 0, unpriced_runs = 0, \
          last_run_id = NULL, last_run_state = NULL, last_run_started_at = NULL, \
          last_run_ended_at = NULL, last_run_provider = NULL, last_run_model = NULL, \
          title = NULL, preview = NULL, message_count = 0 \
