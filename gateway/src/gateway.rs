@@ -411,6 +411,12 @@ pub(crate) fn check_auth(settings: &GatewaySettings) -> Result<(), StartError> {
     for (at, (key, secret)) in secrets.iter().enumerate() {
         let Some(secret) = secret else { continue };
         auth::check_secret(secret).map_err(|why| StartError::WeakSecret { key, why })?;
+        if auth::is_short(secret) {
+            tracing::warn!(
+                key,
+                "the secret is short; 24 characters or more are not guessed"
+            );
+        }
         let same = |(_, other): &&(&str, Option<&Secret>)| other.is_some_and(|o| o == *secret);
         if let Some((other, _)) = secrets[..at].iter().find(same) {
             return Err(StartError::SameSecret(other, key));

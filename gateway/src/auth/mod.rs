@@ -279,6 +279,10 @@ impl Authority {
                 // The code itself is looked at where it is used up: in the store.
                 Ok(signed_in(AuthMethod::SetupCode, None))
             }
+            // Version 3 takes a token for the device's wherever it is not the shared one.
+            _ if attempt.version == Protocol::V3 && given(&auth.token).is_some() => {
+                Err(self.failed(attempt, Refusal::DeviceTokenMismatch))
+            }
             _ if self.mode == AuthMode::Password => Err(Refusal::PasswordMissing),
             _ => Err(Refusal::TokenMissing),
         }

@@ -3,6 +3,7 @@
 
 mod approvals;
 mod browser;
+mod daemon;
 mod device;
 mod guessing;
 mod nodes;
