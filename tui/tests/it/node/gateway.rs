@@ -140,6 +140,15 @@ impl Node {
         request
     }
 
+    /// Answers the next request, which is `method`, and returns its parameters.
+    pub fn answer(&mut self, method: &str, payload: &Value) -> Value {
+        let request = read(&mut self.socket);
+        assert_eq!(request["method"], method, "{request}");
+        let reply = json!({"type": "res", "id": request["id"], "ok": true, "payload": payload});
+        self.socket.send(Message::text(reply.to_string())).unwrap();
+        request["params"].clone()
+    }
+
     /// Answers the node's next `method` with an error.
     pub fn refuse(&mut self, method: &str, message: &str) {
         loop {

@@ -112,7 +112,7 @@ fn what_was_approved_runs_as_it_was_shown() {
     program(&script, "held");
     let ran = world.run(&[script.to_str().unwrap()]).unwrap();
     assert_eq!(ran["stdout"], "held\n", "{ran}");
-    world.process.until("printf %s| 'a b'");
+    world.process.until("printf '%s|' 'a b'");
 }
 
 #[test]
