@@ -3,14 +3,16 @@
 # OpenClaw 2026.9.6 for the gateway, the command line and the app. Prints a Markdown table. The tunnel has a bench of its
 # own beside OpenSSH: `cargo bench --bench tunnel`.
 #   .ci/perf.sh            all
-#   .ci/perf.sh gateway    or cli, app: some
+#   .ci/perf.sh gateway    or cli, app, crowd: some
+# `crowd` is 10,000 idle connections, and 1,000 busy ones beside three that never read; it has no peer here: Node needs
+# most of the machine for the clients alone.
 # docs/PERFORMANCE.md holds dated results.
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 [ -n "${CLAWLINE_BIN:-}" ] || cargo build --release --workspace --quiet || exit 1
 CLAWLINE_BIN=${CLAWLINE_BIN:-$PWD/target/release}
 .ci/interop/install-openclaw.sh >/dev/null || exit 1
 source .ci/interop/lib.sh
-SECTIONS=${*:-gateway cli app}
+SECTIONS=${*:-gateway cli app crowd}
 TARGET=$ME@127.0.0.1
 
 wanted() { [[ " $SECTIONS " == *" $1 "* ]]; }
@@ -43,6 +45,24 @@ until_ready() {
   echo $(((${EPOCHREALTIME/[.,]/} - began) / 1000))
   term_stop "$name"
 }
+
+# crowd_bin: the load generator of the gateway's crate, built as the gateway was.
+crowd_bin() {
+  local profile=()
+  [[ $CLAWLINE_BIN != */release ]] || profile=(--release)
+  (cd "$ROOT" && cargo build -p clawline-gateway --bench crowd "${profile[@]}" --message-format=json 2>/dev/null) |
+    sed -n 's/.*"executable":"\([^"]*\/crowd-[^"]*\)".*/\1/p'
+}
+if wanted crowd; then
+  CROWD=$(crowd_bin)
+  [ -x "$CROWD" ] || { echo "the load generator was not built"; exit 1; }
+  ulimit -n "$(ulimit -Hn)"
+  need "our gateway starts" start_gateway
+  check "${CLAWLINE_CROWD:-10000} idle connections" says 'figure' "$CROWD" idle "$GATEWAY_PORT" "$OUR_TOKEN" "$GATEWAY" "${CLAWLINE_CROWD:-10000}"
+  check "1,000 busy clients beside three that never read" says 'figure busy silent ones cut: 3,' "$CROWD" busy "$GATEWAY_PORT" "$OUR_TOKEN" $((${CLAWLINE_CROWD:-10000} / 10)) 3
+  stop "$GATEWAY"
+  unset GATEWAY_PORT
+fi
 
 if wanted gateway || wanted cli || wanted app; then
   # One after the other, so that neither takes the other's processor.
