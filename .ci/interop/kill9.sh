@@ -14,4 +14,5 @@ kills() {
 }
 PORT=$(free_port)
 check "killed ${1:-10} times around chat.send" kills "${1:-10}"
+grep -h '^figure' "$WORK/log/check"
 finish

@@ -15,5 +15,6 @@ fault() {
 }
 for name in fsync full ro; do
   check "store fault \"$name\", ${1:-3} rounds" fault "$name" "${1:-3}"
+  grep -h '^figure' "$WORK/log/check"
 done
 finish

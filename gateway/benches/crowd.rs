@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::sync::{Mutex, Semaphore, mpsc};
+use tokio::sync::{Mutex, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -26,8 +26,6 @@ type Socket = WebSocketStream<TcpStream>;
 const DEADLINE: Duration = Duration::from_secs(60);
 /// Sign-ins under way at once: fewer than the gateway's lobby holds.
 const AT_ONCE: usize = 48;
-/// Calls of a sweep under way at once.
-const SWEEP: usize = 512;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -52,6 +50,7 @@ fn figure(name: &str, value: impl std::fmt::Display) -> Result<(), Failure> {
     Ok(())
 }
 
+#[derive(Clone)]
 struct Gateway {
     port: u16,
     token: String,
@@ -91,8 +90,12 @@ impl Gateway {
         }
     }
 
-    /// Many of them, as fast as the gateway lets strangers in.
-    async fn open_many(self: &Arc<Self>, count: usize) -> Result<Vec<Socket>, Failure> {
+    /// Many of them, as fast as the gateway lets strangers in; each is handed on as soon as it is signed in.
+    async fn open_many(
+        self: &Arc<Self>,
+        count: usize,
+        mut opened: impl FnMut(Socket),
+    ) -> Result<(), Failure> {
         let slots = Arc::new(Semaphore::new(AT_ONCE));
         let mut opening = JoinSet::new();
         for _ in 0..count {
@@ -103,12 +106,14 @@ impl Gateway {
                 drop(slot);
                 opened
             });
+            while let Some(socket) = opening.try_join_next() {
+                opened(socket??);
+            }
         }
-        let mut sockets = Vec::with_capacity(count);
-        while let Some(opened) = opening.join_next().await {
-            sockets.push(opened??);
+        while let Some(socket) = opening.join_next().await {
+            opened(socket??);
         }
-        Ok(sockets)
+        Ok(())
     }
 }
 
@@ -145,52 +150,64 @@ fn size_of(pid: u32) -> Result<(u64, usize), Failure> {
     Ok((kilobytes.ok_or("no VmRSS")?.parse()?, files))
 }
 
+/// Answers pings, and asks for `health` once when told to; then stays until it is dropped.
+async fn stays(mut socket: Socket, mut go: watch::Receiver<bool>, told: mpsc::Sender<bool>) {
+    let asked = loop {
+        tokio::select! {
+            frame = socket.next() => if !matches!(frame, Some(Ok(_))) {
+                break false;
+            },
+            changed = go.changed() => break changed.is_ok(),
+        }
+    };
+    let answered = match asked {
+        true => call(&mut socket, "health", json!({})).await,
+        false => Err("closed while idle".into()),
+    };
+    let _ = told
+        .send(answered.is_ok_and(|answer| answer["ok"] == true))
+        .await;
+    while let Some(Ok(_)) = socket.next().await {}
+}
+
 async fn idle(gateway: &Gateway, pid: u32, count: usize) -> Result<(), Failure> {
-    let gateway = Arc::new(Gateway {
-        port: gateway.port,
-        token: gateway.token.clone(),
-    });
+    let gateway = Arc::new(gateway.clone());
     let (before, _) = size_of(pid)?;
+    let (go, signal) = watch::channel(false);
+    let (told, mut words) = mpsc::channel(count.max(1));
+    let mut clients = JoinSet::new();
     let began = Instant::now();
-    let sockets = gateway.open_many(count).await?;
+    gateway
+        .open_many(count, |socket| {
+            clients.spawn(stays(socket, signal.clone(), told.clone()));
+        })
+        .await?;
     let took = began.elapsed();
+    drop(told);
     tokio::time::sleep(Duration::from_secs(2)).await;
     let (after, files) = size_of(pid)?;
-    figure("idle connections", sockets.len())?;
+    let each = after.saturating_sub(before) as f64 / count as f64;
+    figure("idle connections", count)?;
     figure(
         "idle sign-ins a second",
         (count as f64 / took.as_secs_f64()).round(),
     )?;
-    figure(
-        "idle kB each",
-        format!(
-            "{:.1}",
-            (after.saturating_sub(before)) as f64 / count as f64
-        ),
-    )?;
+    figure("idle kB each", format!("{each:.1}"))?;
     figure("idle memory, MB", format!("{:.1}", after as f64 / 1024.0))?;
     figure("idle descriptors", files)?;
-    let slots = Arc::new(Semaphore::new(SWEEP));
-    let mut calls = JoinSet::new();
     let began = Instant::now();
-    for mut socket in sockets {
-        let slot = Arc::clone(&slots).acquire_owned().await?;
-        calls.spawn(async move {
-            let answer = call(&mut socket, "health", json!({})).await?;
-            drop(slot);
-            Ok::<_, Failure>((socket, answer["ok"] == true))
-        });
-    }
-    let mut kept = Vec::with_capacity(count);
+    go.send(true)?;
     let mut good = 0;
-    while let Some(called) = calls.join_next().await {
-        let (socket, ok) = called??;
-        kept.push(socket);
-        good += usize::from(ok);
+    for _ in 0..count {
+        good += usize::from(
+            tokio::time::timeout(DEADLINE, words.recv())
+                .await?
+                .unwrap_or(false),
+        );
     }
     figure("idle sweep of health, ms", began.elapsed().as_millis())?;
     figure("idle sweep answered", good)?;
-    drop(kept);
+    clients.shutdown().await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let (left, files) = size_of(pid)?;
     figure(
@@ -262,18 +279,19 @@ async fn takes_part(mut socket: Socket, place: usize, seen: Arc<Seen>) {
 }
 
 async fn busy(gateway: &Gateway, count: usize, silent: usize) -> Result<(), Failure> {
-    let gateway = Arc::new(Gateway {
-        port: gateway.port,
-        token: gateway.token.clone(),
-    });
+    let gateway = Arc::new(gateway.clone());
     let seen = Arc::new(Seen {
         each: (0..count).map(|_| AtomicU64::new(0)).collect(),
         ..Seen::default()
     });
     let mut clients = JoinSet::new();
-    for (place, socket) in gateway.open_many(count).await?.into_iter().enumerate() {
-        clients.spawn(takes_part(socket, place, Arc::clone(&seen)));
-    }
+    let mut place = 0;
+    gateway
+        .open_many(count, |socket| {
+            clients.spawn(takes_part(socket, place, Arc::clone(&seen)));
+            place += 1;
+        })
+        .await?;
     let mut driver = gateway.open(false).await?;
     let answers = |wanted: u64| {
         let seen = Arc::clone(&seen);
