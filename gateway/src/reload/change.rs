@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::auth::{self, Throttle};
 use crate::gateway::StartError;
-use crate::settings::{AuthMode, GatewaySettings};
+use crate::settings::{AuthMode, GatewaySettings, TailscaleMode};
 use crate::state::App;
 
 /// Keys that come into force while the daemon runs. Every other key of the daemon needs a restart.
@@ -61,7 +61,9 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
         crate::gateway::check_auth(&new).map_err(|error| vec![error.to_string()])?;
     }
     let authority = app.authority();
-    let (mode, secret) = if is_live_mode(old.auth.mode, new.auth.mode) {
+    // What is published to the internet asks for a password, as at the start.
+    let may_be = old.tailscale.mode != TailscaleMode::Funnel || new.auth.mode == AuthMode::Password;
+    let (mode, secret) = if may_be && is_live_mode(old.auth.mode, new.auth.mode) {
         (
             new.auth.mode,
             secret(&new).map_err(|error| vec![error.to_string()])?,

@@ -18,6 +18,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use crate::conn::Push;
 use crate::settings::{GatewaySettings, ReloadMode};
 use crate::state::App;
+use crate::tls;
 
 pub(crate) use board::Board;
 use fingerprint::Fingerprint;
@@ -118,6 +119,9 @@ async fn look(source: &Source) -> Vec<Fingerprint> {
 }
 
 async fn read(app: &App, source: &Source) {
+    if let Some(tls) = &app.tls {
+        tls::reload(tls).await;
+    }
     let again = source.read.clone();
     let outcome = match tokio::task::spawn_blocking(move || again()).await {
         Ok(Ok(settings)) => change::apply(app, settings),

@@ -25,7 +25,7 @@ use tokio_rustls::server::TlsStream;
 use crate::settings::TlsSettings;
 
 pub(crate) use certificate::Certificate;
-pub(crate) use watch::watch;
+pub(crate) use watch::{reload, watch};
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]

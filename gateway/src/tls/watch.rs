@@ -38,15 +38,20 @@ pub(crate) async fn watch(tls: Arc<Tls>, stop: CancellationToken) {
             continue;
         }
         seen = now;
-        let again = tls.clone();
-        match tokio::task::spawn_blocking(move || again.reload()).await {
-            Ok(Ok(true)) => {
-                tracing::info!(fingerprint = %tls.fingerprint(), "another certificate is shown");
-            }
-            Ok(Ok(false)) | Err(_) => {}
-            Ok(Err(error)) => {
-                tracing::warn!(%error, "the certificate's files have changed and cannot be used; the old one stays");
-            }
+        reload(&tls).await;
+    }
+}
+
+/// Reads the certificate's files again and says what came of it.
+pub(crate) async fn reload(tls: &Arc<Tls>) {
+    let again = tls.clone();
+    match tokio::task::spawn_blocking(move || again.reload()).await {
+        Ok(Ok(true)) => {
+            tracing::info!(fingerprint = %tls.fingerprint(), "another certificate is shown");
+        }
+        Ok(Ok(false)) | Err(_) => {}
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "the certificate's files cannot be used; the one that was shown stays");
         }
     }
 }
