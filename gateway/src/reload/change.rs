@@ -12,7 +12,7 @@ use crate::settings::{AuthMode, GatewaySettings, TailscaleMode};
 use crate::state::App;
 
 /// Keys that come into force while the daemon runs. Every other key of the daemon needs a restart.
-const LIVE: [&str; 12] = [
+const LIVE: [&str; 13] = [
     "gateway.auth.mode",
     "gateway.auth.token",
     "gateway.auth.password",
@@ -20,6 +20,7 @@ const LIVE: [&str; 12] = [
     "gateway.allowedHosts",
     "gateway.controlUi.allowedOrigins",
     "gateway.trustedProxies",
+    "gateway.nodes",
     "gateway.reload",
     "compat.payloadV1",
     "models",
@@ -90,8 +91,10 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
 
     // Everything that is not named here stays as it was at the start.
     let mut settings = (*old).clone();
-    settings.auth = new.auth;
     settings.auth.mode = mode;
+    settings.auth.token = new.auth.token;
+    settings.auth.password = new.auth.password;
+    settings.nodes = new.nodes;
     settings.rate_limit = new.rate_limit;
     settings.allowed_hosts = new.allowed_hosts;
     settings.allowed_origins = new.allowed_origins;
