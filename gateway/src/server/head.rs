@@ -37,8 +37,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Headed<S> {
     /// Reads the head. `None` when the peer is gone, or was refused. The caller sets the deadline.
     pub(super) async fn read(mut stream: S, strict: bool) -> Option<Self> {
         let mut head = Vec::new();
-        while strict {
+        loop {
             match verdict(&head) {
+                _ if !strict => break,
                 Verdict::Good => break,
                 Verdict::Bad(status, reason) => {
                     refuse(stream, status, reason).await;

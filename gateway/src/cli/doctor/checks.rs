@@ -186,6 +186,10 @@ fn room(dir: &Path) -> Row {
     match nix::sys::statvfs::statvfs(there) {
         Err(error) => Row::bad(ID, format!("{}: {error}", there.display())),
         Ok(found) => {
+            #[allow(
+                clippy::useless_conversion,
+                reason = "on macOS the count of blocks has 32 bits"
+            )]
             let free = u64::from(found.blocks_available()).saturating_mul(found.fragment_size());
             let what = format!("{} MiB free for {}", free >> 20, dir.display());
             match free {
