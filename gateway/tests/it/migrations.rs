@@ -92,11 +92,7 @@ async fn a_later_schema_is_refused_in_words_and_left_alone() {
 async fn a_migration_that_fails_half_way_changes_nothing_and_the_next_start_tries_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = released(dir.path(), RELEASED[0].1).await;
-    let known = store::inspect(&path).await.unwrap().known;
-    if known == 1 {
-        return;
-    }
-    // Whatever the next migration makes is in its way already, as an incompatible view.
+    // The second of the two tables of migration 3 is there already, as an incompatible view.
     let mut connection = open(&path).await;
     let tables = async |connection: &mut SqliteConnection| -> Vec<String> {
         sqlx::query_scalar(
@@ -106,24 +102,13 @@ async fn a_migration_that_fails_half_way_changes_nothing_and_the_next_start_trie
         .await
         .unwrap()
     };
-    let probe = tempfile::tempdir().unwrap();
-    let new = probe.path().join("gateway.db");
-    Store::open(&new).await.unwrap().close().await;
-    let mut other = open(&new).await;
-    let old_names = tables(&mut connection).await;
-    let added: Vec<String> = tables(&mut other).await;
-    let added = added
-        .into_iter()
-        .filter(|name| !name.starts_with("sqlite_") && !old_names.contains(name));
-    let Some(last) = added.last() else { return };
-    let block: &'static str =
-        Box::leak(format!("CREATE VIEW \"{last}\" AS SELECT 1 AS x").into_boxed_str());
+    let block = "CREATE VIEW node_requests AS SELECT 1 AS x";
     sqlx::raw_sql(block).execute(&mut connection).await.unwrap();
     let blocked = tables(&mut connection).await;
     let refused = Store::open(&path).await.err();
     assert!(refused.is_some());
     assert_eq!(tables(&mut connection).await, blocked, "rolled back");
-    let unblock: &'static str = Box::leak(format!("DROP VIEW \"{last}\"").into_boxed_str());
+    let unblock = "DROP VIEW node_requests";
     sqlx::raw_sql(unblock)
         .execute(&mut connection)
         .await
