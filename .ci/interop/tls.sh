@@ -42,7 +42,7 @@ start_theirs() {
 JSON
   chmod 600 "$WORK/theirs/.openclaw/openclaw.json"
   start theirs "$WORK/theirs" node "$(openclaw_entry v4)" gateway run
-  wait_for 90 listening "$PORT"
+  wait_for 90 curl -kfsS -m 2 -o /dev/null "https://127.0.0.1:$PORT/readyz"
 }
 pin_of() { openssl x509 -in "$1" -noout -fingerprint -sha256 | cut -d= -f2; }
 
