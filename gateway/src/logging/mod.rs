@@ -19,7 +19,7 @@ use file::LogFile;
 pub(crate) use file::aside;
 
 /// Parts that are noisy at the level of everything else.
-const QUIET: &str = "hyper=warn,sqlx=warn,tungstenite=warn";
+const QUIET: &str = "hyper=warn,sqlx=warn,tungstenite=warn,genai=error";
 /// The variable with a filter of its own, in `tracing`'s spelling.
 pub const FILTER_VARIABLE: &str = "CLAWLINE_LOG";
 

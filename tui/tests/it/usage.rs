@@ -41,7 +41,6 @@ fn bad_targets_say_what_is_wrong_and_exit_with_2() {
         ),
         (&["agent", "--message", " "], "the message is empty"),
         (&["health", "--profile", "../x"], "is no profile name"),
-        (&["nodes", "list"], "does not have `clawline nodes` yet"),
         (&["--no-such-option"], "unexpected argument"),
         (&["health", "--watch=0"], "0 is not in"),
         (&["-p", "99999", "desktop"], "99999 is not in"),
