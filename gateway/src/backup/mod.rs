@@ -49,6 +49,12 @@ pub enum BackupError {
         /// The place.
         path: PathBuf,
     },
+    /// The copy would lie in what is copied.
+    #[error("{} is inside the state directory, which is what is saved; choose a place outside it", path.display())]
+    Inside {
+        /// The place.
+        path: PathBuf,
+    },
     /// It is not what it should be.
     #[error(transparent)]
     Manifest(#[from] ManifestError),
@@ -111,6 +117,13 @@ pub async fn save(
         });
     }
     let target = std::path::absolute(target).map_err(io_error(target))?;
+    let parent = target
+        .parent()
+        .and_then(|parent| parent.canonicalize().ok());
+    let state = state_dir.canonicalize().map_err(io_error(state_dir))?;
+    if parent.is_some_and(|parent| parent.starts_with(&state)) {
+        return Err(BackupError::Inside { path: target });
+    }
     let staged = files::Staged::beside(&target)?;
     let copy = staged.path().join(DATABASE);
     store::copy(&database, &copy).await?;

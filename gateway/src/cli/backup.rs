@@ -27,6 +27,7 @@ impl From<BackupError> for Failure {
         match error {
             BackupError::Running(_)
             | BackupError::Taken { .. }
+            | BackupError::Inside { .. }
             | BackupError::NoState { .. }
             | BackupError::Manifest(_)
             | BackupError::Newer { .. } => Self::usage(error),

@@ -146,6 +146,19 @@ async fn a_backup_that_has_changed_or_is_none_is_refused_and_nothing_happens() {
 }
 
 #[tokio::test]
+async fn a_backup_is_never_put_into_what_it_saves() {
+    let home = tempfile::tempdir().unwrap();
+    let (daemon, _client, _) = lived_in(home.path()).await;
+    let inside = state(home.path()).join("logs/backup");
+    let args = ["backup", inside.to_str().unwrap()];
+    let (code, words) = said(program(home.path(), &args)).await;
+    assert_eq!(code, 2, "{words}");
+    assert!(words.contains("is inside the state directory"), "{words}");
+    assert!(!inside.exists());
+    stopped(daemon).await;
+}
+
+#[tokio::test]
 async fn a_restore_that_is_killed_leaves_the_old_state_or_the_new_one() {
     let home = tempfile::tempdir().unwrap();
     let (daemon, mut client, _) = lived_in(home.path()).await;
