@@ -104,10 +104,21 @@ impl Plan {
     pub(super) fn is_for(&self, request: &RunRequest) -> bool {
         let asked = self.asked_env.iter().map(|name| (name, self.env.get(name)));
         self.argv == request.argv
-            && request.cwd.as_ref().is_none_or(|cwd| *cwd == self.cwd)
+            && self.is_in(request.cwd.as_deref())
             && asked.eq(request.env.iter().map(|(name, value)| (name, Some(value))))
             && self.agent == request.agent
             && self.session == request.session
+    }
+
+    /// Whether this is the directory that was asked for. Where none was, the person who decided was shown
+    /// none: that is home, and not where some earlier request wanted to be.
+    fn is_in(&self, asked: Option<&Path>) -> bool {
+        match asked {
+            Some(cwd) => cwd == self.cwd,
+            None => programs::home()
+                .canonicalize()
+                .is_ok_and(|home| home == self.cwd),
+        }
     }
 }
 

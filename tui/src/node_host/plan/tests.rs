@@ -127,6 +127,12 @@ fn a_plan_has_a_time_and_a_request() {
     let mut request = world.request(&[&good, "x"]);
     request.cwd = Some(prepared.plan.cwd.clone());
     assert!(prepared.plan.is_for(&request));
+    // Whoever approves a command without a directory is not asked about this one.
+    let nowhere = RunRequest {
+        cwd: None,
+        ..request.clone()
+    };
+    assert!(!prepared.plan.is_for(&nowhere));
     assert!(!prepared.plan.is_for(&world.request(&[&good, "y"])));
     let with_env = RunRequest {
         env: [("GIT_SSH_COMMAND".to_owned(), "id".to_owned())].into(),
