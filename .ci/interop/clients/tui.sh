@@ -58,7 +58,8 @@ picks() {
 }
 closed() { ! shows "$LANE" '([sS]earch|Filter): >'; }
 says_and_hears() {
-  typed "$1" && wait_screen "$LANE" 30 "stub says: $1"
+  # The last words are on the screen a moment before the run is over.
+  typed "$1" && wait_screen "$LANE" 30 "stub says: $1" && wait_screen "$LANE" 10 "connected \\| idle"
 }
 aborts() {
   typed "and now slowly, $LANE"
