@@ -9,7 +9,7 @@ mod watch;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwap;
 use clawline::client::Fingerprint;
@@ -103,6 +103,8 @@ pub(crate) struct Tls {
     shown: Arc<Shown>,
     config: Arc<ServerConfig>,
     changed: Notify,
+    /// Held while the files are read.
+    turn: Mutex<()>,
 }
 
 /// Where the certificate comes from.
@@ -149,6 +151,7 @@ impl Tls {
             shown,
             config: Arc::new(config),
             changed: Notify::new(),
+            turn: Mutex::default(),
         }))
     }
 
@@ -167,6 +170,8 @@ impl Tls {
     /// # Errors
     /// [`TlsError`]; the certificate that was shown stays.
     pub(crate) fn reload(&self) -> Result<bool, TlsError> {
+        // Whoever reads later shows what it read later.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = self.source.read(self.config.crypto_provider(), false)?;
         let is_other = fresh.fingerprint != self.fingerprint();
         self.shown.0.store(Arc::new(fresh));

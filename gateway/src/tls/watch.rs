@@ -24,6 +24,7 @@ pub(crate) async fn watch(tls: Arc<Tls>, stop: CancellationToken) {
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     warn(&tls);
     let mut looks = 0_u64;
+    let mut trouble = None;
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -34,26 +35,48 @@ pub(crate) async fn watch(tls: Arc<Tls>, stop: CancellationToken) {
             warn(&tls);
         }
         let now = stamps(&tls.source.files()).await;
-        if now == seen {
+        // Files that could not be used are tried again: their modes may change, or the clock.
+        if now == seen && trouble.is_none() {
             continue;
         }
         seen = now;
-        reload(&tls).await;
+        let told = trouble.take();
+        trouble = read_again(&tls).await.err();
+        if let Some(error) = trouble
+            .as_ref()
+            .filter(|error| told.as_ref() != Some(error))
+        {
+            unusable(error);
+        }
     }
 }
 
 /// Reads the certificate's files again and says what came of it.
 pub(crate) async fn reload(tls: &Arc<Tls>) {
+    if let Err(error) = read_again(tls).await {
+        unusable(&error);
+    }
+}
+
+/// Reads the files; an error is in words for the log.
+async fn read_again(tls: &Arc<Tls>) -> Result<(), String> {
     let again = tls.clone();
     match tokio::task::spawn_blocking(move || again.reload()).await {
         Ok(Ok(true)) => {
             tracing::info!(fingerprint = %tls.fingerprint(), "another certificate is shown");
+            Ok(())
         }
-        Ok(Ok(false)) | Err(_) => {}
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the certificate's files cannot be used; the one that was shown stays");
-        }
+        Ok(Ok(false)) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(error) => Err(error.to_string()),
     }
+}
+
+fn unusable(error: &str) {
+    tracing::warn!(
+        error,
+        "the certificate's files cannot be used; the one that was shown stays"
+    );
 }
 
 fn warn(tls: &Tls) {
