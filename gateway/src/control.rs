@@ -196,6 +196,7 @@ fn status(app: &App) -> Value {
 
 /// A new shared token into its file and into force.
 fn rotate_token(app: &App) -> Result<(), String> {
+    let _turn = app.live.turn();
     let settings = app.settings();
     if settings.auth.mode != AuthMode::Token {
         let mode = settings.auth.mode.as_str();
@@ -220,10 +221,15 @@ async fn answer(app: &App, stream: UnixStream) -> std::io::Result<()> {
         .await?;
     let answer = match serde_json::from_str::<Request>(&line) {
         Ok(Request::Status) => Answer::Ok(status(app)),
-        Ok(Request::RotateToken) => match rotate_token(app) {
-            Ok(()) => Answer::Ok(Value::Null),
-            Err(why) => Answer::Error(why),
-        },
+        Ok(Request::RotateToken) => {
+            // The file system may be slow; other callers must not wait for it.
+            let app = app.clone();
+            match tokio::task::spawn_blocking(move || rotate_token(&app)).await {
+                Ok(Ok(())) => Answer::Ok(Value::Null),
+                Ok(Err(why)) => Answer::Error(why),
+                Err(error) => Answer::Error(error.to_string()),
+            }
+        }
         Ok(request) => match carry_out(&app.pairing, &app.nodes, request).await {
             Ok(value) => Answer::Ok(value),
             Err(error) => Answer::Error(error.to_string()),

@@ -1,7 +1,7 @@
 //! [`App`]: the one value through which every part of the daemon reaches the others.
 
 use std::ops::Deref;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -80,6 +80,7 @@ pub(crate) struct Live {
     authority: ArcSwap<Authority>,
     started_with: Value,
     changes: watch::Sender<()>,
+    turn: Mutex<()>,
 }
 
 impl Live {
@@ -89,12 +90,19 @@ impl Live {
             settings: ArcSwap::from_pointee(settings),
             authority: ArcSwap::from_pointee(authority),
             changes: watch::Sender::new(()),
+            turn: Mutex::default(),
         }
     }
 
     /// The configuration at the start: what needs a restart is as it says.
     pub(crate) fn started_with(&self) -> &Value {
         &self.started_with
+    }
+
+    /// Held from reading what is in force until [`Live::replace`], so that of two changes at the same
+    /// time none is lost. Not to be held across an await.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Puts others into force.
@@ -145,7 +153,7 @@ impl App {
     }
 
     /// Puts another shared secret into force: new connections need it at once, those of the old one
-    /// end.
+    /// end. The caller has its [`Live::turn`].
     pub(crate) fn replace_secret(&self, secret: Secret) {
         let mut authority = (*self.authority()).clone();
         authority.secret = secret;

@@ -53,6 +53,7 @@ impl Change {
 
 /// Puts into force what can be. With problems nothing changes.
 pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<String>> {
+    let _turn = app.live.turn();
     let old = app.settings();
     let mut change = Change {
         changed: differences(&old.config.effective, &new.config.effective, true),
