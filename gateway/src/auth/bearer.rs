@@ -17,33 +17,43 @@ pub enum BearerRefusal {
 
 impl Authority {
     /// Checks `Authorization: Bearer SECRET`. Wrong ones count as failed sign-ins do, and the owner's
-    /// own right one is never locked out. In mode `none` everybody who reaches the gateway passes.
+    /// own right one is never locked out; everybody else's guesses come out of the same budget, which is
+    /// asked before the compare. In mode `none` everybody who reaches the gateway passes.
     ///
     /// # Errors
     /// [`BearerRefusal`].
     pub fn bearer(
         &self,
         header: Option<&str>,
-        peer: IpAddr,
+        client: IpAddr,
         uid: Option<u32>,
     ) -> Result<(), BearerRefusal> {
         if self.mode == AuthMode::None {
             return Ok(());
         }
-        let shown = header.and_then(bearer_text);
-        let (source, now) = (uid.map_or(Source::Ip(peer), Source::Uid), Instant::now());
-        let is_right = shown.is_some_and(|text| self.secret.matches(text));
+        let (source, now) = (Source::of(uid, client), Instant::now());
         let locked = self.throttle.locked_for(source, now);
-        match (is_right, shown, locked) {
-            (true, _, Some(_)) if self.is_own(uid) => Ok(()),
-            (_, _, Some(remaining)) => Err(BearerRefusal::Locked(remaining)),
-            (true, _, None) => Ok(()),
-            (false, Some(_), None) => {
-                self.throttle.failed(source, now);
-                Err(BearerRefusal::Unauthorized)
+        let Some(shown) = header.and_then(bearer_text) else {
+            return Err(locked.map_or(BearerRefusal::Unauthorized, BearerRefusal::Locked));
+        };
+        if self.is_own(uid) {
+            if self.secret.matches(shown) {
+                return Ok(());
             }
-            (false, None, None) => Err(BearerRefusal::Unauthorized),
+        } else {
+            if let Some(remaining) = locked {
+                return Err(BearerRefusal::Locked(remaining));
+            }
+            self.throttle
+                .take_guess(now)
+                .map_err(BearerRefusal::Locked)?;
+            if self.secret.matches(shown) {
+                self.throttle.give_back();
+                return Ok(());
+            }
         }
+        self.throttle.failed(source, now);
+        Err(locked.map_or(BearerRefusal::Unauthorized, BearerRefusal::Locked))
     }
 }
 

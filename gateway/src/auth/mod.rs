@@ -233,6 +233,8 @@ impl Authority {
         };
         let shown = match self.device_token(attempt, auth) {
             None => self.shared_secret(attempt, auth)?,
+            // The proxy alone decides who comes in: a token of an earlier day is no way around it.
+            Some(_) if self.mode == AuthMode::TrustedProxy => self.shared_secret(attempt, auth)?,
             Some((role, right)) => {
                 // A good device token does not make guesses at the shared secret free.
                 let candidates = self.candidates(attempt.version, auth);
@@ -454,9 +456,7 @@ impl Authority {
 }
 
 fn source(attempt: Attempt<'_>) -> Source {
-    attempt
-        .uid
-        .map_or(Source::Ip(attempt.caller.client), Source::Uid)
+    Source::of(attempt.uid, attempt.caller.client)
 }
 
 /// A member that holds something; blank ones count as absent.

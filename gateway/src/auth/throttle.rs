@@ -4,7 +4,7 @@
 //! passes ([`super::sign_in`] asks the lock only after it has looked at the secret).
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,21 @@ pub enum Source {
     Uid(u32),
     /// An address, where the user is unknown.
     Ip(IpAddr),
+}
+
+impl Source {
+    /// Whom a caller is counted as: the user where the kernel tells, else the address. All addresses
+    /// of an IPv6 /64 are one: whoever has one of them has them all.
+    pub fn of(uid: Option<u32>, address: IpAddr) -> Self {
+        match (uid, address.to_canonical()) {
+            (Some(uid), _) => Self::Uid(uid),
+            (None, IpAddr::V4(address)) => Self::Ip(address.into()),
+            (None, IpAddr::V6(address)) => {
+                let network = address.to_bits() & (u128::MAX << 64);
+                Self::Ip(Ipv6Addr::from_bits(network).into())
+            }
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -191,6 +206,19 @@ mod tests {
             guesses(start + Duration::from_secs(5)),
             1,
             "a right one is put back"
+        );
+    }
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_a_user_comes_before_an_address() {
+        let of = |text: &str| Source::of(None, text.parse().unwrap());
+        assert_eq!(of("2001:db8::1"), of("2001:db8:0:0:ffff::9"));
+        assert_ne!(of("2001:db8::1"), of("2001:db8:0:1::1"));
+        assert_eq!(of("::ffff:192.0.2.1"), of("192.0.2.1"));
+        assert_ne!(of("192.0.2.1"), of("192.0.2.2"));
+        assert_eq!(
+            Source::of(Some(7), "192.0.2.1".parse().unwrap()),
+            Source::Uid(7)
         );
     }
 

@@ -123,11 +123,15 @@ pub(crate) async fn vouch(
     policy: &Policy,
 ) -> Result<ProxyUser, IdentityFault> {
     let login = word.user?;
+    // A machine has more addresses than loopback, and a process on it may come from any of them: the
+    // kernel knows the user of each socket that is its own.
+    let uid = tokio::task::spawn_blocking(move || peers.uid(local, peer)).await;
+    let uid = uid.ok().flatten();
     let ip = peer.ip().to_canonical();
-    let is_here = ip.is_loopback() || ip == local.ip().to_canonical();
+    let is_here = ip.is_loopback() || ip == local.ip().to_canonical() || uid.is_some();
     if is_here && policy.proxy_proves_itself {
-        let is_proven = settings.allow_loopback
-            && (word.shows_secret || is_proxy_user(settings, peers, local, peer).await);
+        let is_proxy_user = settings.proxy_uid.is_some() && uid == settings.proxy_uid;
+        let is_proven = settings.allow_loopback && (word.shows_secret || is_proxy_user);
         if !is_proven {
             return Err(IdentityFault::NotTheProxy);
         }
@@ -138,19 +142,6 @@ pub(crate) async fn vouch(
         login,
         by: AuthMethod::TrustedProxy,
     })
-}
-
-async fn is_proxy_user(
-    settings: &TrustedProxySettings,
-    peers: Arc<dyn PeerLookup>,
-    local: SocketAddr,
-    peer: SocketAddr,
-) -> bool {
-    let Some(wanted) = settings.proxy_uid else {
-        return false;
-    };
-    let uid = tokio::task::spawn_blocking(move || peers.uid(local, peer)).await;
-    uid.ok().flatten() == Some(wanted)
 }
 
 #[cfg(test)]

@@ -19,6 +19,9 @@ use crate::{auth, descriptors, logging};
 
 /// Threads that serve connections; the store has its own.
 const WORKERS: usize = 2;
+/// Threads for what blocks (files, the kernel's socket tables). Each keeps memory of its own once it
+/// has run, and no more of them work at a time on such a machine.
+const BLOCKING_THREADS: usize = 16;
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
@@ -106,6 +109,7 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING_THREADS)
         .enable_all()
         .build()
         .map_err(Failure::failed)?;

@@ -212,6 +212,7 @@ async fn answer(
         local,
         peer,
         via_proxy: passed.via_proxy,
+        client: passed.client,
     });
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,

@@ -1,6 +1,6 @@
 //! The plain HTTP routes: probes, and the page for Prometheus.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Router;
 use axum::body::Body;
@@ -44,6 +44,8 @@ pub(super) struct Visitor {
     pub(super) local: SocketAddr,
     pub(super) peer: SocketAddr,
     pub(super) via_proxy: bool,
+    /// The client's address, as far as trusted proxies tell.
+    pub(super) client: IpAddr,
 }
 
 impl Visitor {
@@ -56,14 +58,16 @@ impl Visitor {
         let authority = app.authority();
         let peers = authority.peers.clone();
         let uid = match self.is_local() {
-            true => tokio::task::spawn_blocking(move || peers.uid(self.local, self.peer)),
-            false => tokio::task::spawn_blocking(|| None),
+            true => tokio::task::spawn_blocking(move || peers.uid(self.local, self.peer))
+                .await
+                .ok()
+                .flatten(),
+            false => None,
         };
-        let uid = uid.await.ok().flatten();
         let header = headers
             .get(AUTHORIZATION)
             .and_then(|text| text.to_str().ok());
-        authority.bearer(header, self.peer.ip(), uid)
+        authority.bearer(header, self.client, uid)
     }
 
     /// Whether details are for this visitor.

@@ -206,6 +206,27 @@ async fn s33_the_owner_s_own_process_gains_nothing_by_naming_itself() {
 }
 
 #[tokio::test]
+async fn a_device_token_of_an_earlier_day_is_no_way_around_the_proxy() {
+    let gateway = TestGateway::start().await;
+    let device = || Device::new(34);
+    let reader = Connect::cli(4, &gateway.secret, &["operator.read"]).with_device(device());
+    let hello = enter(&gateway, &[], &reader).await.unwrap();
+    let token = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
+    let mut gateway = gateway.pause().await;
+    behind_proxy(&mut gateway.settings);
+    let gateway = gateway.resume().await;
+    let again = Connect::cli(4, &token, &["operator.read"]).with_device(device());
+    let refusal = enter(&gateway, &[], &again).await.unwrap_err();
+    assert_eq!(
+        refusal["error"]["details"]["code"],
+        "AUTH_IDENTITY_HEADER_REQUIRED"
+    );
+    gateway.peers.become_user(PROXY_UID);
+    let hello = enter(&gateway, &[FROM, PROTO, USER], &again).await.unwrap();
+    assert_eq!(hello["auth"]["method"], "trusted-proxy");
+}
+
+#[tokio::test]
 async fn s34_a_token_beside_the_proxy_is_refused_at_the_start() {
     let refused = async |change: fn(&mut GatewaySettings)| {
         TestGateway::refused_to_start(Policy::default(), |settings| {
