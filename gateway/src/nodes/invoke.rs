@@ -206,7 +206,7 @@ impl Nodes {
         })
     }
 
-    /// Whether the command may be asked for now: by the configuration, by what the node declares,
+    /// Whether the command is allowed at this moment: by the configuration, by what the node declares,
     /// and by what was approved.
     async fn check(
         &self,

@@ -11,6 +11,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 
+use crate::support::program::wait_for;
 use crate::support::{Client, Connect, Device};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -52,17 +53,13 @@ pub struct Running {
 pub async fn running(home: &Path) -> Running {
     let child = program(home, &["run", "--port", "0"]).spawn().unwrap();
     let notice_file = home.join(".clawline/gateway.json");
-    let notice = tokio::time::timeout(DEADLINE, async {
-        loop {
-            if let Ok(text) = std::fs::read_to_string(&notice_file) {
-                return GatewayNotice::parse(&text).unwrap();
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+    let notice = wait_for("the notice", async || {
+        let text = std::fs::read_to_string(&notice_file).ok()?;
+        Some(GatewayNotice::parse(&text).unwrap())
     });
     Running {
         child,
-        notice: notice.await.unwrap(),
+        notice: notice.await,
         notice_file,
     }
 }

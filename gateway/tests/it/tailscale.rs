@@ -15,9 +15,10 @@ use clawline_gateway::settings::{
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use crate::bind::{ended, program};
+use crate::support::program::wait_for;
 use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -78,12 +79,7 @@ impl Tailscale {
 }
 
 async fn until(claim: impl Fn() -> bool) {
-    let waited = async {
-        while !claim() {
-            sleep(Duration::from_millis(10)).await;
-        }
-    };
-    timeout(DEADLINE, waited).await.unwrap();
+    wait_for("what the stand-in does", async || claim().then_some(())).await;
 }
 
 async fn there(path: &Path) {

@@ -39,14 +39,16 @@ pub async fn said(mut command: Command) -> (i32, String) {
     )
 }
 
-/// Looks again and again until there is something to see.
+/// Looks again and again until there is something to see, which another process brings about: it fails
+/// at the deadline, and goes on as soon as it is there.
 pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let mut looks = tokio::time::interval(LOOK);
     let seen = tokio::time::timeout(DEADLINE, async {
         loop {
+            looks.tick().await;
             if let Some(seen) = look().await {
                 return seen;
             }
-            tokio::time::sleep(LOOK).await;
         }
     });
     seen.await.unwrap_or_else(|_| panic!("waited for {what}"))
