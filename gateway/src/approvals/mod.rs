@@ -25,6 +25,7 @@ use crate::nodes::SystemRun;
 use crate::policy::Policy;
 use crate::store::{Approval, ApprovalState, ApprovalStore, StoreError, now_ms};
 
+pub(crate) use plan::variable;
 pub(crate) use policy_file::{PolicyError, PolicyFile};
 pub(crate) use request::{BadRequest, New};
 

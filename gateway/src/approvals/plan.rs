@@ -14,8 +14,8 @@ pub(crate) struct Plan {
     /// Its arguments; version 3 names none.
     pub(crate) argv: Option<Vec<String>>,
     pub(crate) cwd: Option<String>,
-    /// Names of the variables, sorted.
-    pub(crate) env_keys: Vec<String>,
+    /// The variables, each by [`variable`], sorted.
+    pub(crate) env: Vec<String>,
     pub(crate) agent_id: Option<String>,
     pub(crate) session_key: Option<String>,
     /// The node; version 3 names none.
@@ -35,7 +35,7 @@ impl Plan {
             hash.update(text.unwrap_or_default());
         };
         part(Some(&self.text));
-        for list in [self.argv.as_deref(), Some(&self.env_keys)] {
+        for list in [self.argv.as_deref(), Some(&self.env)] {
             part(list.map(|list| list.len().to_string()).as_deref());
             for text in list.into_iter().flatten() {
                 part(Some(text));
@@ -60,12 +60,19 @@ impl Plan {
             text,
             argv: self.argv.as_ref().map(|_| run.argv.clone()),
             cwd: run.cwd.clone(),
-            env_keys: run.env_keys.clone(),
+            env: run.env.clone(),
             agent_id: run.agent_id.clone(),
             session_key: run.session_key.clone(),
             node_id: self.node_id.as_ref().map(|_| node_id.to_owned()),
         }
     }
+}
+
+/// A variable as a plan names it: its name, and the digest of its value, which may be a secret.
+pub(crate) fn variable(name: &str, value: &str) -> String {
+    let digest = Sha256::digest(value);
+    let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{name}={hex}")
 }
 
 #[cfg(test)]
@@ -84,7 +91,7 @@ mod tests {
             text: "rm x".into(),
             argv: Some(vec!["rm".into(), "x".into()]),
             cwd: Some("/tmp".into()),
-            env_keys: vec!["A".into()],
+            env: vec![variable("A", "1")],
             agent_id: Some("main".into()),
             session_key: Some("agent:main:main".into()),
             node_id: Some("n".into()),
@@ -102,6 +109,7 @@ mod tests {
             ("cwd", json!("/")),
             ("cwd", json!(null)),
             ("env", json!({"A": "1", "LD_PRELOAD": "x"})),
+            ("env", json!({"A": "2"})),
             ("agentId", json!("other")),
             ("sessionKey", json!(null)),
         ] {

@@ -5,7 +5,7 @@ use clawline::protocol::methods::approvals::{Decision, ExecApprovalRequestParams
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
-use super::plan::Plan;
+use super::plan::{Plan, variable};
 use super::show;
 use crate::policy::Policy;
 use crate::store::{Approval, ApprovalState, now_ms};
@@ -113,6 +113,14 @@ impl New {
             .map(|(k, _)| k.clone())
             .collect();
         env_keys.sort_unstable();
+        let mut env = Vec::new();
+        for (name, value) in params.env.iter().flatten() {
+            let Some(value) = value.as_str() else {
+                return bad("env: each variable needs a text");
+            };
+            env.push(variable(name, value));
+        }
+        env.sort_unstable();
         let timeout = params.timeout_ms.map_or(
             match version {
                 Protocol::V3 => DEFAULT_TIMEOUT_V3,
@@ -125,7 +133,7 @@ impl New {
             text: said.trim().to_owned(),
             argv,
             cwd: params.cwd,
-            env_keys,
+            env,
             agent_id: params.agent_id,
             session_key: params.session_key,
             node_id: params.node_id,

@@ -1,6 +1,7 @@
 //! The parameters of `system.run`: checked before any node sees them, and reduced to what a caller
 //! may say. What says that somebody approved it is the gateway's to write, never the caller's.
 
+use crate::approvals::variable;
 use clawline::protocol::methods::approvals::Decision;
 use serde_json::{Map, Value, json};
 
@@ -29,8 +30,8 @@ pub(crate) struct SystemRun {
     pub(crate) argv: Vec<String>,
     pub(crate) raw: Option<String>,
     pub(crate) cwd: Option<String>,
-    /// Names of the variables, sorted.
-    pub(crate) env_keys: Vec<String>,
+    /// The variables as plans name them, sorted.
+    pub(crate) env: Vec<String>,
     pub(crate) agent_id: Option<String>,
     pub(crate) session_key: Option<String>,
     /// The approval that the caller refers to, and the decision that it claims.
@@ -75,7 +76,7 @@ impl SystemRun {
         if let Some(cwd) = &cwd {
             check_cwd(cwd)?;
         }
-        let env_keys = env_keys(params.get("env"))?;
+        let env = variables(params.get("env"))?;
         let mut forwarded = Map::new();
         for name in FORWARDED {
             if let Some(value) = params.get(name).filter(|value| !value.is_null()) {
@@ -89,7 +90,7 @@ impl SystemRun {
             argv,
             raw,
             cwd,
-            env_keys,
+            env,
             forwarded,
         })
     }
@@ -186,7 +187,7 @@ fn check_cwd(cwd: &str) -> Result<(), BadRun> {
     }
 }
 
-fn env_keys(env: Option<&Value>) -> Result<Vec<String>, BadRun> {
+fn variables(env: Option<&Value>) -> Result<Vec<String>, BadRun> {
     let code = "BAD_ENV";
     let env = match env {
         None | Some(Value::Null) => return Ok(Vec::new()),
@@ -199,7 +200,7 @@ fn env_keys(env: Option<&Value>) -> Result<Vec<String>, BadRun> {
             format!("params.env: at most {MAX_ENV} variables"),
         ));
     }
-    let mut keys = Vec::with_capacity(env.len());
+    let mut variables = Vec::with_capacity(env.len());
     for (name, value) in env {
         let shown = clawline::layer::printable(name, 40);
         if name.is_empty() || name.contains(['=', '\0']) || name.chars().any(char::is_whitespace) {
@@ -208,18 +209,19 @@ fn env_keys(env: Option<&Value>) -> Result<Vec<String>, BadRun> {
                 format!("params.env[\"{shown}\"]: no name of a variable"),
             ));
         }
-        let is_value =
-            matches!(value, Value::String(text) if !text.contains('\0') && text.len() <= MAX_ARG);
-        if !is_value {
+        let value = value
+            .as_str()
+            .filter(|text| !text.contains('\0') && text.len() <= MAX_ARG);
+        let Some(value) = value else {
             return Err(bad(
                 code,
                 format!("params.env[\"{shown}\"]: a text is needed"),
             ));
-        }
-        keys.push(name.clone());
+        };
+        variables.push(variable(name, value));
     }
-    keys.sort_unstable();
-    Ok(keys)
+    variables.sort_unstable();
+    Ok(variables)
 }
 
 /// The approval that is claimed. `approved: false` says nothing; every other word about an approval
