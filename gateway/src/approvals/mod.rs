@@ -45,6 +45,9 @@ pub(crate) enum ApprovalError {
     /// The id was used before, or too many wait.
     #[error("approval request unavailable")]
     Unavailable,
+    /// It does not say what would be run where.
+    #[error("this approval names no arguments or no node; ask again with commandArgv and nodeId")]
+    NotForNodes,
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error(transparent)]
@@ -232,8 +235,11 @@ impl Approvals {
         }
         let plan: plan::Plan =
             serde_json::from_str(&approval.plan).map_err(|_| ApprovalError::NotFound)?;
-        let digest = plan.of_run(run, node_id).digest();
-        let used = self.store.consume(id, &digest, now_ms()).await?;
+        if !plan.is_for_nodes() {
+            return Err(ApprovalError::NotForNodes);
+        }
+        let asked = plan.of_run(run, node_id).ok_or(ApprovalError::NotFound)?;
+        let used = self.store.consume(id, &asked.digest(), now_ms()).await?;
         let decision = used.and_then(|used| Decision::parse(used.decision.as_deref()?));
         decision.ok_or(ApprovalError::NotFound)
     }

@@ -20,6 +20,8 @@ pub(crate) struct Plan {
     pub(crate) session_key: Option<String>,
     /// The node; version 3 names none.
     pub(crate) node_id: Option<String>,
+    /// Version 3 asked, which has nothing but the text.
+    pub(crate) is_by_text: bool,
 }
 
 impl Plan {
@@ -44,27 +46,34 @@ impl Plan {
         for text in [&self.cwd, &self.agent_id, &self.session_key, &self.node_id] {
             part(text.as_deref());
         }
+        part(self.is_by_text.then_some("by text"));
         let digest = hash.finalize();
         digest.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
-    /// The plan of a command that is about to run, told in the members that this one has. Only the
-    /// arguments and the node may be left open, as version 3 does.
-    pub(crate) fn of_run(&self, run: &SystemRun, node_id: &str) -> Self {
-        let text = match &self.argv {
+    /// Whether it says enough to let something run on a node: its arguments and the node, or, of
+    /// version 3, the text.
+    pub(crate) fn is_for_nodes(&self) -> bool {
+        self.is_by_text || (self.argv.is_some() && self.node_id.is_some())
+    }
+
+    /// The plan of a command that is about to run; `None` where this one is not for nodes, or has
+    /// another text.
+    pub(crate) fn of_run(&self, run: &SystemRun, node_id: &str) -> Option<Self> {
+        if !self.is_for_nodes() || (self.is_by_text && !run.is_approved_as(&self.text)) {
+            return None;
+        }
+        Some(Self {
             // The arguments say it; the text is how they were shown.
-            Some(_) => self.text.clone(),
-            None => run.command_text(),
-        };
-        Self {
-            text,
+            text: self.text.clone(),
             argv: self.argv.as_ref().map(|_| run.argv.clone()),
             cwd: run.cwd.clone(),
             env: run.env.clone(),
             agent_id: run.agent_id.clone(),
             session_key: run.session_key.clone(),
             node_id: self.node_id.as_ref().map(|_| node_id.to_owned()),
-        }
+            is_by_text: self.is_by_text,
+        })
     }
 }
 
@@ -95,12 +104,13 @@ mod tests {
             agent_id: Some("main".into()),
             session_key: Some("agent:main:main".into()),
             node_id: Some("n".into()),
+            is_by_text: false,
         };
         let good = json!({
             "command": ["rm", "x"], "cwd": "/tmp", "env": {"A": "1"}, "agentId": "main",
             "sessionKey": "agent:main:main",
         });
-        let covers = |params, node| plan.of_run(&run(params), node).digest() == plan.digest();
+        let covers = |params, node| plan.of_run(&run(params), node).as_ref() == Some(&plan);
         assert!(covers(good.clone(), "n"));
         assert!(!covers(good.clone(), "other"), "another node");
         for (member, value) in [
@@ -124,20 +134,72 @@ mod tests {
         let plan = Plan {
             text: "echo hi".into(),
             agent_id: Some("main".into()),
+            is_by_text: true,
             ..Plan::default()
         };
-        let covers = |params| plan.of_run(&run(params), "n").digest() == plan.digest();
+        let covers = |params| plan.of_run(&run(params), "n").as_ref() == Some(&plan);
         assert!(covers(
             json!({"command": ["echo", "hi"], "agentId": "main"})
         ));
         assert!(covers(json!({
             "command": ["/bin/sh", "-lc", "echo hi"], "rawCommand": "echo hi", "agentId": "main",
         })));
-        assert!(!covers(
-            json!({"command": ["echo", "ho"], "agentId": "main"})
-        ));
+        for other in [
+            json!(["echo", "ho"]),
+            json!(["/tmp/evil/sh", "-c", "echo hi"]),
+        ] {
+            assert!(!covers(json!({"command": other, "agentId": "main"})));
+        }
         assert!(!covers(
             json!({"command": ["echo", "hi"], "agentId": "main", "env": {"A": "1"}})
         ));
+    }
+
+    #[test]
+    fn two_plans_never_read_the_same() {
+        let plan = Plan {
+            text: "ls".into(),
+            ..Plan::default()
+        };
+        let others = [
+            Plan {
+                is_by_text: true,
+                ..plan.clone()
+            },
+            Plan {
+                argv: Some(vec!["ls".into()]),
+                ..plan.clone()
+            },
+            Plan {
+                cwd: Some(String::new()),
+                ..plan.clone()
+            },
+        ];
+        for other in others {
+            assert_ne!(other.digest(), plan.digest(), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_plan_without_arguments_or_node_lets_nothing_run_unless_version_3_asked() {
+        let whole = Plan {
+            text: "ls".into(),
+            argv: Some(vec!["ls".into()]),
+            node_id: Some("n".into()),
+            ..Plan::default()
+        };
+        let run = run(json!({"command": ["ls"]}));
+        assert!(whole.of_run(&run, "n").is_some());
+        let without_arguments = Plan {
+            argv: None,
+            ..whole.clone()
+        };
+        let without_node = Plan {
+            node_id: None,
+            ..whole
+        };
+        for part in [without_arguments, without_node] {
+            assert_eq!(part.of_run(&run, "n"), None, "{part:?}");
+        }
     }
 }

@@ -18,8 +18,14 @@ const DEFAULT_TIMEOUT_V4: i64 = 30 * 60_000;
 const MAX_TIMEOUT: i64 = 24 * 3_600_000;
 /// Longest id, in bytes.
 const MAX_ID: usize = 128;
-/// Longest text beside the command, in characters.
+/// Longest text beside the command, in characters: a longer one is not asked about.
 const MAX_TEXT: usize = 1024;
+/// Longest warning that a caller gives, in characters.
+const MAX_WARNING: usize = 4096;
+/// Most variables.
+const MAX_ENV: usize = 256;
+/// Longest name of a variable, in characters.
+const MAX_NAME: usize = 256;
 /// What whoever decides is warned of.
 const HIDDEN: &str = "contains invisible characters";
 /// The members that version 3 knows.
@@ -82,7 +88,16 @@ impl New {
                 id.to_owned()
             }
         };
+        let params = of_plan(params);
         let argv = params.command_argv.clone().filter(|argv| !argv.is_empty());
+        if version == Protocol::V4 && params.host.as_deref().map(str::trim) == Some("node") {
+            if argv.is_none() {
+                return bad("commandArgv is required for host=node");
+            }
+            if params.node_id.as_deref().is_none_or(str::is_empty) {
+                return bad("nodeId is required for host=node");
+            }
+        }
         let text = params.command.as_deref().map(str::trim).unwrap_or_default();
         let said = match &argv {
             Some(argv) => argv.join(" "),
@@ -103,24 +118,13 @@ impl New {
             Some(argv) => show::arguments(argv),
             None => text.to_owned(),
         };
-        if checks.whole_commands && shown.len() > show::MAX_SHOWN {
-            return bad("command: longer than the 8 KiB that a person can be shown");
+        if checks.whole_commands {
+            if shown.len() > show::MAX_SHOWN {
+                return bad("command: longer than the 8 KiB that a person can be shown");
+            }
+            are_shown_whole(&params)?;
         }
-        let mut env_keys: Vec<String> = params
-            .env
-            .iter()
-            .flatten()
-            .map(|(k, _)| k.clone())
-            .collect();
-        env_keys.sort_unstable();
-        let mut env = Vec::new();
-        for (name, value) in params.env.iter().flatten() {
-            let Some(value) = value.as_str() else {
-                return bad("env: each variable needs a text");
-            };
-            env.push(variable(name, value));
-        }
-        env.sort_unstable();
+        let env = variables(&params)?;
         let timeout = params.timeout_ms.map_or(
             match version {
                 Protocol::V3 => DEFAULT_TIMEOUT_V3,
@@ -128,9 +132,10 @@ impl New {
             },
             |ms| i64::try_from(ms).unwrap_or(i64::MAX).clamp(1, MAX_TIMEOUT),
         );
-        let request = request(&params, &shown, argv.as_deref(), &env_keys, checks);
+        let request = request(&params, &shown, argv.as_deref(), checks);
         let plan = Plan {
             text: said.trim().to_owned(),
+            is_by_text: version == Protocol::V3 && argv.is_none(),
             argv,
             cwd: params.cwd,
             env,
@@ -165,14 +170,91 @@ impl New {
     }
 }
 
+/// A request of version 4 for a node may say all of it in the plan that the node made.
+fn of_plan(mut params: ExecApprovalRequestParams) -> ExecApprovalRequestParams {
+    let is_for_node = params.host.as_deref().map(str::trim) == Some("node");
+    let Some(plan) = params.system_run_plan.as_ref().filter(|_| is_for_node) else {
+        return params;
+    };
+    let argv: Option<Vec<String>> = serde_json::from_value(plan["argv"].clone()).ok();
+    if let Some(argv) = argv.filter(|argv| !argv.is_empty()) {
+        params.command_argv = Some(argv);
+    }
+    for (name, member) in [
+        ("cwd", &mut params.cwd),
+        ("agentId", &mut params.agent_id),
+        ("sessionKey", &mut params.session_key),
+    ] {
+        if let Some(text) = plan[name].as_str().filter(|text| !text.is_empty()) {
+            *member = Some(text.to_owned());
+        }
+    }
+    params
+}
+
+/// What stands beside the command is shown whole, or the command is not asked about.
+fn are_shown_whole(params: &ExecApprovalRequestParams) -> Result<(), BadRequest> {
+    for (name, text) in [
+        ("cwd", &params.cwd),
+        ("resolvedPath", &params.resolved_path),
+        ("nodeId", &params.node_id),
+        ("host", &params.host),
+        ("security", &params.security),
+        ("ask", &params.ask),
+        ("agentId", &params.agent_id),
+        ("sessionKey", &params.session_key),
+    ] {
+        if is_longer(text.as_deref(), MAX_TEXT) {
+            return Err(BadRequest(format!(
+                "{name}: longer than the {MAX_TEXT} characters that a person can be shown"
+            )));
+        }
+    }
+    if is_longer(warning(params), MAX_WARNING) {
+        return Err(BadRequest(format!(
+            "warningText: longer than {MAX_WARNING} characters"
+        )));
+    }
+    Ok(())
+}
+
+fn is_longer(text: Option<&str>, max: usize) -> bool {
+    text.is_some_and(|text| text.chars().nth(max).is_some())
+}
+
+fn warning(params: &ExecApprovalRequestParams) -> Option<&str> {
+    params.more.get("warningText").and_then(Value::as_str)
+}
+
+/// The variables as plans name them, sorted.
+fn variables(params: &ExecApprovalRequestParams) -> Result<Vec<String>, BadRequest> {
+    let bad = |text: String| Err(BadRequest(text));
+    let mut variables = Vec::new();
+    for (name, value) in params.env.iter().flatten() {
+        if variables.len() >= MAX_ENV {
+            return bad(format!("env: at most {MAX_ENV} variables"));
+        }
+        if is_longer(Some(name), MAX_NAME) {
+            return bad(format!("env: a name is longer than {MAX_NAME} characters"));
+        }
+        let Some(value) = value.as_str() else {
+            return bad("env: each variable needs a text".to_owned());
+        };
+        variables.push(variable(name, value));
+    }
+    variables.sort_unstable();
+    Ok(variables)
+}
+
 /// The request as version 4 shows it.
 fn request(
     params: &ExecApprovalRequestParams,
     command: &str,
     argv: Option<&[String]>,
-    env_keys: &[String],
     checks: &Policy,
 ) -> Value {
+    let mut env_keys: Vec<&String> = params.env.iter().flatten().map(|(name, _)| name).collect();
+    env_keys.sort_unstable();
     let mut had_hidden = false;
     let mut visible = |text: &str, max: usize| {
         let cut: String = text.chars().take(max).collect();
@@ -188,13 +270,12 @@ fn request(
         let each = argv.iter().map(|arg| visible(arg, show::MAX_SHOWN));
         each.collect()
     });
-    let mut text = |value: &Option<String>| value.as_deref().map(|text| visible(text, MAX_TEXT));
     let env_keys: Vec<String> = env_keys
-        .iter()
-        .filter_map(|key| text(&Some(key.clone())))
+        .into_iter()
+        .map(|name| visible(name, MAX_NAME))
         .collect();
-    let warning = params.more.get("warningText").and_then(Value::as_str);
-    let warning = text(&warning.map(str::to_owned));
+    let warning = warning(params).map(|text| visible(text, MAX_WARNING));
+    let mut text = |value: &Option<String>| value.as_deref().map(|text| visible(text, MAX_TEXT));
     let mut request = json!({
         "command": shown, "commandArgv": argv, "systemRunPlan": null,
         "cwd": text(&params.cwd), "nodeId": text(&params.node_id), "host": text(&params.host),
@@ -273,37 +354,4 @@ pub(super) fn allowed(approval: &Approval) -> Vec<Decision> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_arguments_say_what_is_shown_however_the_text_is_written() {
-        let params = |text: &str| ExecApprovalRequestParams {
-            command: Some(text.to_owned()),
-            command_argv: Some(vec!["sh".into(), "-c".into(), "a; b".into()]),
-            ..ExecApprovalRequestParams::default()
-        };
-        for text in ["sh -c 'a; b'", "sh -c \"a; b\"", "sh -c a; b", "ls"] {
-            let new = New::read(params(text), Protocol::V4, &Policy::default()).unwrap();
-            assert_eq!(new.request["command"], "sh -c 'a; b'", "{text}");
-        }
-    }
-
-    #[test]
-    fn what_is_no_command_is_refused() {
-        for (command, argv) in [
-            (None, None),
-            (Some(" "), None),
-            (Some("ls"), Some(vec!["a\0b".to_owned()])),
-            (Some("l\rs"), None),
-        ] {
-            let params = ExecApprovalRequestParams {
-                command: command.map(str::to_owned),
-                command_argv: argv,
-                ..ExecApprovalRequestParams::default()
-            };
-            let read = New::read(params, Protocol::V4, &Policy::default());
-            assert!(read.is_err(), "{command:?}");
-        }
-    }
-}
+mod tests;

@@ -4,6 +4,7 @@
 //! That a device is paired says that it may connect as a node. Which of its commands may be used is an
 //! approval of its own, looked up again at every command.
 
+mod command_text;
 mod invoke;
 mod live;
 mod once;

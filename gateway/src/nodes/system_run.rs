@@ -1,6 +1,7 @@
 //! The parameters of `system.run`: checked before any node sees them, and reduced to what a caller
 //! may say. What says that somebody approved it is the gateway's to write, never the caller's.
 
+use super::command_text;
 use crate::approvals::variable;
 use clawline::protocol::methods::approvals::Decision;
 use serde_json::{Map, Value, json};
@@ -28,7 +29,6 @@ const FORWARDED: [&str; 5] = [
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct SystemRun {
     pub(crate) argv: Vec<String>,
-    pub(crate) raw: Option<String>,
     pub(crate) cwd: Option<String>,
     /// The variables as plans name them, sorted.
     pub(crate) env: Vec<String>,
@@ -65,9 +65,8 @@ impl SystemRun {
         };
         let argv = argv(params.get("command"))?;
         let raw = text(params, "rawCommand")?.map(|raw| raw.trim().to_owned());
-        let raw = raw.filter(|raw| !raw.is_empty());
-        if let Some(raw) = &raw
-            && !is_same_command(raw, &argv)
+        if let Some(raw) = raw.filter(|raw| !raw.is_empty())
+            && !command_text::is_raw_of(&raw, &argv)
         {
             let text = "rawCommand does not match command";
             return Err(bad("RAW_COMMAND_MISMATCH", text));
@@ -88,16 +87,15 @@ impl SystemRun {
             agent_id: text(params, "agentId")?,
             session_key: text(params, "sessionKey")?,
             argv,
-            raw,
             cwd,
             env,
             forwarded,
         })
     }
 
-    /// The command as one text, as requests for approval of version 3 show it.
-    pub(crate) fn command_text(&self) -> String {
-        self.raw.clone().unwrap_or_else(|| self.argv.join(" "))
+    /// Whether somebody who approved this text alone approved this command.
+    pub(crate) fn is_approved_as(&self, text: &str) -> bool {
+        command_text::is_approved_as(text, &self.argv)
     }
 
     /// What the node is sent: the run's id is ours, and an approval is only there when it was used.
@@ -251,46 +249,6 @@ fn approval(params: &Map<String, Value>) -> Result<Option<String>, BadRun> {
     }
 }
 
-/// Whether `raw` says what `argv` does: the arguments joined, plainly or quoted, or the one text that
-/// a shell is given.
-fn is_same_command(raw: &str, argv: &[String]) -> bool {
-    let quoted: Vec<String> = argv.iter().map(|arg| quoted(arg)).collect();
-    if raw == argv.join(" ").trim() || raw == quoted.join(" ").trim() {
-        return true;
-    }
-    let base = |program: &str| {
-        let name = program.rsplit(['/', '\\']).next().unwrap_or_default();
-        let name = name.to_ascii_lowercase();
-        name.trim_end_matches(".exe").to_owned()
-    };
-    let is_shell = |program: &str| {
-        matches!(
-            base(program).as_str(),
-            "sh" | "bash" | "zsh" | "dash" | "ash" | "ksh" | "fish"
-        )
-    };
-    match argv {
-        [shell, flag, script] if is_shell(shell) => {
-            matches!(flag.as_str(), "-c" | "-lc") && raw == script.trim()
-        }
-        [shell, flags @ .., script] if base(shell) == "cmd" => {
-            flags.iter().any(|flag| flag.eq_ignore_ascii_case("/c")) && raw == script.trim()
-        }
-        _ => false,
-    }
-}
-
-/// As the official clients quote an argument in a text for people.
-fn quoted(arg: &str) -> String {
-    if arg.is_empty() {
-        "\"\"".to_owned()
-    } else if arg.contains('"') || arg.chars().any(char::is_whitespace) {
-        format!("\"{}\"", arg.replace('"', "\\\""))
-    } else {
-        arg.to_owned()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -341,15 +299,11 @@ mod tests {
 
     #[test]
     fn a_raw_command_says_what_the_arguments_do() {
-        for (argv, raw, is_good) in [
-            (json!(["ls", "-l"]), "ls -l", true),
-            (json!(["echo", "a b"]), "echo \"a b\"", true),
-            (json!(["/bin/sh", "-lc", "ls | wc"]), "ls | wc", true),
-            (json!(["rm", "-rf", "x"]), "ls", false),
-            (json!(["/bin/sh", "-lc", "rm x", "ls"]), "ls", false),
-            (json!(["env", "sh", "-c", "ls"]), "ls", false),
+        for (argv, is_good) in [
+            (json!(["/bin/sh", "-lc", "ls | wc"]), true),
+            (json!(["/tmp/sh", "-lc", "ls | wc"]), false),
         ] {
-            let params = json!({"command": argv, "rawCommand": raw});
+            let params = json!({"command": argv, "rawCommand": "ls | wc"});
             assert_eq!(SystemRun::read(Some(&params)).is_ok(), is_good, "{params}");
         }
     }

@@ -293,7 +293,7 @@ async fn ask_node(
 fn error(error: ApprovalError, version: Protocol) -> RpcError {
     match error {
         ApprovalError::NotFound => not_found(version),
-        ApprovalError::BadDecision | ApprovalError::BadRequest(_) => {
+        ApprovalError::BadDecision | ApprovalError::NotForNodes | ApprovalError::BadRequest(_) => {
             RpcError::invalid(error.to_string())
         }
         ApprovalError::Unavailable => RpcError::unavailable(error.to_string()),

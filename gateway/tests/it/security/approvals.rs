@@ -67,9 +67,9 @@ async fn s59_an_approval_that_was_used_lets_nothing_run_again() {
         async |gateway| {
             let (_host, mut asker) = approved(gateway, 1).await;
             let mut person = approver(gateway, 7, &ADMIN).await;
-            asker
-                .start("exec.approval.request", ask("a1", &["id"]))
-                .await;
+            let mut request = ask("a1", &["id"]);
+            request["nodeId"] = json!(node_id(1));
+            asker.start("exec.approval.request", request).await;
             person.event("exec.approval.requested").await;
             let decide = json!({"id": "a1", "decision": "allow-once"});
             person.ok("exec.approval.resolve", decide).await;
@@ -211,12 +211,85 @@ async fn s59_an_approval_is_used_once_for_what_was_asked_by_whom_it_was_asked() 
 }
 
 #[tokio::test]
+async fn s59_version_4_approves_no_text_but_arguments_on_one_node() {
+    let gateway = TestGateway::start().await;
+    let (_host, mut asker) = approved(&gateway, 1).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    let mut by_text = ask("text", &["id"]);
+    by_text["nodeId"] = json!(node_id(1));
+    by_text.as_object_mut().unwrap().remove("commandArgv");
+    for (id, request) in [
+        ("text", by_text.clone()),
+        ("nowhere", ask("nowhere", &["id"])),
+    ] {
+        asker.start("exec.approval.request", request).await;
+        person.event("exec.approval.requested").await;
+        let decide = json!({"id": id, "decision": "allow-once"});
+        person.ok("exec.approval.resolve", decide).await;
+        let run = json!({
+            "command": ["id"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+            "approved": true, "runId": id,
+        });
+        let error = asker
+            .error("node.invoke", invoke(1, "system.run", run, id))
+            .await;
+        assert_eq!(error["details"]["code"], "APPROVAL_NOT_FOUND", "{id}");
+        let text = error["message"].as_str().unwrap();
+        assert!(text.contains("ask again with commandArgv"), "{text}");
+    }
+    // Asked for as a node's, nobody is even shown it.
+    by_text["id"] = json!("other");
+    by_text["host"] = json!("node");
+    let error = asker.error("exec.approval.request", by_text).await;
+    assert_eq!(error["code"], "INVALID_REQUEST");
+}
+
+#[tokio::test]
+async fn s59_a_text_that_version_3_approved_lets_no_other_program_run() {
+    let gateway = TestGateway::start().await;
+    let (mut host, admin) = approved(&gateway, 1).await;
+    let mut asker = operator(&gateway, 3).await;
+    drop(admin);
+    let request = json!({
+        "id": "a1", "command": "ls", "cwd": "/", "host": "node", "agentId": "main",
+        "timeoutMs": 600_000,
+    });
+    let asked = asker.start("exec.approval.request", request).await;
+    asker.event("exec.approval.requested").await;
+    let decide = json!({"id": "a1", "decision": "allow-once"});
+    asker.ok("exec.approval.resolve", decide).await;
+    asker.response(&asked).await;
+    let run = |argv: Value| {
+        json!({
+            "command": argv, "rawCommand": "ls", "cwd": "/", "agentId": "main", "approved": true,
+            "approvalDecision": "allow-once", "runId": "a1",
+        })
+    };
+    let evil = run(json!(["/tmp/evil/sh", "-c", "ls"]));
+    let mut silent = evil.clone();
+    silent.as_object_mut().unwrap().remove("rawCommand");
+    for (at, run) in [evil, silent].into_iter().enumerate() {
+        let params = invoke(1, "system.run", run, &format!("k{at}"));
+        let error = asker.error("node.invoke", params).await;
+        assert_eq!(error["code"], "INVALID_REQUEST");
+    }
+    let good = run(json!(["/bin/sh", "-lc", "ls"]));
+    let call = asker
+        .start("node.invoke", invoke(1, "system.run", good, "k"))
+        .await;
+    answer(&mut host, json!({"payloadJSON": "{}"})).await;
+    assert_eq!(asker.response(&call).await["ok"], true);
+}
+
+#[tokio::test]
 async fn s59_a_restart_denies_what_waits_and_what_was_not_used() {
     let gateway = TestGateway::start().await;
     let (_host, mut asker) = approved(&gateway, 1).await;
     let mut person = approver(&gateway, 7, &ADMIN).await;
     for id in ["waits", "allowed"] {
-        let call = asker.start("exec.approval.request", ask(id, &["id"])).await;
+        let mut request = ask(id, &["id"]);
+        request["nodeId"] = json!(node_id(1));
+        let call = asker.start("exec.approval.request", request).await;
         asker.response(&call).await;
     }
     person
