@@ -11,6 +11,7 @@ mod request;
 mod show;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use clawline::protocol::Protocol;
@@ -31,8 +32,12 @@ pub(crate) use request::{BadRequest, New};
 
 /// Approvals that may wait at the same time.
 const MAX_PENDING: i64 = 256;
-/// How long an ended one is known, so that its id is not used again.
+/// How long one that does not wait any more is known, so that its id is not used again.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+/// How many of these are known; the oldest make room.
+const MAX_KEPT: i64 = 2048;
+/// After so many requests the store is looked through for those.
+const PRUNE_EVERY: u64 = 256;
 
 /// What cannot be done to approvals.
 #[derive(Debug, thiserror::Error)]
@@ -40,14 +45,14 @@ pub(crate) enum ApprovalError {
     /// Unknown, over, used, or not theirs: all the same to whoever asks.
     #[error("unknown or expired approval id")]
     NotFound,
+    /// It does not say what would be run where.
+    #[error("this approval names no arguments or no node; ask again with commandArgv and nodeId")]
+    NotForNodes,
     #[error("invalid decision")]
     BadDecision,
     /// The id was used before, or too many wait.
     #[error("approval request unavailable")]
     Unavailable,
-    /// It does not say what would be run where.
-    #[error("this approval names no arguments or no node; ask again with commandArgv and nodeId")]
-    NotForNodes,
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error(transparent)]
@@ -61,6 +66,8 @@ pub(crate) struct Approvals {
     registry: Arc<Registry>,
     /// Rises with each change of state.
     changes: Arc<watch::Sender<u64>>,
+    /// Requests since the start.
+    asked: Arc<AtomicU64>,
     pub(crate) policy: Arc<PolicyFile>,
     checks: Arc<Policy>,
 }
@@ -73,16 +80,25 @@ impl Approvals {
         policy: PolicyFile,
         checks: Arc<Policy>,
     ) -> Result<Self, StoreError> {
-        let now = now_ms();
-        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
-        store.restart(now, now.saturating_sub(kept)).await?;
-        Ok(Self {
+        store.restart(now_ms()).await?;
+        let approvals = Self {
             store,
             registry,
             changes: Arc::new(watch::Sender::new(0)),
+            asked: Arc::default(),
             policy: Arc::new(policy),
             checks,
-        })
+        };
+        approvals.prune().await?;
+        Ok(approvals)
+    }
+
+    /// Forgets what is old, and what is too many.
+    async fn prune(&self) -> Result<(), StoreError> {
+        let kept = i64::try_from(KEPT.as_millis()).unwrap_or(i64::MAX);
+        let before = now_ms().saturating_sub(kept);
+        self.store.prune(before, MAX_KEPT).await?;
+        Ok(())
     }
 
     fn changed(&self) {
@@ -96,6 +112,10 @@ impl Approvals {
         new: New,
         by: &Conn,
     ) -> Result<(Approval, bool), ApprovalError> {
+        let asked = self.asked.fetch_add(1, Ordering::Relaxed);
+        if asked % PRUNE_EVERY == PRUNE_EVERY - 1 {
+            self.prune().await?;
+        }
         let approval = new.approval(by.principal.device_id.clone());
         if !self.store.insert(&approval, MAX_PENDING).await? {
             return Err(ApprovalError::Unavailable);
@@ -151,12 +171,14 @@ impl Approvals {
         Ok(())
     }
 
-    /// Ends the waits whose time is over.
+    /// Ends the waits whose time is over, and forgets what is old.
     pub(crate) async fn expire(&self) {
-        match self.store.expire(now_ms()).await {
-            Ok(0) => {}
-            Ok(_) => self.changed(),
-            Err(error) => tracing::warn!(%error, "old approvals could not be cleared"),
+        let expired = self.store.expire(now_ms()).await;
+        if let Ok(1..) = expired {
+            self.changed();
+        }
+        if let Err(error) = expired.and(self.prune().await) {
+            tracing::warn!(%error, "old approvals could not be cleared");
         }
     }
 

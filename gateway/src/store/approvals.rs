@@ -90,6 +90,9 @@ pub trait ApprovalStore: Send + Sync {
     async fn consume(&self, id: &str, digest: &str, now: i64) -> Result<Option<Approval>>;
     /// Ends the waits whose time is over.
     async fn expire(&self, now: i64) -> Result<u64>;
-    /// At start: what was not decided or not used is denied; what is older than `before` is forgotten.
-    async fn restart(&self, now: i64, before: i64) -> Result<()>;
+    /// At start: what was not decided or not used is denied.
+    async fn restart(&self, now: i64) -> Result<()>;
+    /// Forgets those that do not wait and are older than `before`, or not among the newest `keep`;
+    /// how many.
+    async fn prune(&self, before: i64, keep: i64) -> Result<u64>;
 }

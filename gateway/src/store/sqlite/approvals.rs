@@ -109,24 +109,32 @@ impl ApprovalStore for Db {
         self.end(tx, result.map_err(StoreError::from)).await
     }
 
-    async fn restart(&self, now: i64, before: i64) -> Result<()> {
+    async fn restart(&self, now: i64) -> Result<()> {
         let mut tx = self.begin().await?;
-        let result = async {
-            sqlx::query("DELETE FROM exec_approvals WHERE created_at < $1")
-                .bind(before)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query(
-                "UPDATE exec_approvals SET state = 'restarted', decision = 'deny', \
-                 resolved_at = $1 WHERE state IN ('pending', 'allowed')",
-            )
-            .bind(now)
-            .execute(&mut *tx)
-            .await?;
-            Ok(())
-        };
-        let result = result.await;
-        self.end(tx, result).await
+        let done = sqlx::query(
+            "UPDATE exec_approvals SET state = 'restarted', decision = 'deny', \
+             resolved_at = $1 WHERE state IN ('pending', 'allowed')",
+        )
+        .bind(now)
+        .execute(&mut *tx)
+        .await;
+        self.end(tx, done.map(|_| ()).map_err(StoreError::from))
+            .await
+    }
+
+    async fn prune(&self, before: i64, keep: i64) -> Result<u64> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(
+            "DELETE FROM exec_approvals WHERE state <> 'pending' AND (created_at < $1 OR id IN \
+             (SELECT id FROM exec_approvals WHERE state <> 'pending' \
+             ORDER BY created_at DESC, id LIMIT -1 OFFSET $2))",
+        )
+        .bind(before)
+        .bind(keep)
+        .execute(&mut *tx)
+        .await;
+        let result = done.map(|done| done.rows_affected());
+        self.end(tx, result.map_err(StoreError::from)).await
     }
 }
 
@@ -149,4 +157,67 @@ fn approval(row: &SqliteRow) -> Result<Approval> {
         expires_at: row.try_get("expires_at")?,
         resolved_at: row.try_get("resolved_at")?,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::Store;
+
+    fn made(id: &str, state: ApprovalState, created_at: i64) -> Approval {
+        Approval {
+            id: id.into(),
+            state,
+            plan: "{}".into(),
+            digest: "d".into(),
+            request: "{}".into(),
+            device_id: None,
+            decision: None,
+            resolved_by: None,
+            created_at,
+            expires_at: i64::MAX,
+            resolved_at: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_has_ended_is_bounded_and_what_waits_stays() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+        let approvals = store.approvals();
+        for approval in [
+            made("waits", ApprovalState::Pending, 1),
+            made("old", ApprovalState::Denied, 2),
+            made("used", ApprovalState::Used, 10),
+            made("denied", ApprovalState::Denied, 11),
+            made("allowed", ApprovalState::Allowed, 12),
+            made("nobody", ApprovalState::NoRoute, 13),
+        ] {
+            assert!(approvals.insert(&approval, 100).await.unwrap());
+        }
+        let known = async |id: &str| approvals.get(id).await.unwrap().is_some();
+        assert_eq!(approvals.prune(5, 100).await.unwrap(), 1);
+        assert!(!known("old").await);
+        assert_eq!(approvals.prune(5, 2).await.unwrap(), 2);
+        for (id, is_known) in [
+            ("waits", true),
+            ("used", false),
+            ("denied", false),
+            ("allowed", true),
+            ("nobody", true),
+        ] {
+            assert_eq!(known(id).await, is_known, "{id}");
+        }
+    }
+
+    #[tokio::test]
+    async fn those_that_wait_are_found_without_reading_the_others() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+        let sql = "EXPLAIN QUERY PLAN SELECT * FROM exec_approvals \
+                   WHERE state = 'pending' AND expires_at > 1";
+        let plan = sqlx::query(sql).fetch_one(&store.db.readers).await.unwrap();
+        let detail: String = plan.try_get("detail").unwrap();
+        assert!(detail.contains("exec_approvals_by_state"), "{detail}");
+    }
 }

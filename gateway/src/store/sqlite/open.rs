@@ -169,6 +169,10 @@ fn migrations() -> Vec<Migration> {
             include_str!("../../../migrations/0006_setup_codes.sql"),
         ),
         ("usage", include_str!("../../../migrations/0007_usage.sql")),
+        (
+            "approvals by state",
+            include_str!("../../../migrations/0008_exec_approvals_by_state.sql"),
+        ),
     ];
     (1..)
         .zip(steps)
