@@ -60,7 +60,7 @@ pub(crate) enum InvokeError {
     Gone,
     /// Who asked for it first went away.
     GivenUp,
-    /// It was carried out; the result was too large to be kept.
+    /// It was carried out; the result was too large to be kept, or others took its room.
     NotKept,
     TooLarge,
     /// The node's own words.
@@ -126,7 +126,8 @@ impl Nodes {
         {
             Entry::New(turn) => turn,
             Entry::Conflict => return Err(InvokeError::KeyConflict),
-            Entry::Known(mut outcome) => {
+            Entry::Known(outcome) => return (*outcome).clone(),
+            Entry::Running(mut outcome) => {
                 let known = timeout_at(until, outcome.wait_for(Option::is_some)).await;
                 return match known {
                     Ok(Ok(outcome)) => match outcome.as_deref() {

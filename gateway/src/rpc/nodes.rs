@@ -144,7 +144,7 @@ pub(super) fn invoke_error(error: InvokeError, command: &str, version: Protocol)
         ),
         InvokeError::GivenUp => unavailable("the caller of this command went away", "CANCELLED"),
         InvokeError::NotKept => unavailable(
-            "this command was carried out, but its result was too large to be kept",
+            "this command was carried out, but its result was not kept",
             "RESULT_NOT_KEPT",
         ),
         InvokeError::TooLarge => unavailable("the node's result is too large", "RESULT_TOO_LARGE"),
