@@ -63,15 +63,7 @@ impl Pairing {
             Refusal::Store
         };
         let _gate = self.gate.lock().await;
-        let known = self.devices.get(&ask.device_id).await.map_err(failed)?;
-        let mut new = grant(ask, None, false);
-        // What the device has already is kept, and what it asks for has to be the code's.
-        if let Some(held) = known.as_ref().and_then(|d| d.roles.get(ask.role.as_str()))
-            && held.revoked_at.is_none()
-            && Scopes::from_wire(&held.scopes).covers(&ask.scopes)
-        {
-            new.scopes.clone_from(&held.scopes);
-        }
+        let new = grant(ask, None, false);
         let now = now_ms();
         let redeemed = if self.policy.code_once {
             self.codes.redeem(&code.hash(), new, now).await

@@ -81,3 +81,45 @@ async fn a_connection_under_way_is_void_after_rotation_revocation_and_removal() 
     pairing.revoke(ID, operator, None).await.unwrap();
     assert!(!holds(third).await.unwrap());
 }
+
+#[tokio::test]
+async fn a_setup_code_adds_what_it_gives_and_takes_nothing_away() {
+    let home = tempfile::tempdir().unwrap();
+    let (store, pairing) = pairing(&home).await;
+    let asking = |scopes: &[Scope]| Ask {
+        scopes: scopes.iter().copied().collect(),
+        ..ask(None)
+    };
+    let held = async || {
+        let device = store.devices().get(ID).await.unwrap().unwrap();
+        Scopes::from_wire(&device.roles["operator"].scopes)
+    };
+    let all = |scopes: &[Scope]| -> Scopes { scopes.iter().copied().collect() };
+    let code = async |scopes: &[Scope]| {
+        let made = pairing.make_code(Role::Operator, &all(scopes)).await;
+        made.unwrap().code
+    };
+    pairing.admit(&asking(&[Scope::Pairing])).await.unwrap();
+
+    // More than the code gives: refused, and nothing changed.
+    let writes = code(&[Scope::Write]).await;
+    let admin = asking(&[Scope::Admin]);
+    let refused = pairing.redeem(&admin, writes.expose()).await.unwrap_err();
+    assert!(matches!(refused, Refusal::SetupCode(_)), "{refused:?}");
+    assert_eq!(held().await, all(&[Scope::Pairing]));
+
+    // What the code gives is added, also when the device holds something that the code does not give.
+    let write = asking(&[Scope::Write]);
+    pairing.redeem(&write, writes.expose()).await.unwrap();
+    assert_eq!(held().await, all(&[Scope::Pairing, Scope::Write]));
+    let reads = code(&[Scope::Read]).await;
+    let read = asking(&[Scope::Read]);
+    pairing.redeem(&read, reads.expose()).await.unwrap();
+    assert!(held().await.covers(&all(&[Scope::Pairing, Scope::Write])));
+
+    // What was taken away stays so.
+    pairing.revoke(ID, Role::Operator, None).await.unwrap();
+    let reads = code(&[Scope::Read]).await;
+    pairing.redeem(&read, reads.expose()).await.unwrap();
+    assert_eq!(held().await, all(&[Scope::Read]));
+}

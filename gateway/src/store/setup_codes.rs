@@ -35,7 +35,9 @@ pub enum Redeemed {
 #[async_trait]
 pub trait SetupCodeStore: Send + Sync {
     async fn mint(&self, code: NewSetupCode) -> Result<(), StoreError>;
-    /// Uses the code up and grants, in one transaction; at most one call ever does for one code.
+    /// Uses the code up and grants, in one transaction; at most one call ever does for one code. The
+    /// scopes of `grant` are what the device asks for, and have to be the code's; what it holds in
+    /// this role already it keeps.
     async fn redeem(
         &self,
         hash: &str,

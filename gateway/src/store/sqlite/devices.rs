@@ -96,7 +96,10 @@ impl DeviceStore for Db {
     }
 }
 
-async fn find(connection: &mut SqliteConnection, device_id: &str) -> Result<Option<Device>> {
+pub(super) async fn find(
+    connection: &mut SqliteConnection,
+    device_id: &str,
+) -> Result<Option<Device>> {
     let row = sqlx::query(DEVICE)
         .bind(device_id)
         .fetch_optional(&mut *connection)

@@ -98,6 +98,17 @@ async fn redeem(
         .bind(by)
         .execute(&mut *connection)
         .await?;
-    let device = devices::grant(connection, grant, now).await?;
+    let known = devices::find(connection, &grant.device_id).await?;
+    let held = known
+        .as_ref()
+        .and_then(|device| device.roles.get(&grant.role))
+        .filter(|held| held.revoked_at.is_none())
+        .map(|held| Scopes::from_wire(&held.scopes))
+        .unwrap_or_default();
+    let grant = DeviceGrant {
+        scopes: held.union(&wanted).to_wire(),
+        ..grant.clone()
+    };
+    let device = devices::grant(connection, &grant, now).await?;
     Ok(Redeemed::Granted(Box::new(device)))
 }
