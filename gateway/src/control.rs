@@ -103,10 +103,10 @@ pub(crate) async fn carry_out(
         Request::Approve { request_id } => pairing.approve(&request_id, None).await?,
         Request::Reject { request_id } => pairing.reject(&request_id, None).await?,
         Request::Remove { device_id } => pairing.remove(&device_id, None).await?,
-        Request::NodesList => json!(nodes.pairings().await?),
+        Request::NodesList => json!(nodes.pairings(None).await?),
         Request::NodesApprove { request_id } => json!(nodes.approve(&request_id, None).await?),
-        Request::NodesReject { request_id } => json!(nodes.reject(&request_id).await?),
-        Request::NodesRemove { node_id } => json!(nodes.remove(&node_id, None).await?),
+        Request::NodesReject { request_id } => json!(nodes.reject(&request_id, None).await?),
+        Request::NodesRemove { node_id } => json!(nodes.remove(&node_id, None, None).await?),
         Request::Rotate { device_id, role } => {
             let (held, _) = pairing.rotate(&device_id, role, None, None).await?;
             json!({"deviceId": device_id, "role": role.as_str(), "rotatedAtMs": held.rotated_at})

@@ -129,13 +129,11 @@ impl Nodes {
         Ok(())
     }
 
-    /// Takes back a request whose node does not ask for it any more.
+    /// Takes back a request whose node does not ask for it any more, or never did.
     async fn withdraw(&self, node_id: &str) -> Result<(), StoreError> {
         let waiting = self.store.requests().await?;
-        let own = waiting
-            .iter()
-            .find(|request| request.node_id == node_id && !request.by_name);
-        if let Some(request) = own
+        let of_node = waiting.iter().find(|request| request.node_id == node_id);
+        if let Some(request) = of_node
             && self
                 .store
                 .take_request(&request.request_id)

@@ -4,13 +4,13 @@ use clawline::layer::printable;
 use clawline::protocol::methods::node_pairing::{
     NodePairListReply, NodePairRequestParams, NodePairRow,
 };
-use clawline::protocol::scope::{Scope, Scopes};
+use clawline::protocol::scope::Scope;
 use clawline::secret::Secret;
 use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Nodes, policy, rows};
-use crate::conn::ConnId;
+use crate::conn::{ConnId, Principal};
 use crate::pairing::PairingError;
 use crate::settings::NodesSettings;
 use crate::store::{NewNodeRequest, NodeFacts, NodeRequest, StoreError, now_ms};
@@ -21,6 +21,8 @@ const MAX_BY_NAME: usize = 20;
 const MAX_NAME: usize = 64;
 /// Longest id of a node that was only named, in bytes.
 const MAX_ID: usize = 128;
+/// Nobody speaks for a node that has a device.
+const IS_DEVICE: &str = "nodeId: a paired device asks for itself when it connects";
 /// Bytes of randomness in a pairing token.
 const TOKEN_BYTES: usize = 32;
 
@@ -45,15 +47,24 @@ pub(crate) enum NodeError {
 }
 
 impl Nodes {
-    /// What waits, and what is approved.
-    pub(crate) async fn pairings(&self) -> Result<NodePairListReply, NodeError> {
+    /// What waits, and what is approved: of nodes that `by` [manages](Principal::manages), of all on the
+    /// host (`None`).
+    pub(crate) async fn pairings(
+        &self,
+        by: Option<&Principal>,
+    ) -> Result<NodePairListReply, NodeError> {
+        let is_shown = |node_id: &str| self.may_manage(by, node_id).is_ok();
         let requests = self.store.requests().await?;
         let nodes = self.store.list().await?;
         Ok(NodePairListReply {
-            pending: requests.iter().map(rows::request_row).collect(),
+            pending: requests
+                .iter()
+                .filter(|request| is_shown(&request.node_id))
+                .map(rows::request_row)
+                .collect(),
             paired: nodes
                 .iter()
-                .filter(|node| node.approved.is_some())
+                .filter(|node| node.approved.is_some() && is_shown(&node.node_id))
                 .map(rows::paired_row)
                 .collect(),
         })
@@ -103,6 +114,9 @@ impl Nodes {
         );
         let asked = claims.surface(&policy(&facts, settings));
         let _gate = self.gate.lock().await;
+        if self.is_device(node_id).await? {
+            return Err(NodeError::Bad(IS_DEVICE));
+        }
         let waiting = self.store.requests().await?;
         let others = waiting
             .iter()
@@ -122,17 +136,23 @@ impl Nodes {
         Ok((rows::request_row(&request), is_new))
     }
 
-    /// Approves what a request asks for; `by` is `None` on the host. A node that was only named gets
-    /// a token, told here and never again.
+    /// Approves what a request asks for, of a node that `by` manages; `by` is `None` on the host. A node
+    /// that was only named gets a token, told here and never again.
     pub(crate) async fn approve(
         &self,
         request_id: &str,
-        by: Option<&Scopes>,
+        by: Option<&Principal>,
     ) -> Result<NodePairRow, NodeError> {
         let _gate = self.gate.lock().await;
         let request = self.store.get_request(request_id).await?;
         let request = request.ok_or(NodeError::UnknownRequest)?;
-        if let Some(held) = by {
+        self.may_manage(by, &request.node_id)?;
+        if request.by_name && self.is_device(&request.node_id).await? {
+            self.store.take_request(request_id).await?;
+            self.resolved(request_id, &request.node_id, "rejected");
+            return Err(NodeError::Bad(IS_DEVICE));
+        }
+        if let Some(held) = by.map(|by| &by.scopes) {
             let needed = super::policy::approve_scopes(&request.asked.commands);
             let missing = needed
                 .into_iter()
@@ -157,22 +177,41 @@ impl Nodes {
         Ok(row)
     }
 
-    /// Turns a request down; the node.
-    pub(crate) async fn reject(&self, request_id: &str) -> Result<String, NodeError> {
+    /// Turns a request down, of a node that `by` manages; the node.
+    pub(crate) async fn reject(
+        &self,
+        request_id: &str,
+        by: Option<&Principal>,
+    ) -> Result<String, NodeError> {
         let _gate = self.gate.lock().await;
-        let request = self.store.take_request(request_id).await?;
+        let request = self.store.get_request(request_id).await?;
         let request = request.ok_or(NodeError::UnknownRequest)?;
+        self.may_manage(by, &request.node_id)?;
+        self.store.take_request(request_id).await?;
         self.resolved(request_id, &request.node_id, "rejected");
         Ok(request.node_id)
     }
 
-    /// Forgets what was approved of a node, and its device where it is nothing else, and closes its
-    /// connections.
+    async fn is_device(&self, node_id: &str) -> Result<bool, StoreError> {
+        Ok(self.devices.get(node_id).await?.is_some())
+    }
+
+    fn may_manage(&self, by: Option<&Principal>, node_id: &str) -> Result<(), PairingError> {
+        match by.is_none_or(|by| self.pairing.may_manage(by, node_id)) {
+            true => Ok(()),
+            false => Err(PairingError::NotYours),
+        }
+    }
+
+    /// Forgets what was approved of a node that `by` manages, and its device where it is nothing else,
+    /// and closes its connections.
     pub(crate) async fn remove(
         &self,
         node_id: &str,
+        by: Option<&Principal>,
         caller: Option<ConnId>,
     ) -> Result<(), NodeError> {
+        self.may_manage(by, node_id)?;
         let _gate = self.gate.lock().await;
         let device = self.devices.get(node_id).await?;
         let is_node = device
@@ -193,8 +232,14 @@ impl Nodes {
         Ok(())
     }
 
-    /// Gives a node another name; the name as it is kept.
-    pub(crate) async fn rename(&self, node_id: &str, name: &str) -> Result<String, NodeError> {
+    /// Gives a node that `by` manages another name; the name as it is kept.
+    pub(crate) async fn rename(
+        &self,
+        node_id: &str,
+        name: &str,
+        by: &Principal,
+    ) -> Result<String, NodeError> {
+        self.may_manage(Some(by), node_id)?;
         let shown: String = printable(name.trim(), MAX_NAME)
             .chars()
             .take(MAX_NAME)

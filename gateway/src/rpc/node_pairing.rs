@@ -20,13 +20,14 @@ pub(crate) fn rows(table: Table) -> Table {
         .on::<NodePairVerify, _>(verify)
 }
 
-async fn list(app: App, _: Call<NodePairList>) -> Result<NodePairListReply, Failure> {
-    Ok(app.nodes.pairings().await.map_err(node_error)?)
+async fn list(app: App, call: Call<NodePairList>) -> Result<NodePairListReply, Failure> {
+    let listed = app.nodes.pairings(Some(&call.conn.principal)).await;
+    Ok(listed.map_err(node_error)?)
 }
 
 async fn approve(app: App, call: Call<NodePairApprove>) -> Result<NodePairApproveReply, Failure> {
     let request_id = call.params.request_id;
-    let by = Some(&call.conn.principal.scopes);
+    let by = Some(&call.conn.principal);
     let node = app.nodes.approve(&request_id, by).await;
     Ok(NodePairApproveReply {
         node: node.map_err(node_error)?,
@@ -36,7 +37,8 @@ async fn approve(app: App, call: Call<NodePairApprove>) -> Result<NodePairApprov
 
 async fn reject(app: App, call: Call<NodePairReject>) -> Result<NodePairRejectReply, Failure> {
     let request_id = call.params.request_id;
-    let node_id = app.nodes.reject(&request_id).await;
+    let by = Some(&call.conn.principal);
+    let node_id = app.nodes.reject(&request_id, by).await;
     Ok(NodePairRejectReply {
         node_id: node_id.map_err(node_error)?,
         request_id,
@@ -45,7 +47,8 @@ async fn reject(app: App, call: Call<NodePairReject>) -> Result<NodePairRejectRe
 
 async fn remove(app: App, call: Call<NodePairRemove>) -> Result<NodePairRemoveReply, Failure> {
     let node_id = call.params.node_id;
-    let removed = app.nodes.remove(&node_id, Some(call.conn.id)).await;
+    let (by, caller) = (Some(&call.conn.principal), Some(call.conn.id));
+    let removed = app.nodes.remove(&node_id, by, caller).await;
     removed.map_err(node_error)?;
     Ok(NodePairRemoveReply { node_id })
 }

@@ -69,7 +69,8 @@ async fn invoke(app: App, call: Call<NodeInvoke>) -> Result<NodeInvokeReply, Fai
 
 async fn rename(app: App, call: Call<NodeRename>) -> Result<NodeRenameReply, Failure> {
     let node_id = call.params.node_id;
-    let renamed = app.nodes.rename(&node_id, &call.params.display_name).await;
+    let (name, by) = (&call.params.display_name, &call.conn.principal);
+    let renamed = app.nodes.rename(&node_id, name, by).await;
     Ok(NodeRenameReply {
         display_name: renamed.map_err(node_error)?,
         node_id,

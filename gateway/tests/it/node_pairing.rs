@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::nodes::{approved, invoke, node, node_id, operator};
-use crate::support::{Client, Connect, TestGateway};
+use crate::support::{Client, Connect, Device, TestGateway};
 
 #[tokio::test]
 async fn a_version_4_node_is_paired_silently_and_its_commands_wait() {
@@ -231,4 +231,71 @@ async fn version_3_asks_by_name_and_gets_a_token_once() {
     let listed = admin.ok("node.pair.list", json!({})).await["paired"][0].clone();
     assert_eq!(listed["nodeId"], "legacy-node");
     assert_eq!(listed.get("token"), None, "it is told once");
+}
+
+#[tokio::test]
+async fn only_an_admin_decides_about_the_nodes_of_others() {
+    let gateway = TestGateway::start().await;
+    let (_host, mut admin) = approved(&gateway, 1).await;
+    let (_other, _) = Client::connect(gateway.address, &node(4, &gateway.secret, 2)).await;
+    let waits = admin.event("node.pair.requested").await["payload"].clone();
+    let request = json!({"requestId": waits["requestId"]});
+    let device =
+        Connect::cli(4, &gateway.secret, &["operator.pairing"]).with_device(Device::new(9));
+    let (mut device, _) = Client::connect(gateway.address, &device).await;
+    let of_other = json!({"nodeId": node_id(1), "displayName": "mine"});
+    for (method, params) in [
+        ("node.rename", &of_other),
+        ("node.pair.remove", &of_other),
+        ("node.pair.reject", &request),
+        ("node.pair.approve", &request),
+    ] {
+        let error = device.error(method, params.clone()).await;
+        assert_eq!(error["code"], "FORBIDDEN", "{method}");
+        assert_eq!(
+            error["message"],
+            "only the device itself or an admin may do this"
+        );
+    }
+    let none = json!({"pending": [], "paired": []});
+    assert_eq!(device.ok("node.pair.list", json!({})).await, none);
+    let listed = admin.ok("node.pair.list", json!({})).await;
+    assert_eq!(listed["pending"][0]["requestId"], waits["requestId"]);
+    assert_eq!(listed["paired"][0]["displayName"], "shed");
+    admin.ok("node.rename", of_other.clone()).await;
+    admin.ok("node.pair.reject", request).await;
+    admin
+        .ok("node.pair.remove", json!({"nodeId": node_id(1)}))
+        .await;
+}
+
+#[tokio::test]
+async fn nobody_asks_by_name_for_a_node_that_has_a_device() {
+    let gateway = TestGateway::start().await;
+    let mut v3 = operator(&gateway, 3).await;
+    let by_name = json!({
+        "nodeId": node_id(1), "displayName": "mine", "platform": "darwin",
+        "commands": ["system.which", "camera.list"],
+    });
+    // Asked for before the device came: what it asks for by itself takes its place.
+    let early = v3.ok("node.pair.request", by_name.clone()).await["request"].clone();
+    let (_host, mut admin) = approved(&gateway, 1).await;
+    let early = json!({"requestId": early["requestId"]});
+    admin.error("node.pair.approve", early).await;
+    let before = admin
+        .ok("node.describe", json!({"nodeId": node_id(1)}))
+        .await;
+    let error = v3.error("node.pair.request", by_name).await;
+    assert_eq!(
+        error["message"],
+        "nodeId: a paired device asks for itself when it connects"
+    );
+    let mut after = admin
+        .ok("node.describe", json!({"nodeId": node_id(1)}))
+        .await;
+    after["ts"] = before["ts"].clone();
+    assert_eq!(after, before);
+    assert_eq!(before["platform"], "linux");
+    let listed = admin.ok("node.pair.list", json!({})).await;
+    assert_eq!(listed["pending"], json!([]));
 }
