@@ -102,17 +102,22 @@ pub(crate) async fn carry_out(
         }
         Request::Approve { request_id } => pairing.approve(&request_id, None).await?,
         Request::Reject { request_id } => pairing.reject(&request_id, None).await?,
-        Request::Remove { device_id } => pairing.remove(&device_id, None).await?,
+        Request::Remove { device_id } => {
+            let change = pairing.remove(&device_id, None);
+            nodes.between_commands(change).await?
+        }
         Request::NodesList => json!(nodes.pairings(None).await?),
         Request::NodesApprove { request_id } => json!(nodes.approve(&request_id, None).await?),
         Request::NodesReject { request_id } => json!(nodes.reject(&request_id, None).await?),
         Request::NodesRemove { node_id } => json!(nodes.remove(&node_id, None, None).await?),
         Request::Rotate { device_id, role } => {
-            let (held, _) = pairing.rotate(&device_id, role, None, None).await?;
+            let change = pairing.rotate(&device_id, role, None, None);
+            let (held, _) = nodes.between_commands(change).await?;
             json!({"deviceId": device_id, "role": role.as_str(), "rotatedAtMs": held.rotated_at})
         }
         Request::Revoke { device_id, role } => {
-            let held = pairing.revoke(&device_id, role, None).await?;
+            let change = pairing.revoke(&device_id, role, None);
+            let held = nodes.between_commands(change).await?;
             json!({"deviceId": device_id, "role": role.as_str(), "revokedAtMs": held.revoked_at})
         }
         Request::SetupCode { role, scopes } => {

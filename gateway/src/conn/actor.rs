@@ -187,7 +187,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     }
 
     /// What voided the device between its login and its place in the registry could not close this
-    /// connection: that is made up for before the first call.
+    /// connection: that is made up for before the first call is taken and the first event is sent.
     async fn recheck(&self) {
         let principal = &self.conn.principal;
         let tag = self.app.authority().tag();
@@ -203,11 +203,11 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         let asked = pairing.still_admits(device_id, principal.role, generation);
         match timeout(RECHECK_DEADLINE, asked).await {
             Ok(Ok(true)) => {}
-            Ok(Ok(false)) => self.conn.kick(close::AUTH_CHANGED, "device removed"),
+            Ok(Ok(false)) => self.conn.cut(close::AUTH_CHANGED, "device removed"),
             failed => {
                 tracing::error!(?failed, "a device could not be looked up");
                 self.conn
-                    .kick(close::TRY_AGAIN, "the device store does not answer");
+                    .cut(close::TRY_AGAIN, "the device store does not answer");
             }
         }
     }

@@ -250,6 +250,19 @@ impl Conn {
         self.stop.cancel();
     }
 
+    /// As [`Conn::kick`], and what waits to be sent is let go: a device that may not be here any more
+    /// is told nothing more.
+    pub(crate) fn cut(&self, code: u16, reason: &str) {
+        let _ = self.farewell.set((code, reason.to_owned()));
+        self.outbox.close();
+        self.stop.cancel();
+    }
+
+    /// True once its end is announced.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.farewell.get().is_some()
+    }
+
     /// Ends the connection once every call under way is answered, or a few seconds later; it takes no
     /// further calls.
     pub(crate) fn end_after_answers(&self, code: u16, reason: &str) {

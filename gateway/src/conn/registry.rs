@@ -138,8 +138,8 @@ impl Registry {
         }
     }
 
-    /// Closes the connections of a device (in one role where given): its credentials changed. The
-    /// `caller`, where it is one of them, gets its answer first.
+    /// Closes the connections of a device (in one role where given): its credentials changed. They are
+    /// sent nothing more, but for the `caller`, where it is one of them, which gets its answer first.
     pub(crate) fn kick_device(&self, device_id: &str, role: Option<&str>, caller: Option<ConnId>) {
         for conn in self.lock().values() {
             let principal = &conn.principal;
@@ -151,7 +151,7 @@ impl Registry {
             if caller == Some(conn.id) {
                 conn.end_after_answers(close::AUTH_CHANGED, "device removed");
             } else {
-                conn.kick(close::AUTH_CHANGED, "device removed");
+                conn.cut(close::AUTH_CHANGED, "device removed");
             }
         }
     }

@@ -167,7 +167,8 @@ impl Nodes {
         let params = asked.params;
         let command = params.command.trim();
         // From here to the push nothing can be approved, rejected or removed.
-        let _gate = self.gate.lock().await;
+        let gate = timeout_at(until, self.gate.lock()).await;
+        let _gate = gate.map_err(|_| InvokeError::TimedOut)?;
         let session = self
             .live
             .session(&params.node_id)
@@ -196,9 +197,8 @@ impl Nodes {
 
     /// Makes room for a result: an approval is used only when there is some.
     fn expect(&self, session: &Session, invoke_id: &str) -> Result<Waiting<'_>, InvokeError> {
-        let result = self.live.expect(invoke_id, session.conn.id);
         Ok(Waiting {
-            result: result.ok_or(InvokeError::Busy)?,
+            result: self.live.expect(invoke_id, session)?,
             live: &self.live,
             conn: session.conn.clone(),
             node_id: session.node_id.clone(),
@@ -248,36 +248,30 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    /// The parameters as the node gets them. An approval that they refer to is used up by this.
+    /// The parameters as the node gets them. An approval that they refer to is used up by this, once
+    /// nothing else is wrong with them.
     async fn ready(&self, command: &str, invoke_id: &str) -> Result<Ready, InvokeError> {
         let params = self.params;
         let is_run = matches!(command, "system.run" | "system.run.prepare");
-        let (value, run_id) = if is_run && self.checks.run_params {
-            let run = SystemRun::read(params.params.as_ref())?;
-            let decision = match &run.approval {
-                Some(id) => Some(self.consume(id, &run).await?),
-                None => None,
-            };
-            let value = run.params(invoke_id, decision);
-            (Some(value), Some(invoke_id.to_owned()))
-        } else {
-            (params.params.clone(), None)
-        };
-        let params_json = value
-            .filter(|value| !value.is_null())
-            .map(|v| v.to_string());
-        if params_json
-            .as_ref()
-            .is_some_and(|text| text.len() > MAX_PARAMS)
-        {
-            return Err(InvokeError::BadParams {
-                code: "TOO_LARGE",
-                text: format!("params: at most {MAX_PARAMS} bytes are taken"),
+        if !is_run || !self.checks.run_params {
+            return Ok(Ready {
+                params_json: text_of(params.params.clone())?,
+                run_id: None,
             });
         }
+        let run = SystemRun::read(params.params.as_ref())?;
+        // To be prepared it needs no approval, and uses none.
+        let approval = run.approval.as_ref().filter(|_| command == "system.run");
+        let decision = match approval {
+            Some(id) => {
+                text_of(Some(run.params(invoke_id, Some(Decision::AllowAlways))))?;
+                Some(self.consume(id, &run).await?)
+            }
+            None => None,
+        };
         Ok(Ready {
-            params_json,
-            run_id,
+            params_json: text_of(Some(run.params(invoke_id, decision)))?,
+            run_id: Some(invoke_id.to_owned()),
         })
     }
 
@@ -296,6 +290,19 @@ impl Asked<'_> {
             },
         })
     }
+}
+
+/// Parameters as they are sent, within their limit.
+fn text_of(value: Option<Value>) -> Result<Option<String>, InvokeError> {
+    let value = value.filter(|value| !value.is_null());
+    let text = value.map(|value| value.to_string());
+    if text.as_ref().is_some_and(|text| text.len() > MAX_PARAMS) {
+        return Err(InvokeError::BadParams {
+            code: "TOO_LARGE",
+            text: format!("params: at most {MAX_PARAMS} bytes are taken"),
+        });
+    }
+    Ok(text)
 }
 
 /// What makes two calls the same.

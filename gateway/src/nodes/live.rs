@@ -7,6 +7,7 @@ use clawline::protocol::methods::node_host::NodeInvokeResultParams;
 use serde_json::Value;
 use tokio::sync::oneshot;
 
+use super::InvokeError;
 use super::surface::Claims;
 use crate::conn::{Conn, ConnId};
 
@@ -104,9 +105,11 @@ impl Live {
         inner.pending.retain(|_, pending| pending.conn != id);
     }
 
-    /// The connection of a node that is asked.
+    /// The connection of a node that is asked: the newest that is not about to end.
     pub(crate) fn session(&self, node_id: &str) -> Option<Arc<Session>> {
-        self.lock().sessions.get(node_id)?.last().cloned()
+        let inner = self.lock();
+        let mut of_node = inner.sessions.get(node_id)?.iter().rev();
+        of_node.find(|session| !session.conn.is_leaving()).cloned()
     }
 
     /// The session of this very connection.
@@ -122,22 +125,29 @@ impl Live {
         self.lock().sessions.len()
     }
 
-    /// Starts waiting for the result of a command; `None` when the node is busy with too many.
+    /// Starts waiting for the result of a command: [`InvokeError::Gone`] when the connection has left
+    /// by now, [`InvokeError::Busy`] when it is busy with too many.
     pub(super) fn expect(
         &self,
         invoke_id: &str,
-        conn: ConnId,
-    ) -> Option<oneshot::Receiver<NodeInvokeResultParams>> {
+        session: &Session,
+    ) -> Result<oneshot::Receiver<NodeInvokeResultParams>, InvokeError> {
         let mut inner = self.lock();
+        let conn = session.conn.id;
+        let of_node = inner.sessions.get(&session.node_id);
+        let is_here = of_node.is_some_and(|all| all.iter().any(|s| s.conn.id == conn));
+        if !is_here || session.conn.is_leaving() {
+            return Err(InvokeError::Gone);
+        }
         let busy = inner.pending.values().filter(|p| p.conn == conn).count();
         if busy >= MAX_IN_FLIGHT {
-            return None;
+            return Err(InvokeError::Busy);
         }
         let (answer, result) = oneshot::channel();
         inner
             .pending
             .insert(invoke_id.to_owned(), Pending { conn, answer });
-        Some(result)
+        Ok(result)
     }
 
     /// Ends waiting; false when it had ended.

@@ -13,6 +13,8 @@ mod policy;
 mod rows;
 mod surface;
 mod system_run;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 

@@ -203,6 +203,13 @@ impl Nodes {
         }
     }
 
+    /// Makes a change to a device while no command is on its way to a node: none that was looked at
+    /// before goes out after it.
+    pub(crate) async fn between_commands<T>(&self, change: impl Future<Output = T>) -> T {
+        let _gate = self.gate.lock().await;
+        change.await
+    }
+
     /// Forgets what was approved of a node that `by` manages, and its device where it is nothing else,
     /// and closes its connections.
     pub(crate) async fn remove(

@@ -53,7 +53,8 @@ async fn reject(app: App, call: Call<DevicePairReject>) -> Result<Value, Failure
 async fn remove(app: App, call: Call<DevicePairRemove>) -> Result<Value, Failure> {
     let device_id = &call.params.device_id;
     may_change(&app, &call.conn.principal, device_id)?;
-    let done = app.pairing.remove(device_id, Some(call.conn.id)).await;
+    let change = app.pairing.remove(device_id, Some(call.conn.id));
+    let done = app.nodes.between_commands(change).await;
     Ok(done.map_err(shape::pairing_error)?)
 }
 
@@ -63,10 +64,9 @@ async fn rotate(app: App, call: Call<DeviceTokenRotate>) -> Result<Value, Failur
     } = &call.params;
     may_change(&app, &call.conn.principal, device_id)?;
     let role = role_of(&call.params, &call.conn)?;
-    let rotated = app
-        .pairing
-        .rotate(device_id, role, scopes.clone(), Some(call.conn.id))
-        .await;
+    let (scopes, caller) = (scopes.clone(), Some(call.conn.id));
+    let change = app.pairing.rotate(device_id, role, scopes, caller);
+    let rotated = app.nodes.between_commands(change).await;
     let (held, token) = rotated.map_err(|error| denied(error, &call.conn))?;
     let mut reply = json!({
         "deviceId": device_id,
@@ -87,10 +87,8 @@ async fn revoke(app: App, call: Call<DeviceTokenRevoke>) -> Result<Value, Failur
     let device_id = &call.params.device_id;
     may_change(&app, &call.conn.principal, device_id)?;
     let role = role_of(&call.params, &call.conn)?;
-    let revoked = app
-        .pairing
-        .revoke(device_id, role, Some(call.conn.id))
-        .await;
+    let change = app.pairing.revoke(device_id, role, Some(call.conn.id));
+    let revoked = app.nodes.between_commands(change).await;
     let held = revoked.map_err(|error| denied(error, &call.conn))?;
     Ok(json!({
         "deviceId": device_id, "role": role.as_str(), "revokedAtMs": held.revoked_at,

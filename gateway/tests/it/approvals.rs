@@ -205,6 +205,34 @@ async fn an_allowed_command_runs_on_a_node_with_the_gateways_word() {
 }
 
 #[tokio::test]
+async fn an_approval_is_not_used_up_by_a_call_that_is_refused() {
+    let gateway = TestGateway::start().await;
+    let (mut host, mut asker) = approved(&gateway, 1).await;
+    let mut person = approver(&gateway, 7, &ADMIN).await;
+    let mut request = ask("a1", &["uptime"]);
+    request["nodeId"] = json!(node_id(1));
+    let call = asker.start("exec.approval.request", request).await;
+    asker.response(&call).await;
+    let decide = json!({"id": "a1", "decision": "allow-once"});
+    person.ok("exec.approval.resolve", decide).await;
+    asker.response(&call).await;
+    let mut run = json!({
+        "command": ["uptime"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+        "approved": true, "runId": "a1", "needsScreenRecording": "x".repeat(1024 * 1024),
+    });
+    let error = asker
+        .error("node.invoke", invoke(1, "system.run", run.clone(), "k1"))
+        .await;
+    assert_eq!(error["details"]["code"], "TOO_LARGE");
+    run["needsScreenRecording"] = json!(false);
+    let call = asker
+        .start("node.invoke", invoke(1, "system.run", run, "k2"))
+        .await;
+    answer(&mut host, json!({"payloadJSON": "{}"})).await;
+    assert_eq!(asker.response(&call).await["ok"], true);
+}
+
+#[tokio::test]
 async fn standing_policies_are_read_and_written_by_their_own_methods() {
     let gateway = TestGateway::start().await;
     let mut admin = operator(&gateway, 4).await;
