@@ -229,10 +229,11 @@ impl Desk {
             return Err(disabled());
         }
         let request = RunRequest::read(&task.params)?;
-        let approved = self.take_approved(&request, task.is_guarded)?;
+        // First of all room: an approval is not used up by a call that is refused.
         let _running = self.runs.try_acquire().map_err(|_| {
             Refused::unavailable(format!("{MAX_RUNS} programs are running here already"))
         })?;
+        let approved = self.take_approved(&request, task.is_guarded)?;
         let timeout = request.timeout.unwrap_or(DEFAULT_TIMEOUT);
         let (prepared, entry) = match approved {
             Some(prepared) => (prepared, None),

@@ -90,6 +90,21 @@ async fn an_approval_is_for_one_plan_and_one_use() {
 }
 
 #[tokio::test]
+async fn a_call_for_which_there_is_no_room_uses_no_approval_up() {
+    let world = world(None, Person::Nobody);
+    let prepare = task("system.run.prepare", json!({"command": ["id"], "cwd": "/"}));
+    world.desk.answer(prepare).await.unwrap();
+    let all = u32::try_from(MAX_RUNS).unwrap();
+    let busy = world.desk.runs.clone().try_acquire_many_owned(all).unwrap();
+    let run = json!({"command": ["id"], "cwd": "/", "approved": true, "runId": "x"});
+    let message = refusal(&world, run.clone()).await;
+    assert!(message.contains("running here already"), "{message}");
+    drop(busy);
+    let run = RunRequest::read(&run).unwrap();
+    assert!(world.desk.take_approved(&run, true).unwrap().is_some());
+}
+
+#[tokio::test]
 async fn mode_deny_runs_nothing_and_prepares_nothing() {
     let world = world(Some(Mode::Deny), Person::Nobody);
     assert!(
