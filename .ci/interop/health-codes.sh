@@ -45,13 +45,13 @@ check "the gateway stopped" stop "$GATEWAY"
 check "gateway down: 6" reports 6 port health --remote "127.0.0.1:$GATEWAY_PORT"
 # Something else on the gateway's port.
 start http "$WORK/far" node -e "require('http').createServer((q, s) => { s.statusCode = 404; s.end('no') }).listen($GATEWAY_PORT, '127.0.0.1')"
-wait_for 10 listening "$GATEWAY_PORT"
+wait_for "$SOON" listening "$GATEWAY_PORT"
 check "a web server on the gateway's port: 7" reports 7 websocket health --remote "127.0.0.1:$GATEWAY_PORT"
 stop "$STARTED"
 check "sshd killed" kill_sshd
 check "SSH down: 3" reports 3 tcp health
 start silence "$WORK/far" node -e "require('net').createServer(() => {}).listen($SSH_PORT, '127.0.0.1')"
-wait_for 10 listening "$SSH_PORT"
+wait_for "$SOON" listening "$SSH_PORT"
 check "something silent on SSH's port: 3" reports 3 ssh health
 stop "$STARTED"
 

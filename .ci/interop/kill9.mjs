@@ -2,7 +2,8 @@
 //
 //   node kill9.mjs ROUNDS PORT MODEL_REQUEST_LOG TOKEN_FILE GATEWAY_COMMAND...
 //
-// A round sends messages, kills the gateway a few milliseconds into it, starts it again and looks: what was acknowledged
+// A round sends messages, kills the gateway after some acknowledgements and a few milliseconds more, starts it again and
+// looks: what was acknowledged
 // is in the transcript once, the same key sent again is no failure and no second run, and nothing runs for ever.
 import { spawn } from "node:child_process";
 import { once } from "node:events";
@@ -35,7 +36,7 @@ async function within(ms, what, attempt) {
 async function start() {
   const child = spawn(command[0], command.slice(1), { stdio: "ignore" });
   const exited = once(child, "exit");
-  const wire = await within(10_000, "the gateway did not come up", () => {
+  const wire = await within(90_000, "the gateway did not come up", () => {
     if (child.exitCode !== null) throw new Error(`it ended with ${child.exitCode}`);
     return Wire.open(Number(port), readFileSync(tokenFile, "utf8").trim());
   });
@@ -74,6 +75,11 @@ for (let round = 1; round <= Number(rounds); round++) {
       acknowledged.add(params);
     }
   })().catch(() => {});
+  // From the moment that sending begins to the last acknowledgement, however long a machine takes for one.
+  const killAt = (round - 1) % MESSAGES;
+  await within(60_000, "no acknowledgement", () => {
+    if (acknowledged.size < killAt) throw new Error(`${acknowledged.size} came`);
+  });
   const killAfter = Math.random() ** 2 * 50;
   await pause(killAfter);
   child.kill("SIGKILL");
@@ -92,8 +98,8 @@ for (let round = 1; round <= Number(rounds); round++) {
     await wire.call("chat.send", params).catch((error) => claim(false, `${params.message} sent again: ${error.message}`));
   }
   for (const params of sent) {
-    const { status } = await wire.call("agent.wait", { runId: params.idempotencyKey, timeoutMs: 20_000 });
-    claim(status !== "timeout", `${params.message} still runs after 20 s`);
+    const { status } = await wire.call("agent.wait", { runId: params.idempotencyKey, timeoutMs: 90_000 });
+    claim(status !== "timeout", `${params.message} still runs after 90 s`);
   }
   const after = { user: await texts(wire, sessionKey, "user"), assistant: await texts(wire, sessionKey, "assistant") };
   for (const { message } of sent) {
@@ -105,7 +111,7 @@ for (let round = 1; round <= Number(rounds); round++) {
   claim(conflict, "the same key with another body was not refused");
   seen.acknowledged += acknowledged.size;
   seen.open += MESSAGES - acknowledged.size;
-  console.log(`round ${round}: killed after ${killAfter.toFixed(1)} ms, ${acknowledged.size} of ${MESSAGES} acknowledged, ${failures - wrongBefore} wrong`);
+  console.log(`round ${round}: killed ${killAfter.toFixed(1)} ms after ${killAt} acknowledgements, ${acknowledged.size} of ${MESSAGES} acknowledged, ${failures - wrongBefore} wrong`);
 }
 wire.close();
 child.kill("SIGTERM");

@@ -9,7 +9,7 @@ cat >"$WORK/far/gateway.json5" <<EOF
 EOF
 chmod 600 "$WORK/far/gateway.json5"
 kills() {
-  far timeout -k 5 3000 node "$HERE/kill9.mjs" "$1" "$PORT" "$WORK/log/model-requests" \
+  far timeout -k 5 $((300 + $1 * 60)) node "$HERE/kill9.mjs" "$1" "$PORT" "$WORK/log/model-requests" \
     "$WORK/far/.local/state/clawline-gateway/token" "$BIN/clawline-gateway" run --port "$PORT" --config "$WORK/far/gateway.json5"
 }
 PORT=$(free_port)

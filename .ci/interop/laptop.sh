@@ -34,10 +34,7 @@ app_start() {
   shift
   term_start "$name" "$WORK/near" "$BIN/clawline" "${SSH_ARGS[@]}" "$@" "$TARGET"
 }
-app_says() {
-  term_send "$1" "$2"
-  term_key "$1" Enter
-}
+app_says() { enters "$1" "$2"; }
 
 # commands_work VERSION_PATTERN: what scripts and monitoring use, with nothing configured on the laptop.
 commands_work() {
@@ -54,7 +51,7 @@ commands_work() {
 # chat_works NAME: one command to a live chat, in a real terminal.
 chat_works() {
   app_start "$1"
-  check "$1: the app links with one command" wait_screen "$1" 30 'linked'
+  check "$1: the app links with one command" wait_screen "$1" "$SOON" 'linked'
   check "$1: the app streams a chat" streams "$1" "tell me slowly"
 }
 
@@ -63,13 +60,13 @@ link_comes_back() {
   local before
   before=$(processes "$1")
   check "$1: sshd's processes killed" kill_sshd
-  check "$1: the app says that the link is down" wait_screen "$1" 15 'no link|again in|refused|reset|closed'
+  check "$1: the app says that the link is down" wait_screen "$1" "$SOON" 'no link|again in|refused|reset|closed'
   check "$1: sshd started again" start_sshd
-  check "$1: the app is linked again by itself" wait_screen "$1" 30 'linked'
+  check "$1: the app is linked again by itself" wait_screen "$1" "$SOON" 'linked'
   check "$1: it is the same process" [ "$before" = "$(processes "$1")" ]
-  check "$1: the transcript is there once" screen_has_once "$1" 'tell me slowly$'
+  check "$1: the transcript is there once" soon screen_has_once "$1" 'tell me slowly$'
   app_says "$1" "are you back"
-  check "$1: it answers again" wait_screen "$1" 30 'stub says: are you back \(end\)'
+  check "$1: it answers again" wait_screen "$1" "$SOON" 'stub says: are you back \(end\)'
 }
 processes() { children "$(tmux -S "$WORK/tmux" display-message -p -t "$1" '#{pane_pid}')"; }
 screen_has_once() {
@@ -79,7 +76,7 @@ screen_has_once() {
 
 # app_quits NAME: it leaves, and gives the terminal back.
 app_quits() {
-  check "$1: the app quits" leaves "$1" 10
+  check "$1: the app quits" leaves "$1" "$SOON"
   check "$1: with success" shows "$1" '\[ended with 0\]'
   check "$1: the terminal is given back: main screen, cursor, no mouse" terminal_is_as_before "$1"
   term_stop "$1"

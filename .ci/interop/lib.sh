@@ -41,15 +41,15 @@ clean_env() {
 near() { (clean_env "$WORK/near" "$@") </dev/null; }
 far() { (clean_env "$WORK/far" "$@") </dev/null; }
 
-# clawline ARG...: our program on the laptop, never longer than a minute.
-clawline() { near timeout -k 5 60 "$BIN/clawline" "$@"; }
+# clawline ARG...: our program on the laptop, never longer than two minutes.
+clawline() { near timeout -k 5 120 "$BIN/clawline" "$@"; }
 
 # openclaw v3|v4 ARG...: the official client, in a HOME of its own on the laptop.
 openclaw() {
   local version=$1
   shift
   mkdir -p "$WORK/near/openclaw-$version"
-  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 90 node "$(openclaw_entry "$version")" "$@") </dev/null
+  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 180 node "$(openclaw_entry "$version")" "$@") </dev/null
 }
 openclaw_entry() { echo "$CACHE/openclaw-$1/node_modules/openclaw/openclaw.mjs"; }
 
@@ -67,10 +67,10 @@ alive() { kill -0 "$1" 2>/dev/null && [ "$(ps -o stat= -p "$1" | cut -c1)" != Z 
 gone() { ! alive "$1"; }
 group_gone() { ! kill -0 -- "-$1" 2>/dev/null; }
 
-# stop PID: SIGTERM to its group, SIGKILL to what is left of it ten seconds later.
+# stop PID: SIGTERM to its group, SIGKILL to what is left of it half a minute later.
 stop() {
   kill -TERM -- "-$1" 2>/dev/null || return 0
-  wait_for 10 gone "$1" || true
+  wait_for 30 gone "$1" || true
   kill -KILL -- "-$1" 2>/dev/null
   wait "$1" 2>/dev/null
   return 0
@@ -85,6 +85,13 @@ children() {
   done
 }
 
+# No claim of these scripts may depend on how fast the machine is or what else runs on it: what another process will do is
+# waited for, for SOON seconds where nothing takes longer by nature, and goes on as soon as it is there. What is promised in
+# a time of its own is held to it with STRICT=1, on a machine that is quiet.
+SOON=60
+# promised SECONDS: how long to wait for what is promised in so many.
+promised() { if [ -n "${STRICT:-}" ]; then echo "$1"; else echo "$SOON"; fi; }
+
 # wait_for SECONDS COMMAND...: until the command succeeds; fails at the deadline.
 wait_for() {
   local until=$((${EPOCHREALTIME/[.,]/} + $1 * 1000000))
@@ -95,23 +102,37 @@ wait_for() {
   done
 }
 
-# free_port: one that nobody listens on. Below the kernel's range for outgoing connections, so none of those takes it.
-free_port() {
-  local port
+# soon COMMAND...: a claim that becomes true by itself a moment after what was done before. Prints what the last try said.
+soon() {
+  local until=$((SECONDS + SOON)) code out
   while :; do
-    port=$((10000 + RANDOM % 20000))
-    # OpenClaw also wants port + 2 and some above.
-    if ! ss -Hltn | awk '{print $4}' | grep -qE ":($port|$((port + 2)))$"; then
-      echo "$port"
-      return
-    fi
+    code=0
+    out=$("$@" 2>&1) || code=$?
+    [ "$code" != 0 ] && [ "$SECONDS" -lt "$until" ] || break
+    sleep 0.2
+  done
+  printf '%s\n' "$out"
+  return "$code"
+}
+
+# free_port: one that nobody listens on, with fifteen above it, as OpenClaw also wants some of those, and never the same
+# twice. Below the range for outgoing connections that any kernel has, so none of those takes it before it is listened on.
+free_port() {
+  local port taken
+  while :; do
+    port=$((10000 + RANDOM % 370 * 16))
+    mkdir -p "$WORK/ports" && mkdir "$WORK/ports/$port" 2>/dev/null || continue
+    taken=$(ss -Hltn "sport >= :$port and sport < :$((port + 16))")
+    [ -z "$taken" ] || continue
+    echo "$port"
+    return
   done
 }
 
-listening() { ss -Hltn "sport = :$1" | grep -q LISTEN; }
+listening() { [ -n "$(ss -Hltn "sport = :$1")" ]; }
 not_listening() { ! listening "$1"; }
 # answers PORT PATH: an HTTP request there gets any success.
-answers() { curl -fsS -m 2 -o /dev/null "http://127.0.0.1:$1$2"; }
+answers() { curl -fsS -m 10 -o /dev/null "http://127.0.0.1:$1$2"; }
 
 # json EXPRESSION: of the JSON on standard input, called `v`. Prints its value; nothing and failure where it is missing.
 json() {
@@ -140,6 +161,17 @@ check() {
   fi
   return 0
 }
+
+# row_of VERSION NAME COMMAND...: a claim about OpenClaw's clients of this version, and a line for the table of docs/INTEROP.md.
+row_of() {
+  local version=$1 name=$2 before=$FAILED verdict=ok
+  shift 2
+  check "$version: $name" "$@"
+  [ "$FAILED" = "$before" ] || verdict=FAIL
+  printf '%s\t%s\t%s\n' "$name" "$version" "$verdict" >>"$WORK/rows"
+}
+# table_says SCRIPT: docs/INTEROP.md says of the rows of this script what was seen.
+table_says() { "$NODE_PATH_DIR/node" "$HERE/interop-table.mjs" "$WORK/rows" "$ROOT/docs/INTEROP.md" "$1"; }
 
 # expect WANTED_CODE COMMAND...: the command's exit code is the wanted one; its output passes through.
 expect() {
@@ -273,7 +305,7 @@ EOF
   [ "$(id -u)" != 0 ] || mkdir -p /run/sshd
   start sshd "$WORK/far" /usr/sbin/sshd -D -e -f "$WORK/sshd_config"
   SSHD=$STARTED
-  wait_for 10 listening "$SSH_PORT"
+  wait_for "$SOON" listening "$SSH_PORT"
 }
 
 # know_host PUBLIC_KEY: the laptop's known_hosts says exactly this about our sshd.
@@ -286,7 +318,7 @@ kill_sshd() {
   # shellcheck disable=SC2086 # a list of pids
   kill -KILL $pids 2>/dev/null
   wait "$SSHD" 2>/dev/null
-  wait_for 10 not_listening "$SSH_PORT"
+  wait_for "$SOON" not_listening "$SSH_PORT"
 }
 
 # SSH options of OpenSSH's own client to our sshd, for checks of the harness itself and for comparisons.
@@ -300,7 +332,7 @@ ssh_options() {
 start_model() {
   MODEL_PORT=$(free_port)
   start model "$WORK/near" node "$HERE/model-stub.mjs" "$MODEL_PORT" "${1:-40}" "$WORK/log/model-requests"
-  wait_for 10 answers "$MODEL_PORT" /v1/models
+  wait_for "$SOON" answers "$MODEL_PORT" /v1/models
 }
 
 # start_openclaw v3|v4 [HOME]: the official gateway on the far machine, token in its config, answering through the stub.
@@ -323,7 +355,7 @@ EOF
   chmod 600 "$home/.openclaw/openclaw.json"
   start "openclaw-$version" "$home" node "$(openclaw_entry "$version")" gateway run --port "$GATEWAY_PORT"
   GATEWAY=$STARTED
-  wait_for 120 listening "$GATEWAY_PORT" && wait_for 60 openclaw_ready "$version"
+  wait_for 300 listening "$GATEWAY_PORT" && wait_for 180 openclaw_ready "$version"
 }
 # It listens before it can answer: ready is an answered call of its own client.
 openclaw_ready() { openclaw "$1" gateway health --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN"; }
@@ -333,7 +365,7 @@ start_gateway() {
   GATEWAY_PORT=${GATEWAY_PORT:-$(free_port)}
   start clawline-gateway "$WORK/far" "$BIN/clawline-gateway" run --port "$GATEWAY_PORT" "$@"
   GATEWAY=$STARTED
-  wait_for 10 answers "$GATEWAY_PORT" /readyz
+  wait_for "$SOON" answers "$GATEWAY_PORT" /readyz
 }
 
 # ---- terminals -------------------------------------------------------------------------------------------
@@ -347,7 +379,9 @@ term_start() {
   cat >"$WORK/tmp/$name.sh" <<EOF
 ( $(declare -f clean_env); WORK=$(printf %q "$WORK") ME=$(printf %q "$ME") NODE_PATH_DIR=$(printf %q "$NODE_PATH_DIR"); clean_env $(printf %q "$home") $quoted )
 echo "[ended with \$?]"
-exec sleep 600
+# A Ctrl+C that comes after the end is for nobody.
+trap '' INT
+exec sleep 3600
 EOF
   tmux -S "$WORK/tmux" -f /dev/null new-session -d -s "$name" -x "${TERM_COLUMNS:-120}" -y "${TERM_ROWS:-40}" "bash $WORK/tmp/$name.sh"
 }
@@ -356,7 +390,8 @@ term_key() { tmux -S "$WORK/tmux" send-keys -t "$1" "${@:2}"; }
 term_screen() { tmux -S "$WORK/tmux" capture-pane -t "$1" -p; }
 term_stop() { tmux -S "$WORK/tmux" kill-session -t "$1" 2>/dev/null; }
 
-shows() { term_screen "$1" | grep -qE -- "$2"; }
+# Not through a pipe: a grep that has seen enough would fail who still writes into it.
+shows() { grep -qE -- "$2" <<<"$(term_screen "$1")"; }
 # The last answer on the screen is a part of the long one: the proof that it streams.
 shows_part() {
   local answer
@@ -373,22 +408,37 @@ wait_screen() {
   return "$code"
 }
 
-# streams NAME TEXT: said in the terminal, a text with "slowly" in it is answered piece by piece and then to its end.
-streams() {
+# enters NAME TEXT: types it and sends it, once the terminal shows it: what comes faster may be taken for a paste.
+enters() {
   term_send "$1" "$2"
+  wait_for "$SOON" shows_text "$1" "$2" || { echo "it was not typed"; term_screen "$1"; return 1; }
   term_key "$1" Enter
-  wait_for 30 shows_part "$1" || { echo "no part of the answer was seen before its end"; term_screen "$1"; return 1; }
+}
+shows_text() { grep -qF -- "$2" <<<"$(term_screen "$1")"; }
+
+# streams NAME TEXT: said in the terminal, a text with "slowly" in it is answered piece by piece and then to its end. The
+# model holds the answer in its middle until the first half was seen.
+streams() {
+  enters "$1" "$2" || return 1
+  wait_for "$SOON" shows_part "$1" || { echo "no part of the answer was seen before its end"; term_screen "$1"; return 1; }
   echo "while it streams:"
   term_screen "$1" | grep -E 'word|stub says' | tail -n 3
+  model_goes_on "$2"
   echo "at its end:"
-  wait_for 30 answered_whole "$1" "$2" || { echo "never saw its end"; term_screen "$1"; return 1; }
+  wait_for "$SOON" answered_whole "$1" "$2" || { echo "never saw its end"; term_screen "$1"; return 1; }
   term_screen "$1" | grep -E 'word|stub says' | tail -n 6
 }
-answered_whole() { term_screen "$1" | tr -s ' \n' ' ' | grep -qE "stub says: $2 [^:]*word60 \(end\)"; }
+model_goes_on() { curl -fsS -m 20 -o /dev/null -G --data-urlencode "said=$1" "http://127.0.0.1:$MODEL_PORT/go-on"; }
+answered_whole() { grep -qE "stub says: $2 [^:]*word60 \(end\)" <<<"$(term_screen "$1" | tr -s ' \n' ' ')"; }
 
-# leaves NAME SECONDS: Ctrl+C, and once more when it asks for it.
+# leaves NAME SECONDS: Ctrl+C, and once more where it asks for it; it may ask for it soon after the first one.
 leaves() {
+  local until=$((SECONDS + $2))
   term_key "$1" C-c
-  wait_for "$2" shows "$1" '\[ended with|again' && term_key "$1" C-c
-  wait_screen "$1" "$2" '\[ended with'
+  wait_for "$2" shows "$1" '\[ended with|again'
+  until shows "$1" '\[ended with' || [ "$SECONDS" -ge "$until" ]; do
+    term_key "$1" C-c
+    wait_for 5 shows "$1" '\[ended with'
+  done
+  wait_screen "$1" 1 '\[ended with'
 }

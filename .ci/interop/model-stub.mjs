@@ -3,7 +3,9 @@
 //
 //   node model-stub.mjs PORT [DELAY_MS] [REQUEST_LOG]
 //
-// A message that contains "slowly" gets sixty numbered words more, for checks that need a long stream.
+// A message that contains "slowly" gets sixty numbered words more, for checks that need a long stream; in the middle of them
+// the answer waits until /go-on?said=MESSAGE is asked for, so that a check has the time it needs to see the half of it.
+// "word by word" gets them without the wait.
 import { appendFileSync } from "node:fs";
 import { createServer } from "node:http";
 import { setTimeout as pause } from "node:timers/promises";
@@ -33,11 +35,26 @@ function lastUserText(messages) {
   return "";
 }
 
+/** Answers that wait in their middle, or will. Nobody waits for ever: a check that failed does not hold the others up. */
+const held = new Set();
+const LONGEST_HOLD_MS = 120_000;
+
+/** One answer's waiting: `over` is settled when it may go on. */
+function hold(said, response) {
+  const waiting = { said };
+  waiting.over = new Promise((resolve) => {
+    waiting.goOn = () => held.delete(waiting) && resolve();
+    response.once("close", waiting.goOn);
+    setTimeout(waiting.goOn, LONGEST_HOLD_MS).unref();
+  });
+  held.add(waiting);
+  return waiting;
+}
+
 /** The words of the answer, each but the first with the space before it. */
-function words(messages) {
-  const said = lastUserText(messages);
+function words(said) {
   let answer = `stub says: ${said}`;
-  if (said.includes("slowly")) for (let n = 1; n <= 60; n++) answer += ` word${n}`;
+  if (/slowly|word by word/.test(said)) for (let n = 1; n <= 60; n++) answer += ` word${n}`;
   return `${answer} (end)`.match(/\s*\S+/g);
 }
 
@@ -46,7 +63,8 @@ function event(response, value) {
 }
 
 async function complete(request, response) {
-  const answer = words(request.messages ?? []);
+  const said = lastUserText(request.messages ?? []);
+  const answer = words(said);
   const usage = { prompt_tokens: 10, completion_tokens: answer.length, total_tokens: 10 + answer.length };
   const base = { id: "chatcmpl-stub", created: 1, model: request.model };
   if (!request.stream) {
@@ -59,7 +77,10 @@ async function complete(request, response) {
   const chunk = (delta, finish_reason = null) =>
     event(response, { ...base, object: "chat.completion.chunk", choices: [{ index: 0, delta, finish_reason }] });
   chunk({ role: "assistant", content: "" });
-  for (const word of answer) {
+  const middle = said.includes("slowly") ? answer.length - 30 : -1;
+  const waiting = middle < 0 ? undefined : hold(said, response);
+  for (const [n, word] of answer.entries()) {
+    if (n === middle) await waiting.over;
     if (response.destroyed) return;
     chunk({ content: word });
     await pause(delayMs);
@@ -77,6 +98,10 @@ const server = createServer((request, response) => {
     if (requestLog) appendFileSync(requestLog, `${request.method} ${request.url} ${body}\n`);
     if (request.method === "POST" && request.url.endsWith("/chat/completions")) {
       await complete(JSON.parse(body), response);
+    } else if (request.url.startsWith("/go-on?")) {
+      const said = new URL(request.url, "http://localhost").searchParams.get("said");
+      for (const waiting of held) if (waiting.said === said) waiting.goOn();
+      response.writeHead(204).end();
     } else if (request.url.endsWith("/models")) {
       response.writeHead(200, { "content-type": "application/json" });
       response.end(JSON.stringify({ object: "list", data: [{ id: "stub", object: "model", created: 1, owned_by: "stub" }] }));

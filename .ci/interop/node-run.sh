@@ -50,16 +50,16 @@ comes_back() {
   local before
   before=$(grep -c '^state=up ' "$NODE_LOG")
   stop "$GATEWAY"
-  check "$1: the node says that the gateway is gone" node_said 30 '^state=(connecting|waiting) '
+  check "$1: the node says that the gateway is gone" node_said "$SOON" '^state=(connecting|waiting) '
   "${@:2}"
-  check "$1: it is back after the gateway's restart" wait_for 60 up_times $((before + 1))
+  check "$1: it is back after the gateway's restart" wait_for 180 up_times $((before + 1))
   # Version 4 lets nodes in before it takes calls.
-  check "$1: and answers" wait_for 60 asks nodes invoke pi system.which --params '{"bins":["sh"]}'
+  check "$1: and answers" wait_for 180 asks nodes invoke pi system.which --params '{"bins":["sh"]}'
 }
 
 ends() {
   stop "$NODE"
-  check "$1: the node says goodbye" node_said 5 '^state=stopped '
+  check "$1: the node says goodbye" node_said "$SOON" '^state=stopped '
 }
 
 need "the node's list is made on the node" clawline node allow -- uname -s
@@ -68,12 +68,12 @@ v4() {
   CLIENT=v4
   need "v4: OpenClaw's gateway" start_openclaw v4
   start_node node-v4 --allow-root "$WORK/near/open"
-  check "v4: the node is up" node_said 60 '^state=up .*protocol=4'
-  check "v4: it says what waits for approval, and how" node_said 30 '^state=unapproved .*nodes approve [0-9a-f-]{36}'
+  check "v4: the node is up" node_said 120 '^state=up .*protocol=4'
+  check "v4: it says what waits for approval, and how" node_said "$SOON" '^state=unapproved .*nodes approve [0-9a-f-]{36}'
   check "v4: their nodes pending shows it" says 'pi' theirs nodes pending
   check "v4: ours as well" says 'clawline nodes approve' asks nodes pending
   check "v4: their nodes approve" theirs nodes approve "$(node_member unapproved request)"
-  check "v4: the node notices at once" node_said 10 '^state=approved '
+  check "v4: the node notices at once" node_said "$SOON" '^state=approved '
   asked_by_theirs v4
   asked_by_ours v4
   check "v4: directories below the allowed one" says '"entries"' asks nodes invoke pi fs.listDir --params '{"path":"'"$WORK"'/near/open"}'
@@ -89,14 +89,14 @@ v4() {
 restart_openclaw() {
   start "openclaw-$1" "$WORK/far" node "$(openclaw_entry "$1")" gateway run --port "$GATEWAY_PORT"
   GATEWAY=$STARTED
-  wait_for 120 listening "$GATEWAY_PORT"
+  wait_for 300 listening "$GATEWAY_PORT"
 }
 
 v3() {
   CLIENT=v3
   need "v3: OpenClaw's gateway" start_openclaw v3
   start_node node-v3
-  check "v3: the node is up" node_said 60 '^state=up .*protocol=3'
+  check "v3: the node is up" node_said 120 '^state=up .*protocol=3'
   asked_by_theirs v3
   asked_by_ours v3
   comes_back v3 restart_openclaw v3
@@ -112,11 +112,11 @@ ours() {
   # The laptop finds it over SSH; OpenClaw's command line has to be told.
   TOKEN=$(cat "$WORK/far/.local/state/clawline-gateway/token")
   start_node node-ours --allow-root "$WORK/near/open"
-  check "ours: the node is up" node_said 60 '^state=up .*protocol=4'
-  check "ours: it says what waits for approval, and how" node_said 30 '^state=unapproved '
+  check "ours: the node is up" node_said 120 '^state=up .*protocol=4'
+  check "ours: it says what waits for approval, and how" node_said "$SOON" '^state=unapproved '
   check "ours: nodes pending" says 'clawline nodes approve' asks nodes pending
   check "ours: nodes approve" asks nodes approve "$(asks nodes pending --json | json 'v.pending[0].requestId')"
-  check "ours: the node notices at once" node_said 20 '^state=approved '
+  check "ours: the node notices at once" node_said "$SOON" '^state=approved '
   asked_by_theirs ours
   asked_by_ours ours
   comes_back ours start_gateway

@@ -6,15 +6,15 @@ source "$HERE/laptop.sh"
 ends_well() {
   local code=0
   kill -TERM "$GATEWAY"
-  wait_for 10 gone "$GATEWAY" || { echo "still there after 10 s"; return 1; }
+  wait_for "$SOON" gone "$GATEWAY" || { echo "still there"; return 1; }
   wait "$GATEWAY" || code=$?
   echo "exit code $code"
-  [ "$code" = 0 ] && not_listening "$GATEWAY_PORT"
+  [ "$code" = 0 ] && wait_for "$SOON" not_listening "$GATEWAY_PORT"
 }
 kill_gateway() {
   kill -KILL "$GATEWAY"
   wait "$GATEWAY" 2>/dev/null
-  wait_for 5 not_listening "$GATEWAY_PORT"
+  wait_for "$SOON" not_listening "$GATEWAY_PORT"
 }
 # Who knows the secret but is another user is not paired silently: the kernel says whose connection it is.
 other_user_waits() {
@@ -23,7 +23,7 @@ other_user_waits() {
   mkdir -p "$WORK/other" && chmod 711 "$WORK" && chown nobody "$WORK/other"
   cp "$BIN/clawline" "$WORK/other/clawline"
   out=$(cd / && env -i HOME="$WORK/other" PATH="$PATH" setpriv --reuid nobody --regid nogroup --clear-groups \
-    timeout 20 "$WORK/other/clawline" health --json --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$token" </dev/null 2>&1) || code=$?
+    timeout 120 "$WORK/other/clawline" health --json --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$token" </dev/null 2>&1) || code=$?
   echo "$out"
   echo "exit code $code"
   [ "$code" = 7 ] && grep -qi pairing <<<"$out"
@@ -53,11 +53,11 @@ chat_works ours
 link_comes_back ours
 
 check "the gateway is killed" kill_gateway
-check "the app says that the gateway is down" wait_screen ours 15 'no link|again in|nothing listens|refused'
+check "the app says that the gateway is down" wait_screen ours "$SOON" 'no link|again in|nothing listens|refused'
 app_says ours "written while it was away"
 need "the gateway starts again" start_gateway --config "$WORK/far/gateway.json5"
-check "the app is linked again by itself" wait_screen ours 30 'linked'
-check "what was written offline is answered" wait_screen ours 30 'stub says: written while it was away'
+check "the app is linked again by itself" wait_screen ours "$SOON" 'linked'
+check "what was written offline is answered" wait_screen ours "$SOON" 'stub says: written while it was away'
 check "it is in the history once" history_has "written while it was away" 1
 check "what was said before is in the history once" history_has "tell me slowly" 1
 app_quits ours

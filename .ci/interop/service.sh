@@ -18,7 +18,7 @@ start_service() {
   start service "$WORK/near" env NOTIFY_SOCKET="$NOTIFY" WATCHDOG_USEC=2000000 bash -c "exec ${UNIT_COMMAND//%%/%}"
   SERVICE=$STARTED
 }
-reaches() { curl -fsS -m 5 -o /dev/null "http://127.0.0.1:$LOCAL/readyz"; }
+reaches() { curl -fsS -m "$SOON" -o /dev/null "http://127.0.0.1:$LOCAL/readyz"; }
 verified() {
   local out
   out=$(XDG_RUNTIME_DIR=$WORK/run systemd-analyze --user --man=no --generators=no verify "$UNIT" 2>&1) || { echo "$out"; return 1; }
@@ -30,7 +30,7 @@ connected_anew() {
   local before
   before=$(state_is generation) || return 1
   "$@" || return 1
-  wait_for 15 generation_above "$before" || { tunnel status; return 1; }
+  wait_for "$SOON" generation_above "$before" || { tunnel status; return 1; }
   tunnel status
 }
 generation_above() { [ "$(state_is generation)" -gt "$1" ]; }
@@ -42,7 +42,7 @@ silent_holder() {
   kill -CONT "$SERVICE"
   echo "$out"
   echo "exit code $code after $((took / 1000)) ms"
-  [ "$code" = 1 ] && grep -q "does not answer" <<<"$out" && [ "$took" -lt 2000000 ]
+  [ "$code" = 1 ] && grep -q "does not answer" <<<"$out" && [ "$took" -lt $(($(promised 2) * 1000000)) ]
 }
 kill9() { kill -KILL -- "-$SERVICE"; wait "$SERVICE" 2>/dev/null; gone "$SERVICE"; }
 # race: two at once; one holds it, the other is told so.
@@ -54,7 +54,7 @@ race() {
       start racer "$WORK/near" "$BIN/clawline" --tunnel-only -L "$RACE" -p "$SSH_PORT" -i "$KEY" "$TARGET"
       pids+=("$STARTED")
     done
-    wait_for 10 one_gone "${pids[@]}" || { echo "round $round: none has ended"; return 1; }
+    wait_for "$SOON" one_gone "${pids[@]}" || { echo "round $round: none has ended"; return 1; }
     for pid in "${pids[@]}"; do
       alive "$pid" && continue
       code=0
@@ -90,28 +90,28 @@ UNIT_COMMAND=$(sed -n 's/^ExecStart=//p' "$UNIT")
 UNIT_COMMAND=${UNIT_COMMAND/ -- / --status-file $WORK/status.json -- }
 
 start systemd "$WORK/near" bash -c "$(declare -f hear); NOTIFY=$(printf %q "$NOTIFY") hear"
-need "somebody listens to what systemd is told" wait_for 5 test -S "$NOTIFY"
+need "somebody listens to what systemd is told" wait_for "$SOON" test -S "$NOTIFY"
 start_service
-need "it is ready" wait_for 20 heard '^READY=1'
-check "the gateway is reached through it" reaches
-check "it says that it is alive" wait_for 5 heard '^WATCHDOG=1'
-check "it is up, seen from outside" says "$TARGET  up" tunnel status
-check "and in the status file" says '"state":"up"' cat "$WORK/status.json"
+need "it is ready" wait_for "$SOON" heard '^READY=1'
+check "the gateway is reached through it" soon reaches
+check "it says that it is alive" wait_for "$SOON" heard '^WATCHDOG=1'
+check "it is up, seen from outside" soon says "$TARGET  up" tunnel status
+check "and in the status file" soon says '"state":"up"' cat "$WORK/status.json"
 
 check "sshd's processes killed: it comes back by itself" connected_anew bash -c "kill -KILL $(children "$SSHD" | tr '\n' ' ')"
 check "SIGHUP connects anew" connected_anew kill -HUP "$SERVICE"
-check "systemd knows of it" heard '^RELOADING=1 MONOTONIC_USEC=[0-9]+'
+check "systemd knows of it" wait_for "$SOON" heard '^RELOADING=1 MONOTONIC_USEC=[0-9]+'
 check "so does the subcommand" connected_anew tunnel reconnect "$TARGET"
-check "the gateway is reached as before" reaches
+check "the gateway is reached as before" soon reaches
 check "a holder that is stopped is told so within two seconds" silent_holder
 check "two that start at once, twenty times" race
 
 check "kill -9" kill9
 start_service
-check "the next one starts at once" wait_for 5 state_is answers
-check "the gateway is reached through the next one" wait_for 10 reaches
+check "the next one starts at once" wait_for "$SOON" state_is answers
+check "the gateway is reached through the next one" wait_for "$SOON" reaches
 check "ended from outside, nothing is left" stops_clean
-check "systemd knew of it" heard '^STOPPING=1'
+check "systemd knew of it" wait_for "$SOON" heard '^STOPPING=1'
 check "none is held" expect 2 tunnel status
 check "the service is removed" says "removed " clawline install-tunnel "$TARGET" --uninstall
 finish

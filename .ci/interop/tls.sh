@@ -28,11 +28,11 @@ ours_is_refused() {
   echo "$out"
   [ "$code" != 0 ] && grep -q "pinned is $WRONG" <<<"$out"
 }
-says_use_wss() { curl -sS -m 5 "http://127.0.0.1:$1/" | grep -q 'wss://'; }
+says_use_wss() { says 'wss://' curl -sS -m "$SOON" "http://127.0.0.1:$1/"; }
 start_ours() {
   PORT=$(free_port)
   start ours "$WORK/far" "$BIN/clawline-gateway" run --port "$PORT" --tls --token "$TOKEN"
-  wait_for 10 listening "$PORT" && wait_for 5 grep -q 'TLS fingerprint' "$WORK/log/ours"
+  wait_for "$SOON" listening "$PORT" && wait_for "$SOON" grep -q 'TLS fingerprint' "$WORK/log/ours"
 }
 start_theirs() {
   PORT=$(free_port)
@@ -42,7 +42,7 @@ start_theirs() {
 JSON
   chmod 600 "$WORK/theirs/.openclaw/openclaw.json"
   start theirs "$WORK/theirs" node "$(openclaw_entry v4)" gateway run
-  wait_for 90 curl -kfsS -m 2 -o /dev/null "https://127.0.0.1:$PORT/readyz"
+  wait_for 300 curl -kfsS -m 10 -o /dev/null "https://127.0.0.1:$PORT/readyz"
 }
 pin_of() { openssl x509 -in "$1" -noout -fingerprint -sha256 | cut -d= -f2; }
 

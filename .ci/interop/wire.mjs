@@ -26,7 +26,7 @@ export class Wire {
   hello;
 
   /** Connects and says hello as a command-line client on the gateway's own machine does: shared token, no device unless given. */
-  static async open(port, token, deadlineMs = 5000, device = undefined) {
+  static async open(port, token, deadlineMs = 60_000, device = undefined) {
     const wire = new Wire();
     wire.hello = await wire.#hello(port, token, deadlineMs, device);
     return wire;

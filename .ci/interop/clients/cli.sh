@@ -57,15 +57,22 @@ refuses() {
 # A follower sees what is written after it began.
 follows() {
   local log=followed-$LANE before
-  start "$log" "$CLIENT" timeout -k 5 60 node "$(openclaw_entry "$LANE")" logs --follow --limit 20 --interval 200
+  start "$log" "$CLIENT" timeout -k 5 300 node "$(openclaw_entry "$LANE")" logs --follow --limit 20 --interval 200
   local follower=$STARTED
-  wait_for 30 grep -q 'Log file' "$WORK/log/$log" || { echo "it never began"; cat "$WORK/log/$log"; return 1; }
-  sleep 0.5
+  wait_for 120 grep -q 'Log file' "$WORK/log/$log" || { echo "it never began"; cat "$WORK/log/$log"; return 1; }
+  wait_for "$SOON" has_no_more_lines "$WORK/log/$log"
   before=$(wc -l <"$WORK/log/$log")
   oc gateway health "${EXPLICIT[@]}" >/dev/null
-  wait_for 15 has_more_lines "$WORK/log/$log" "$before" || { echo "nothing came after line $before"; tail -n 3 "$WORK/log/$log"; stop "$follower"; return 1; }
+  wait_for "$SOON" has_more_lines "$WORK/log/$log" "$before" || { echo "nothing came after line $before"; tail -n 3 "$WORK/log/$log"; stop "$follower"; return 1; }
   echo "$before lines, then:"
   tail -n +$((before + 1)) "$WORK/log/$log" | head -n 3
   stop "$follower"
+}
+# The first page has been written: nothing more came while it was looked at twice.
+has_no_more_lines() {
+  local before
+  before=$(wc -l <"$1")
+  sleep 0.7
+  [ "$(wc -l <"$1")" = "$before" ]
 }
 has_more_lines() { [ "$(wc -l <"$1")" -gt "$2" ]; }

@@ -30,7 +30,7 @@ stranger_moves_in() {
 # stranger CASE [TOKEN]: what the library says, one line of JSON; see reference-client.mjs.
 stranger() {
   (cd "$STRANGER" && env -i HOME="$STRANGER" setpriv --reuid nobody --regid nogroup --clear-groups \
-    timeout -k 5 40 ./node reference-client.mjs "$1" "$URL" "${2:-}" "$STRANGER/device.json") </dev/null
+    timeout -k 5 180 ./node reference-client.mjs "$1" "$URL" "${2:-}" "$STRANGER/device.json") </dev/null
 }
 device_id() { json v.deviceId <"$STRANGER/device.json"; }
 # asks: the stranger knows the secret and is still told to wait. Sets REQUEST.

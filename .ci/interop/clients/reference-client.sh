@@ -20,5 +20,5 @@ reference_client_rows() {
 }
 # library CASE [TOKEN [STATE_FILE]]
 library() {
-  (clean_env "$REFERENCE" timeout -k 5 120 node reference-client.mjs "$1" "$URL" "${2:-}" "${3:-$REFERENCE/device.json}") </dev/null
+  (clean_env "$REFERENCE" timeout -k 5 300 node reference-client.mjs "$1" "$URL" "${2:-}" "${3:-$REFERENCE/device.json}") </dev/null
 }

@@ -6,8 +6,8 @@ tui_starts() { term_start "$LANE" "$CLIENT" node "$(openclaw_entry "$LANE")" tui
 
 tui_rows() {
   tui_starts
-  row "tui, connects" wait_screen "$LANE" 60 '^ *(gateway )?connected \| idle'
-  row "tui, names agent and session" wait_screen "$LANE" 10 "agent main .*\\| session talk-$LANE"
+  row "tui, connects" wait_screen "$LANE" 120 '^ *(gateway )?connected \| idle'
+  row "tui, names agent and session" wait_screen "$LANE" "$SOON" "agent main .*\\| session talk-$LANE"
   row "tui, a chat streams" streams "$LANE" "tell me slowly, $LANE"
   row "tui, /status" commanded /status "$([ "$LANE" = v4 ] && echo 'Model: stub/stub' || echo 'Default model: stub|Gateway status')"
   row "tui, /think" commanded "/think low" 'thinking set to low|think low'
@@ -25,52 +25,53 @@ tui_rows() {
   row "tui, /reset empties the session" resets
   row "tui, a chat after the reset" says_and_hears "last words $LANE"
   term_key "$LANE" C-u
-  row "tui, leaves" leaves "$LANE" 15
+  row "tui, leaves" leaves "$LANE" "$SOON"
   term_stop "$LANE"
   tui_starts
-  row "tui, another one shows the history" wait_screen "$LANE" 60 "stub says: last words $LANE"
+  row "tui, another one shows the history" wait_screen "$LANE" 120 "stub says: last words $LANE"
 }
 
-# typed TEXT: typed and sent. The first Enter may only choose what is offered while typing: then it is pressed again.
+# typed TEXT: typed and sent. The first Enter may only choose what is offered while typing: then it is pressed again, after a
+# time in which any app has taken the first one. Where that one had opened a list, another would choose from it.
 typed() {
   term_key "$LANE" C-u
   term_send "$LANE" "$1"
-  wait_for 5 shows "$LANE" "^ *${1%% *}" || return 1
+  wait_for "$SOON" shows "$LANE" "^ *${1%% *}" || return 1
   term_key "$LANE" Enter
-  wait_for 1 not_typed "$1" || term_key "$LANE" Enter
+  wait_for 4 not_typed "$1" || term_key "$LANE" Enter
 }
 # The line that is typed stands between two rules.
-not_typed() { ! term_screen "$LANE" | grep -E -A1 '^─{20}' | grep -qF -- "$1"; }
+not_typed() { ! grep -qF -- "$1" <<<"$(term_screen "$LANE" | grep -E -A1 '^─{20}')"; }
 
 commanded() {
   typed "$1" || { echo "it was not typed"; term_screen "$LANE"; return 1; }
-  wait_screen "$LANE" 15 "$2"
+  wait_screen "$LANE" "$SOON" "$2"
 }
 # picks COMMAND PATTERN: a list opens, shows it, and Esc closes it.
 picks() {
   typed "$1"
   local code=0
-  { wait_for 15 shows "$LANE" '([sS]earch|Filter): ' && wait_for 10 shows "$LANE" "$2"; } || code=1
+  { wait_for "$SOON" shows "$LANE" '([sS]earch|Filter): ' && wait_for "$SOON" shows "$LANE" "$2"; } || code=1
   term_screen "$LANE" | grep -vE '^ *$' | tail -n 25
   term_key "$LANE" Escape
-  wait_for 5 closed || { term_key "$LANE" Escape; wait_for 5 closed || { echo "the list stays"; code=1; }; }
+  wait_for 10 closed || { term_key "$LANE" Escape; wait_for "$SOON" closed || { echo "the list stays"; code=1; }; }
   return "$code"
 }
 closed() { ! shows "$LANE" '([sS]earch|Filter): >'; }
 says_and_hears() {
   # The last words are on the screen a moment before the run is over.
-  typed "$1" && wait_screen "$LANE" 30 "stub says: $1" && wait_screen "$LANE" 10 "connected \\| idle"
+  typed "$1" && wait_screen "$LANE" "$SOON" "stub says: $1" && wait_screen "$LANE" "$SOON" "connected \\| idle"
 }
 aborts() {
   typed "and now slowly, $LANE"
-  wait_for 20 shows_part "$LANE" || { echo "it never streamed"; term_screen "$LANE"; return 1; }
+  wait_for "$SOON" shows_part "$LANE" || { echo "it never streamed"; term_screen "$LANE"; return 1; }
   term_key "$LANE" Escape
-  wait_screen "$LANE" 10 'run aborted|\| aborted' || return 1
-  ! term_screen "$LANE" | grep -q 'word60 (end)' || ! term_screen "$LANE" | awk '/and now slowly/ { found = 1 } found' | grep -q 'word60'
+  wait_screen "$LANE" "$SOON" 'run aborted|\| aborted' || return 1
+  ! grep -q 'word60' <<<"$(term_screen "$LANE" | awk '/and now slowly/ { found = 1 } found')"
 }
 resets() {
   typed /reset
-  wait_for 15 emptied || { echo "the old words are still there"; term_screen "$LANE"; return 1; }
+  wait_for "$SOON" emptied || { echo "the old words are still there"; term_screen "$LANE"; return 1; }
   term_screen "$LANE" | grep -vE '^ *$'
 }
 emptied() { ! shows "$LANE" "after the abort $LANE" && shows "$LANE" 'connected \| (idle|aborted)'; }
@@ -85,18 +86,18 @@ tui_together_rows() {
   row "tui, shows what another client says" other_says
   if [ -d "${REFERENCE:=$WORK/near/reference}" ]; then
     start stays "$REFERENCE" node reference-client.mjs stays "$URL" "$TOKEN" "$REFERENCE/device.json"
-    wait_for 20 grep -q '^up 1' "$WORK/log/stays"
+    wait_for "$SOON" grep -q '^up 1' "$WORK/log/stays"
   fi
   kill -TERM "$GATEWAY"
-  wait_for 15 gone "$GATEWAY"
+  wait_for "$SOON" gone "$GATEWAY"
   for version in v4 v3; do
     LANE=$version
-    row "tui, says that the gateway is gone" wait_screen "$LANE" 15 'gateway disconnected|disconnected|reconnect'
+    row "tui, says that the gateway is gone" wait_screen "$LANE" "$SOON" 'gateway disconnected|disconnected|reconnect'
   done
   start_gateway --config "$WORK/far/gateway.json5"
   for version in v4 v3; do
     LANE=$version
-    row "tui, connects again by itself" wait_screen "$LANE" 40 '^ *(gateway )?(re)?connected( \||$)'
+    row "tui, connects again by itself" wait_screen "$LANE" 180 '^ *(gateway )?(re)?connected( \||$)'
     row "tui, a chat after the restart" says_and_hears "back again $LANE"
   done
   LANE=v4
@@ -106,9 +107,9 @@ tui_together_rows() {
   unset LANE
 }
 other_says() {
-  LANE=v3 says_and_hears "said in v3" >/dev/null && wait_screen v4 15 '^ *said in v3'
+  LANE=v3 says_and_hears "said in v3" >/dev/null && wait_screen v4 "$SOON" '^ *said in v3'
 }
 stayed() {
-  wait_for 40 grep -q '"hellos":2' "$WORK/log/stays" || { cat "$WORK/log/stays"; return 1; }
+  wait_for 180 grep -q '"hellos":2' "$WORK/log/stays" || { cat "$WORK/log/stays"; return 1; }
   holds 'v.health && v.gaps === 0 && v.attempts <= 12' tail -n 1 "$WORK/log/stays"
 }
