@@ -1,12 +1,13 @@
-// Compares docs/INTEROP.md with the rows that openclaw-clients.sh ran: each row that ran is in its table, with "works" for
-// each version that it held for and "does not" where it failed; and no cell says "works" of a row that did not run.
+// Compares docs/INTEROP.md with the rows that a script ran: each row that ran is in the script's table, with "works" for each
+// version that it held for and "does not" where it failed; and no cell says "works" of a row that did not run.
 //
-//   node interop-table.mjs ROWS_FILE DOCUMENT [--print]
+//   node interop-table.mjs ROWS_FILE DOCUMENT SCRIPT [--print]
 //
-// ROWS_FILE has lines NAME<TAB>VERSION<TAB>ok|FAIL. A table row of the document begins with "| `NAME` | v4 | v3 |".
+// ROWS_FILE has lines NAME<TAB>VERSION<TAB>ok|FAIL. The script's table begins with the line "| row of `SCRIPT` | ...", each
+// of its rows with "| `NAME` | v4 | v3 |".
 import { readFileSync } from "node:fs";
 
-const [rowsFile, document, print] = process.argv.slice(2);
+const [rowsFile, document, script, print] = process.argv.slice(2);
 const ran = new Map();
 for (const line of readFileSync(rowsFile, "utf8").trim().split("\n")) {
   const [name, version, verdict] = line.split("\t");
@@ -17,9 +18,12 @@ if (print) {
   process.exit(0);
 }
 const said = new Map();
+let table;
 for (const line of readFileSync(document, "utf8").split("\n")) {
+  if (!line.startsWith("|")) table = undefined;
+  table = line.match(/^\| row of `([^`]+)` \|/)?.[1] ?? table;
   const cells = line.match(/^\| `([^`]+)` \| ([^|]+) \| ([^|]+) \|/);
-  if (cells) said.set(cells[1], { v4: cells[2].trim(), v3: cells[3].trim() });
+  if (cells && table === script) said.set(cells[1], { v4: cells[2].trim(), v3: cells[3].trim() });
 }
 const wrong = [];
 for (const [name, versions] of ran) {

@@ -12,13 +12,7 @@ THEIRS=
 wanted() { [[ ",${ROWS:-cli,devices,tui,reference-client}," == *",$1,"* ]]; }
 
 # row NAME COMMAND...: a claim about this lane's version, and a line for the table.
-row() {
-  local name=$1 before=$FAILED verdict=ok
-  shift
-  check "$LANE: $name" "$@"
-  [ "$FAILED" = "$before" ] || verdict=FAIL
-  printf '%s\t%s\t%s\n' "$name" "$LANE" "$verdict" >>"$WORK/rows"
-}
+row() { row_of "$LANE" "$@"; }
 # oc ARG...: their client of this lane's version, which finds the gateway as on the gateway's own machine.
 oc() { openclaw "$LANE" "$@"; }
 
@@ -68,6 +62,6 @@ if [ -z "$THEIRS" ] && wanted tui; then
   tui_together_rows
 fi
 if [ -z "$THEIRS" ] && [ -z "${ROWS:-}" ]; then
-  check "docs/INTEROP.md says what was seen" "$NODE_PATH_DIR/node" "$HERE/interop-table.mjs" "$WORK/rows" "$ROOT/docs/INTEROP.md"
+  check "docs/INTEROP.md says what was seen" table_says openclaw-clients.sh
 fi
 finish
