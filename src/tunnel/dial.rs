@@ -198,14 +198,19 @@ mod tests {
         text.parse().unwrap()
     }
 
+    /// An address that refuses as long as the socket, which does not listen, keeps it from others.
+    fn closed() -> (TcpSocket, SocketAddr) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(address("127.0.0.1:0")).unwrap();
+        let address = socket.local_addr().unwrap();
+        (socket, address)
+    }
+
     #[tokio::test]
     async fn an_address_that_refuses_does_not_hide_one_that_answers() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let open = listener.local_addr().unwrap();
-        let closed = {
-            let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-            other.local_addr().unwrap()
-        };
+        let (_closed, closed) = closed();
         let resolved = Resolved {
             addresses: vec![closed, open],
             took: Duration::ZERO,
@@ -218,9 +223,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_closed_port_is_tcp_and_soon() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let (_closed, address) = closed();
+        let port = address.port();
         let hop = hop("127.0.0.1", port);
         let error = dial(&hop, &resolve::resolve(&hop, None).await.unwrap())
             .await
@@ -231,9 +235,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_remembered_address_that_refuses_is_still_trouble_with_the_name() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let last = listener.local_addr().unwrap();
-        drop(listener);
+        let (_closed, last) = closed();
         let hop = hop("no-such-host.invalid", last.port());
         let resolved = resolve::resolve(&hop, Some(last)).await.unwrap();
         let error = dial(&hop, &resolved).await.unwrap_err();
@@ -244,18 +246,16 @@ mod tests {
 
     #[tokio::test]
     async fn connection_attempts_are_made_one_after_the_other() {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
-        drop(listener);
+        let (closed, address) = closed();
         let hop = HopSpec {
             connection_attempts: 3,
-            ..hop("127.0.0.1", port)
+            ..hop("127.0.0.1", address.port())
         };
         let resolved = resolve::resolve(&hop, None).await.unwrap();
         // The server comes up while the second attempt is waited for.
         let server = async {
             sleep(BETWEEN_ATTEMPTS / 2).await;
-            let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+            let listener = closed.listen(1).unwrap();
             listener.accept().await.unwrap();
         };
         let (dialled, ()) = tokio::join!(dial(&hop, &resolved), server);

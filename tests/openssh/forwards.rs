@@ -10,14 +10,14 @@ use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::{LocalEnd, RekeyLimit, RemoteEnd};
 use clawline::tunnel::{BULK_CONNECTIONS, BULK_WINDOW, Tunnel, TunnelOptions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener};
 
 use crate::support::alone::{alone, resident_kb};
 use crate::support::sshd::{Sshd, spec_of};
-use crate::support::{PATIENCE, eventually, soak};
+use crate::support::{BUSY, PATIENCE, eventually, soak};
 
-/// How soon a refusal must be on the screen.
-const SOON: Duration = Duration::from_secs(2);
+/// How soon a refusal must be on the screen, and what a busy machine may add.
+const SOON: Duration = Duration::from_secs(2 + BUSY.as_secs());
 
 fn start(sshd: &Sshd) -> Tunnel {
     let options = TunnelOptions {
@@ -66,6 +66,14 @@ async fn echo() -> RemoteEnd {
         let _ = tokio::io::copy(&mut read, &mut write).await;
     })
     .await
+}
+
+/// A far end that refuses as long as the socket, which does not listen, keeps it from others.
+fn closed() -> (TcpSocket, RemoteEnd) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, RemoteEnd::loopback(port))
 }
 
 async fn answers(stream: &mut (impl AsyncReadExt + AsyncWriteExt + Unpin)) -> bool {
@@ -155,9 +163,7 @@ async fn a_key_that_may_not_forward_is_told_and_the_line_to_paste_lets_it() {
 #[ignore = "needs OpenSSH"]
 async fn a_far_end_that_cannot_be_reached_is_told_as_its_system_told_it() {
     let sshd = Sshd::start("");
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed = RemoteEnd::loopback(place.local_addr().unwrap().port());
-    drop(place);
+    let (_place, closed) = closed();
     let error = refusal(&sshd, &closed).await;
     assert_eq!(
         (error.layer, error.peer_text.as_str()),
@@ -304,23 +310,24 @@ async fn a_channel_that_the_server_closes_for_idleness_is_opened_again_on_the_sa
     let mut idle = tunnel.open(&remote).await.unwrap();
     let started = Instant::now();
     let mut piece = [0; 16];
+    let mut use_it = tokio::time::interval(Duration::from_millis(300));
     let closing = tokio::time::timeout(PATIENCE, idle.read(&mut piece));
     tokio::pin!(closing);
     let closed = loop {
         tokio::select! {
             closed = &mut closing => break closed,
             // What is used is left alone.
-            () = tokio::time::sleep(Duration::from_millis(300)) => {
+            _ = use_it.tick() => {
                 assert!(answers(&mut kept_busy).await);
             }
         }
     };
     assert!(matches!(closed.unwrap(), Ok(0) | Err(_)));
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(10) + BUSY);
     let started = Instant::now();
     let mut again = tunnel.open(&remote).await.unwrap();
     assert!(answers(&mut again).await);
-    assert!(started.elapsed() < Duration::from_millis(500));
+    assert!(started.elapsed() < Duration::from_millis(500) + BUSY);
     assert!(answers(&mut kept_busy).await);
     assert_eq!(
         (sshd.connections(), tunnel.view().borrow().generation),
@@ -376,7 +383,9 @@ async fn a_program_that_never_reads_slows_nobody_and_is_held_back_instead_of_fil
         "echo p50 {:?} p99 {:?}, {grown} kB more",
         took[250], took[494]
     );
-    assert!(took[494] < Duration::from_millis(50), "{:?}", took[494]);
+    // Half of them at least, however busy the machine is, and none waits for who never reads.
+    assert!(took[250] < Duration::from_millis(50), "{:?}", took[250]);
+    assert!(took[499] < BUSY, "{:?}", took[499]);
     assert!(grown < 40_000, "{grown} kB");
     // It was only held back: all of it is still there.
     let mut got = 0;
@@ -399,9 +408,7 @@ async fn refused_channels_cost_no_memory_in_the_long_run() {
     }
     let opens = if soak() { 100_000 } else { 20_000 };
     let sshd = Sshd::start("");
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let closed = RemoteEnd::loopback(place.local_addr().unwrap().port());
-    drop(place);
+    let (_place, closed) = closed();
     let tunnel = start_with_one_connection(&sshd);
     let refused = async |count: usize| {
         for _ in 0..count {
@@ -442,17 +449,18 @@ async fn who_holds_others_up_for_half_a_minute_is_reset_and_they_go_on() {
     let mut never_reads = TcpStream::connect(stuck).await.unwrap();
     let started = Instant::now();
     let mut longest = Duration::ZERO;
+    let mut words = tokio::time::interval(Duration::from_millis(50));
     while started.elapsed() < Duration::from_secs(60) {
         let asked = Instant::now();
         other.write_all(b"!").await.unwrap();
         let answered = tokio::time::timeout(Duration::from_secs(45), other.read_u8());
         answered.await.unwrap().unwrap();
         longest = longest.max(asked.elapsed());
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        words.tick().await;
     }
     eprintln!("the others waited {longest:?}");
     assert!(
-        longest > Duration::from_secs(20) && longest < Duration::from_secs(35),
+        longest > Duration::from_secs(20) && longest < Duration::from_secs(35) + BUSY,
         "{longest:?}"
     );
     let mut piece = vec![0; 1_000_000];

@@ -14,7 +14,7 @@ use crate::support::far_end::{FarEnd, Talk, bytes, talk, talk_until_cut};
 use crate::support::figures::{figure, spread};
 use crate::support::program::TunnelOnly;
 use crate::support::sshd::Sshd;
-use crate::support::{PATIENCE, eventually, soak};
+use crate::support::{PATIENCE, eventually, pass, soak};
 
 /// One stream of a round: long enough that a kill meets it half-way, short enough for a thousand rounds.
 const STREAM: usize = 256 * 1024;
@@ -111,7 +111,7 @@ async fn kills_during_traffic_leave_the_process_its_port_and_its_size() {
         let traffic = Traffic::start(&tunnel, STREAMS);
         // One that comes to the kill too late would wait for the next connection, and live.
         eventually("traffic", || traffic.begun() == STREAMS).await;
-        tokio::time::sleep(Duration::from_millis(rand::random::<u64>() % 20)).await;
+        pass(Duration::from_millis(rand::random::<u64>() % 20)).await;
         assert!(sshd.kill_sessions() > 0);
         let killed = Instant::now();
         // A program that comes at once may still meet the old connection; it comes again.

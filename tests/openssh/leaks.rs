@@ -15,15 +15,13 @@ use crate::support::figures::figure;
 use crate::support::program::{Holds, TunnelOnly, open_files};
 use crate::support::relay::Relay;
 use crate::support::sshd::{Sshd, free_port, spec_of};
-use crate::support::{PATIENCE, eventually, soak};
+use crate::support::{BUSY, PATIENCE, eventually, pass, soak};
 
 /// What memory may grow, in kB, however often an open is refused.
 const GROWTH: u64 = 5 * 1024;
 /// What it may grow while programs drop what was opened: the budget of a connection for what russh leaks
 /// of a channel that we close first, and the allocator's slack.
 const GROWTH_OF_DROPS: u64 = 10 * 1024;
-/// Within this time everything that was given up is gone.
-const GONE: Duration = Duration::from_secs(2);
 /// Programs that come at the same time.
 const AT_ONCE: usize = 8;
 /// As many as are refused at the same time: a far end that refuses is asked once for all who wait.
@@ -140,7 +138,7 @@ async fn connections_that_programs_drop_leave_nothing() {
     repeat(times, AT_ONCE, dropped).await;
     let ended = Instant::now();
     eventually("no orphan on the far side", || far.open() == 0).await;
-    assert!(ended.elapsed() < GONE);
+    assert!(ended.elapsed() < BUSY);
     assert_size("dropped channels", &tunnel, before, times, GROWTH_OF_DROPS).await;
     figure("dropped channels: SSH connections", sshd.connections());
     eventually("sshd's descriptors as before", || {
@@ -198,8 +196,9 @@ async fn connects_that_are_given_up_during_the_key_exchange_leave_no_socket() {
     let mut signed_in = 0;
     for _ in 0..times {
         let tunnel = Tunnel::start(spec.clone(), Prompter::nobody(), TunnelOptions::default());
-        // From the banner to the sign-in: 40 to 200 ms through this relay.
-        tokio::time::sleep(Duration::from_millis(20 + rand::random::<u64>() % 100)).await;
+        // From the banner to the sign-in: 40 to 200 ms through this relay, and more on a busy machine.
+        eventually("a connection", || relay.open() > 0).await;
+        pass(Duration::from_millis(rand::random::<u64>() % 100)).await;
         signed_in += usize::from(tunnel.view().borrow().status.is_up());
         drop(tunnel);
     }
@@ -215,7 +214,7 @@ async fn connects_that_are_given_up_during_the_key_exchange_leave_no_socket() {
             took.as_millis()
         ),
     );
-    assert!(took < GONE, "{took:?}");
+    assert!(took < BUSY, "{took:?}");
     assert!(
         signed_in < times / 2,
         "{signed_in} were no longer connecting"
@@ -253,7 +252,7 @@ async fn opens_that_are_given_up_leave_no_channel() {
             metrics.num_alive_tasks()
         ),
     );
-    assert!(took < GONE, "{took:?}");
+    assert!(took < BUSY, "{took:?}");
     let stream = tunnel.open(&far.remote()).await.unwrap();
     assert_eq!(talk(stream, bytes(3, 100_000)).await, Talk::Whole);
 }

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::support::{Client, Connect, Device, ELSEWHERE, TestGateway, is_inside};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn on_lan() -> (TestGateway, SocketAddr) {
     let gateway = TestGateway::start_with(|settings| settings.bind = BindTo::Lan).await;

@@ -9,11 +9,15 @@ use clawline_gateway::{Gateway, StartError};
 use serde_json::json;
 use tokio::net::TcpStream;
 
+use crate::support::program::DEADLINE;
 use crate::support::{Client, Connect, Device, TestGateway};
 
 #[tokio::test]
-async fn a_stop_is_announced_and_closes_with_1012() {
-    let gateway = TestGateway::start().await;
+async fn a_stop_is_announced_and_closes_with_1012_without_a_wait() {
+    let gateway = TestGateway::start_with(|settings| {
+        settings.grace = Duration::from_secs(3600);
+    })
+    .await;
     let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     let mut pending = Client::open(gateway.address).await;
@@ -23,17 +27,24 @@ async fn a_stop_is_announced_and_closes_with_1012() {
     assert_eq!(client.closed().await, (1012, "service restart".to_owned()));
     assert_eq!(pending.closed().await.0, 1012);
     drop((client, pending));
-    stopping.await.unwrap();
+    let stopped = tokio::time::timeout(DEADLINE, stopping).await;
+    stopped
+        .expect("nobody waits for clients that do nothing")
+        .unwrap();
 }
 
 #[tokio::test]
 async fn every_agent_call_has_its_last_answer_before_the_stop() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_with(|settings| {
+        settings.grace = DEADLINE;
+    })
+    .await;
     let connect = Connect::cli(4, &gateway.secret, &["operator.read", "operator.write"]);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     let ask = |run: &str, text: &str| json!({"message": text, "idempotencyKey": run});
-    let text = "a few words that take a moment to say";
-    let running = client.start("agent", ask("r-1", text)).await;
+    // Three seconds, so that the stop comes in the middle of it.
+    let text = "word ".repeat(150);
+    let running = client.start("agent", ask("r-1", &text)).await;
     client.response(&running).await;
     let waiting = client.start("agent", ask("r-2", "and then?")).await;
     client.response(&waiting).await;
@@ -58,7 +69,7 @@ async fn a_silent_socket_does_not_hold_the_stop() {
     // Accepted after the silent one, and so a proof that that one was.
     let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
     drop(Client::connect(gateway.address, &connect).await);
-    let stopped = tokio::time::timeout(Duration::from_secs(5), gateway.stop()).await;
+    let stopped = tokio::time::timeout(DEADLINE, gateway.stop()).await;
     stopped.expect("the stop waits for a socket that says nothing");
     drop(silent);
 }

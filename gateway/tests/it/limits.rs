@@ -1,12 +1,11 @@
 //! What must not bring the gateway down, or lock its owner out.
 
-use std::time::Duration;
-
 use clawline_gateway::settings::RateLimit;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
+use crate::support::program::DEADLINE;
 use crate::support::{Client, Connect, Device, TestGateway};
 
 #[tokio::test]
@@ -148,7 +147,7 @@ async fn silent_sockets_make_room_for_the_owner() {
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     client.ok("health", json!({})).await;
     let mut nothing = [0; 1];
-    let evicted = tokio::time::timeout(Duration::from_secs(5), first.read(&mut nothing)).await;
+    let evicted = tokio::time::timeout(DEADLINE, first.read(&mut nothing)).await;
     assert!(matches!(evicted, Ok(Ok(0) | Err(_))), "{evicted:?}");
 }
 

@@ -14,7 +14,7 @@ use tokio::process::{Child, Command};
 use crate::support::program::wait_for;
 use crate::support::{Client, Connect, Device};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn program(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_clawline-gateway"));

@@ -139,9 +139,10 @@ async fn start_stop_and_restart_go_through_the_service_where_there_is_one() {
 #[tokio::test]
 async fn without_a_service_the_program_runs_itself_in_the_background() {
     let home = tempfile::tempdir().unwrap();
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port().to_string();
-    drop(free);
+    // Not from the range out of which the system gives ports to others, so that it stays free.
+    let mut ports = std::iter::repeat_with(|| 10_000 + rand::random::<u16>() % 20_000);
+    let is_free = |port: &u16| std::net::TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let port = ports.find(is_free).unwrap().to_string();
     let command = |args: &[&str]| {
         let mut command = program(home.path(), args);
         command.env("CLAWLINE_GATEWAY_PORT", &port);

@@ -21,7 +21,7 @@ use crate::bind::{ended, program};
 use crate::support::program::wait_for;
 use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 /// Somebody of the tailnet.
 const PHONE: &str = "100.64.0.9";
 const ORIGIN: &str = "https://box.tail.ts.net";

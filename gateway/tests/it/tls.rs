@@ -23,7 +23,7 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::{Client, Connect, TestGateway};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 async fn with_tls() -> (TestGateway, Fingerprint) {
     let own = TlsSettings::Own {

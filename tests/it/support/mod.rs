@@ -7,6 +7,8 @@ pub mod relay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
 
 use clawline::loopback_ssh::{LoopbackOptions, LoopbackSsh, fresh_key};
@@ -23,7 +25,23 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// Longer than anything here takes; a test that waits this long has failed.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a machine that is busy with other things may add to a time that is promised. Where nobody keeps
+/// the promise it takes longer than both.
+pub const BUSY: Duration = Duration::from_secs(10);
+
+/// A port that nobody listens on and that no other test is given. It is below the kernel's range for
+/// outgoing connections and for listeners that take any, so it stays free until it is used.
+pub fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
+    loop {
+        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
+        if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
 
 /// A home directory with one key, and an SSH server that knows the key.
 pub struct SshWorld {
@@ -164,11 +182,18 @@ pub fn why(view: &TunnelView) -> Option<&clawline::layer::LayerError> {
     }
 }
 
+/// Lets a time pass that is itself what a test is about: how long a fault lasts, or how long nothing may
+/// happen. What another task or process brings about is waited for with [`eventually`].
+pub async fn pass(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Waits until something holds; fails the test when it does not.
 pub async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = tokio::time::Instant::now() + PATIENCE;
+    let mut looks = tokio::time::interval(Duration::from_millis(10));
     while !holds() {
         assert!(tokio::time::Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        looks.tick().await;
     }
 }

@@ -11,7 +11,8 @@ use clawline::tunnel::status::TunnelStatus;
 use clawline::tunnel::{Tunnel, TunnelOptions};
 
 use crate::support::{
-    Echo, PATIENCE, SshWorld, echo_works, eventually, spec_of, until_up, view_where, why,
+    BUSY, Echo, PATIENCE, SshWorld, echo_works, eventually, free_port, spec_of, until_up,
+    view_where, why,
 };
 
 fn start(world: &SshWorld) -> Tunnel {
@@ -103,7 +104,7 @@ async fn a_command_gives_its_output_and_status() {
     assert!(too_much.what.contains("more than 5 bytes"), "{too_much}");
     let refused = tunnel.exec("other", 10, PATIENCE).await.unwrap_err();
     assert!(refused.what.contains("runs no commands"), "{refused}");
-    let hangs = tunnel.exec("hang", 10, Duration::from_millis(200)).await;
+    let hangs = tunnel.exec("hang", 10, Duration::from_secs(2)).await;
     assert!(hangs.unwrap_err().what.contains("did not end"));
 }
 
@@ -234,7 +235,11 @@ async fn a_killed_connection_comes_back_and_the_generation_rises() {
 
 #[tokio::test]
 async fn a_server_that_is_down_is_tried_until_it_is_back_and_at_once_when_it_is() {
-    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let world = SshWorld::new(LoopbackOptions {
+        port: free_port(),
+        ..LoopbackOptions::default()
+    })
+    .await;
     let spec = world.spec();
     let SshWorld { home, key, server } = world;
     let options = LoopbackOptions {
@@ -256,7 +261,7 @@ async fn a_server_that_is_down_is_tried_until_it_is_back_and_at_once_when_it_is(
     let back = std::time::Instant::now();
     until_up(&mut view).await;
     assert!(
-        back.elapsed() < Duration::from_secs(2),
+        back.elapsed() < Duration::from_secs(2) + BUSY,
         "{:?}",
         back.elapsed()
     );

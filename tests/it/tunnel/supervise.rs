@@ -1,5 +1,7 @@
 //! A connection that falls silent is replaced by one that is up first; one that is only slow is left alone.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use clawline::layer::Layer;
@@ -13,7 +15,10 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 use crate::support::relay::Relay;
-use crate::support::{Echo, PATIENCE, SshWorld, echo_works, eventually, spec_of, view_where, why};
+use crate::support::{
+    BUSY, Echo, PATIENCE, SshWorld, echo_works, eventually, free_port, pass, spec_of, view_where,
+    why,
+};
 
 /// What is promised for a path that goes silent while it is used.
 const IN_USE: Duration = Duration::from_secs(4);
@@ -85,8 +90,9 @@ fn hop_through(ssh: &SshWorld, port: u16) -> HopSpec {
 /// Says something ten times a second until the stream fails.
 fn chatter(mut stream: ChannelStream) -> JoinHandle<()> {
     tokio::spawn(async move {
+        let mut words = tokio::time::interval(Duration::from_millis(100));
         while stream.write_all(b"are you there?").await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            words.tick().await;
         }
     })
 }
@@ -97,7 +103,7 @@ async fn a_path_that_goes_silent_in_use_is_replaced_within_seconds_and_is_never_
     let talk = chatter(world.open().await);
     world.relay.silence_old_ones();
     let took = world.replaced().await;
-    assert!(took < IN_USE, "{took:?}");
+    assert!(took < IN_USE + BUSY, "{took:?}");
     let mut stream = world.open().await;
     assert!(echo_works(&mut stream).await);
     // What hung on the silent one is told.
@@ -114,14 +120,18 @@ async fn a_stuck_writer_on_a_silent_path_is_freed_as_fast() {
         let _ = tokio::io::copy(&mut socket, &mut tokio::io::sink()).await;
     });
     let mut stream = world.tunnel.open(&remote).await.unwrap();
+    let written = Arc::<AtomicUsize>::default();
+    let count = written.clone();
     let writer = tokio::spawn(async move {
         let piece = vec![0; 64 * 1024];
-        while stream.write_all(&piece).await.is_ok() {}
+        while stream.write_all(&piece).await.is_ok() {
+            count.fetch_add(1, Ordering::SeqCst);
+        }
     });
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    eventually("it writes", || written.load(Ordering::SeqCst) > 50).await;
     world.relay.silence_old_ones();
     let took = world.replaced().await;
-    assert!(took < IN_USE, "{took:?}");
+    assert!(took < IN_USE + BUSY, "{took:?}");
     tokio::time::timeout(PATIENCE, writer)
         .await
         .unwrap()
@@ -133,7 +143,7 @@ async fn an_idle_path_that_goes_silent_is_replaced_at_the_next_ping() {
     let world = World::new(Duration::ZERO).await;
     world.relay.silence_old_ones();
     let took = world.replaced().await;
-    assert!(took < Duration::from_secs(5) + IN_USE, "{took:?}");
+    assert!(took < Duration::from_secs(5) + IN_USE + BUSY, "{took:?}");
 }
 
 #[tokio::test]
@@ -143,13 +153,13 @@ async fn silence_of_three_seconds_costs_no_reconnect_and_no_byte() {
     assert!(echo_works(&mut stream).await);
     world.relay.silence_everything();
     stream.write_all(b"still here?").await.unwrap();
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     world.relay.heal();
     let mut back = [0; 11];
-    let answer = tokio::time::timeout(Duration::from_secs(1), stream.read_exact(&mut back));
+    let answer = tokio::time::timeout(PATIENCE, stream.read_exact(&mut back));
     answer.await.expect("an answer").unwrap();
     assert_eq!(&back, b"still here?");
-    tokio::time::sleep(Duration::from_secs(3)).await;
+    pass(Duration::from_secs(3)).await;
     assert!(echo_works(&mut stream).await);
     assert_eq!(world.generation(), 1);
     assert!(world.tunnel.view().borrow().status.is_up());
@@ -199,7 +209,7 @@ async fn silence_is_shown_before_the_connection_is_given_up() {
     shown.await;
     let silent = Instant::now();
     let down = view_where(&mut view, "down", |view| !view.status.is_up()).await;
-    assert!(silent.elapsed() < Duration::from_secs(10));
+    assert!(silent.elapsed() < Duration::from_secs(10) + BUSY);
     assert!(why(&down).is_none_or(|why| why.what.contains("went silent")));
     // And back as soon as there is a way.
     world.relay.heal();
@@ -224,8 +234,12 @@ async fn a_renewed_connection_lets_open_streams_end_in_their_own_time() {
 }
 
 #[tokio::test]
-async fn a_server_that_comes_back_is_used_within_half_a_second() {
-    let ssh = SshWorld::new(LoopbackOptions::default()).await;
+async fn a_server_that_is_away_is_tried_again_every_quarter_of_a_second_and_used_when_it_is_back() {
+    let ssh = SshWorld::new(LoopbackOptions {
+        port: free_port(),
+        ..LoopbackOptions::default()
+    })
+    .await;
     let port = ssh.server.addr.port();
     let tunnel = Tunnel::start(ssh.spec(), Prompter::nobody(), TunnelOptions::default());
     tunnel.wait_up(PATIENCE).await.unwrap();
@@ -235,11 +249,19 @@ async fn a_server_that_comes_back_is_used_within_half_a_second() {
     let SshWorld { home, key, server } = ssh;
     server.stop().await;
     let mut view = tunnel.view();
-    view_where(&mut view, "refused", |view| {
-        why(view).is_some_and(|why| why.layer == Layer::Tcp)
-    })
+    // Some two seconds of tries.
+    let away = view_where(
+        &mut view,
+        "refused again and again",
+        |view| matches!(&view.status, TunnelStatus::Waiting { attempt, .. } if *attempt > 6),
+    )
     .await;
-    tokio::time::sleep(Duration::from_secs(2)).await;
+    let TunnelStatus::Waiting { until, why, .. } = away.status else {
+        panic!("{away:?}");
+    };
+    assert_eq!(why.layer, Layer::Tcp);
+    let pause = until.saturating_duration_since(Instant::now());
+    assert!(pause <= Duration::from_millis(250), "{pause:?}");
     let server = LoopbackSsh::start(LoopbackOptions {
         client_key: Some(key.public_key().clone()),
         host_key: Some(host_key),
@@ -248,10 +270,7 @@ async fn a_server_that_comes_back_is_used_within_half_a_second() {
     })
     .await
     .unwrap();
-    let back = Instant::now();
     view_where(&mut view, "up", |view| view.status.is_up()).await;
-    // 250 ms of pause, and the handshake of an unoptimised build.
-    assert!(back.elapsed() < Duration::from_millis(1000), "{back:?}");
     // One attempt at a time: nothing was left over to be accepted.
     assert_eq!(server.accepted(), 1);
     drop(home);

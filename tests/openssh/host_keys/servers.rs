@@ -3,12 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Instant;
 
 use tempfile::TempDir;
 
-use crate::support::PATIENCE;
-use crate::support::sshd::free_port;
+use crate::support::sshd::{free_port, wait_until_listening};
 
 /// What a server shows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -258,10 +256,6 @@ fn sshd(config: &Path, log: &Path) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("sshd is installed");
-    let deadline = Instant::now() + PATIENCE;
-    while !std::fs::read_to_string(log).is_ok_and(|log| log.contains("Server listening on")) {
-        assert!(Instant::now() < deadline, "sshd never listened");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    wait_until_listening(log);
     child
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::support::BUSY;
 use crate::support::program::{clawline, holds};
 use crate::support::sshd::write_key;
 
@@ -85,12 +86,13 @@ async fn look_at(home: &Home, port: u16) -> Seen {
     let ending = child.wait_with_output();
     tokio::pin!(ending);
     let mut peak = 0;
+    let mut looks = tokio::time::interval(Duration::from_millis(5));
     let output = loop {
         tokio::select! {
             output = &mut ending => break output.unwrap(),
-            () = tokio::time::sleep(Duration::from_millis(5)) => {
+            _ = looks.tick() => {
                 peak = holds(pid).map_or(peak, |holds| holds.peak.max(peak));
-                assert!(started.elapsed() < 2 * DEADLINE, "it does not end");
+                assert!(started.elapsed() < 4 * DEADLINE, "it does not end");
             }
         }
     };
@@ -106,7 +108,7 @@ async fn look_at(home: &Home, port: u16) -> Seen {
 
 /// What holds for every server: an exit code and JSON that agree, in time, small, and clean.
 fn assert_bounded(name: &str, seen: &Seen, ordinary: u64, limit: Duration) {
-    assert!(seen.took < limit, "{name}: {seen:?}");
+    assert!(seen.took < limit + BUSY, "{name}: {seen:?}");
     assert!(seen.peak < ordinary + GROWTH, "{name}: {ordinary} {seen:?}");
     assert_eq!(seen.json["exit"], seen.exit, "{name}: {seen:?}");
     assert!(!seen.stderr.contains("panicked"), "{name}: {seen:?}");

@@ -6,6 +6,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{DEADLINE, Home, Seen, assert_bounded, look_at, ordinary_size};
+use crate::support::BUSY;
 use crate::support::figures::figure;
 
 /// Makes a part of what a peer sends.
@@ -49,10 +50,13 @@ async fn play(script: Script, mut socket: TcpStream) -> std::io::Result<()> {
                 socket.write_all(&block).await?;
             }
         }
-        Script::Drips(piece) => loop {
-            socket.write_all(piece).await?;
-            tokio::time::sleep(Duration::from_millis(200)).await;
-        },
+        Script::Drips(piece) => {
+            let mut drops = tokio::time::interval(Duration::from_millis(200));
+            loop {
+                drops.tick().await;
+                socket.write_all(piece).await?;
+            }
+        }
     }
     // Stays, reads and is silent.
     let mut nothing = [0; 4096];
@@ -195,7 +199,10 @@ async fn what_is_no_ssh_server_is_named_within_a_second() {
         assert_eq!(has_words, !words.contains("TLS"), "{name}: {seen:?}");
         assert!(!seen.text("next").is_empty(), "{name}: {seen:?}");
         // A second of ours, and the start of a debug build on a busy machine.
-        assert!(seen.took < Duration::from_secs(2), "{name}: {seen:?}");
+        assert!(
+            seen.took < Duration::from_secs(2) + BUSY,
+            "{name}: {seen:?}"
+        );
     }
 }
 

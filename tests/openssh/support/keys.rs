@@ -1,15 +1,15 @@
 //! Real ssh-agents, and certificates made by ssh-keygen.
 
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use clawline::loopback_ssh::fresh_key;
 use russh::keys::PrivateKey;
 use tempfile::TempDir;
 
-use super::PATIENCE;
 use super::sshd::write_key;
+use super::wait_until;
 
 /// A running ssh-agent with keys; ends when dropped.
 pub struct SshAgent {
@@ -31,11 +31,9 @@ impl SshAgent {
             .stderr(Stdio::null())
             .spawn()
             .expect("ssh-agent is installed");
-        let deadline = Instant::now() + PATIENCE;
-        while !socket.exists() {
-            assert!(Instant::now() < deadline, "ssh-agent never listened");
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        // The file is there a moment before anybody listens at it.
+        let listens = || UnixStream::connect(&socket).is_ok();
+        wait_until("an ssh-agent that listens", listens, String::new);
         let agent = Self { directory, child };
         let strangers: Vec<PrivateKey> = (0..count).map(|_| fresh_key().unwrap()).collect();
         let mut files = Vec::new();

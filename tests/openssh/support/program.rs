@@ -3,14 +3,13 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use super::PATIENCE;
 use super::sshd::{Sshd, free_port, local_user};
+use super::wait_until;
 
 /// What a process holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,11 +109,8 @@ impl TunnelOnly {
             .spawn()
             .unwrap();
         let program = Self { child, home, local };
-        let deadline = Instant::now() + PATIENCE;
-        while !program.said().contains("state=up") {
-            assert!(Instant::now() < deadline, "never up: {}", program.said());
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        let is_up = || program.said().contains("state=up");
+        wait_until("up", is_up, || program.said());
         program
     }
 

@@ -30,6 +30,7 @@ pub struct Relay {
     pub addr: SocketAddr,
     fate: watch::Sender<Fate>,
     open: Arc<AtomicUsize>,
+    forwarded: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -44,13 +45,13 @@ impl Relay {
             silent_up_to: 0,
             cut_up_to: 0,
         });
-        let open = Arc::new(AtomicUsize::new(0));
-        let (fates, counter) = (fate.subscribe(), open.clone());
+        let (open, forwarded) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
+        let (fates, counter, pieces) = (fate.subscribe(), open.clone(), forwarded.clone());
         let task = tokio::spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((near, _)) = listener.accept().await {
                 let mut fates = fates.clone();
-                let counter = counter.clone();
+                let (counter, pieces) = (counter.clone(), pieces.clone());
                 connections.spawn(async move {
                     let generation = fates.borrow_and_update().generation;
                     let Ok(far) = TcpStream::connect(server).await else {
@@ -58,7 +59,7 @@ impl Relay {
                     };
                     counter.fetch_add(1, Ordering::SeqCst);
                     tokio::select! {
-                        () = both_ways(near, far, delay, generation, fates.clone()) => {}
+                        () = both_ways(near, far, delay, generation, (fates.clone(), pieces)) => {}
                         _ = fates.wait_for(|fate| fate.cut_up_to >= generation) => {}
                     }
                     counter.fetch_sub(1, Ordering::SeqCst);
@@ -69,6 +70,7 @@ impl Relay {
             addr,
             fate,
             open,
+            forwarded,
             task,
         }
     }
@@ -103,6 +105,11 @@ impl Relay {
     pub fn open(&self) -> usize {
         self.open.load(Ordering::SeqCst)
     }
+
+    /// Pieces that went through it towards the server so far.
+    pub fn forwarded(&self) -> usize {
+        self.forwarded.load(Ordering::SeqCst)
+    }
 }
 
 impl Drop for Relay {
@@ -116,15 +123,27 @@ async fn both_ways(
     far: TcpStream,
     delay: Duration,
     generation: u64,
-    fates: watch::Receiver<Fate>,
+    (fates, to_server): (watch::Receiver<Fate>, Arc<AtomicUsize>),
 ) {
     let _ = near.set_nodelay(true);
     let _ = far.set_nodelay(true);
     let (near_read, near_write) = near.into_split();
     let (far_read, far_write) = far.into_split();
     tokio::join!(
-        one_way(near_read, far_write, delay, generation, fates.clone()),
-        one_way(far_read, near_write, delay, generation, fates),
+        one_way(
+            near_read,
+            far_write,
+            delay,
+            generation,
+            (fates.clone(), to_server)
+        ),
+        one_way(
+            far_read,
+            near_write,
+            delay,
+            generation,
+            (fates, Arc::default())
+        ),
     );
 }
 
@@ -133,7 +152,7 @@ async fn one_way(
     mut write: tokio::net::tcp::OwnedWriteHalf,
     delay: Duration,
     generation: u64,
-    mut fates: watch::Receiver<Fate>,
+    (mut fates, pieces): (watch::Receiver<Fate>, Arc<AtomicUsize>),
 ) {
     let (into_line, mut line) = mpsc::channel::<(Instant, Vec<u8>)>(IN_FLIGHT_PIECES);
     let reading = async move {
@@ -165,6 +184,7 @@ async fn one_way(
             if write.write_all(&piece).await.is_err() {
                 return;
             }
+            pieces.fetch_add(1, Ordering::SeqCst);
         }
     };
     tokio::join!(reading, writing);

@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU16, Ordering};
 
 use clawline::loopback_ssh::fresh_key;
 use clawline::tunnel::spec::{HopSpec, IdentityFile, KnownHostsFiles, TunnelSpec};
@@ -12,7 +13,7 @@ use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use tempfile::TempDir;
 
-use super::PATIENCE;
+use super::wait_until;
 
 /// Where Debian and most others install it; sshd insists on being called by its full path.
 const SSHD: &str = "/usr/sbin/sshd";
@@ -79,15 +80,7 @@ impl Sshd {
             .spawn()
             .expect("sshd is installed");
         self.listener = Some(child);
-        let deadline = Instant::now() + PATIENCE;
-        while !std::fs::read_to_string(&log).is_ok_and(|log| log.contains("Server listening on")) {
-            assert!(
-                Instant::now() < deadline,
-                "sshd never listened: {}",
-                self.log()
-            );
-            std::thread::sleep(Duration::from_millis(10));
-        }
+        wait_until_listening(&log);
     }
 
     fn config(&self) -> String {
@@ -243,10 +236,19 @@ pub fn local_user() -> String {
     nix::unistd::User::from_uid(uid).unwrap().unwrap().name
 }
 
-/// A port that nobody listens on, below the kernel's range for outgoing connections.
+/// Waits until an sshd that logs there listens.
+pub fn wait_until_listening(log: &Path) {
+    let said = || std::fs::read_to_string(log).unwrap_or_default();
+    let listens = || said().contains("Server listening on");
+    wait_until("an sshd that listens", listens, said);
+}
+
+/// A port that nobody listens on and that no other test is given, below the kernel's range for outgoing
+/// connections.
 pub fn free_port() -> u16 {
+    static NEXT: LazyLock<AtomicU16> = LazyLock::new(|| AtomicU16::new(rand::random()));
     loop {
-        let port = 10_000 + rand::random::<u16>() % 20_000;
+        let port = 10_000 + NEXT.fetch_add(1, Ordering::Relaxed) % 20_000;
         if std::net::TcpListener::bind(("127.0.0.1", port)).is_ok() {
             return port;
         }

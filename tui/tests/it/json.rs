@@ -3,13 +3,13 @@
 use std::io::{BufRead as _, BufReader, Read as _};
 use std::net::TcpListener;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
 use crate::support::Home;
+use crate::tunnel::world::eventually;
 
 /// A gateway that takes a connection and says nothing, and its URL.
 fn silent() -> (TcpListener, String) {
@@ -26,11 +26,9 @@ fn start(home: &Home, args: &[&str]) -> Child {
 
 /// Sends it once the program listens to it, which is the case a moment after its start.
 fn send(signal: Signal, child: &Child) {
-    let until = Instant::now() + Duration::from_secs(20);
-    while !listens_to(signal, child.id()) {
-        assert!(Instant::now() < until, "{signal} is not listened to");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    eventually("it listens to the signal", || {
+        listens_to(signal, child.id()).then_some(())
+    });
     kill(Pid::from_raw(child.id().try_into().unwrap()), signal).unwrap();
 }
 

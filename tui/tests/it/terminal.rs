@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::support::Home;
 
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The app on the first-run screen, in a terminal of 80 by 24.
 struct Seat {

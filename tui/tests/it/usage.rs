@@ -73,10 +73,10 @@ fn without_anything_configured_the_help_is_one_line_away() {
 
 #[test]
 fn a_gateway_that_is_not_there_is_exit_6_and_the_json_says_the_layer() {
-    let closed = {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.local_addr().unwrap().port()
-    };
+    // Bound, so that nobody else gets it, and not listened on.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let closed = socket.local_addr().unwrap().port();
     let url = format!("ws://127.0.0.1:{closed}");
     let args = ["health", "--url", &url, "--token", "t", "--json"];
     let ran = Home::new().run(&args);

@@ -160,9 +160,10 @@ async fn an_error_inside_the_stream_is_told() {
 
 #[tokio::test]
 async fn a_closed_port_and_a_missing_key_are_told_plainly() {
-    let free = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}", free.local_addr().unwrap());
-    drop(free);
+    // Bound, so that nobody else gets it, and not listened on.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let url = format!("http://{}", closed.local_addr().unwrap());
     let (_, ended) = ask(target(ProviderKind::Openai, &url)).await;
     let error = ended.unwrap_err().text;
     assert!(error.starts_with("cannot reach 127.0.0.1:"), "{error}");

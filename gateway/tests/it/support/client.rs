@@ -15,7 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use super::schema;
 
 /// Nothing in these tests takes longer.
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 pub struct Client {
     ws: WebSocketStream<TcpStream>,

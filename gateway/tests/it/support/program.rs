@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
 
 /// Longest wait for anything.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
 /// Time between two looks at something that another process does.
 const LOOK: Duration = Duration::from_millis(20);
 

@@ -11,7 +11,7 @@ use tokio::time::timeout;
 use super::Connect;
 
 /// Nothing in these tests takes longer.
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// First byte of a frame: text, binary, ping, and the rest of a message.
 pub const TEXT: u8 = 0x81;

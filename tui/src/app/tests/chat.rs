@@ -365,5 +365,5 @@ fn a_transcript_of_100_000_lines_is_scrolled_and_painted_quickly() {
     }
     // Generous, as this is an unoptimised build on a busy machine; wrapping all of it takes seconds.
     let each = started.elapsed() / STEPS;
-    assert!(each < Duration::from_millis(50), "{each:?}");
+    assert!(each < Duration::from_millis(500), "{each:?}");
 }

@@ -267,7 +267,7 @@ fn too_much_output_is_cut_and_said_so() {
 #[test]
 fn a_program_that_takes_too_long_is_killed_with_everything_it_started() {
     let mut world = world(&[]);
-    let mark = format!("31.{}", std::process::id());
+    let mark = format!("331.{}", std::process::id());
     let script = format!("sleep {mark} & setsid sleep {mark} & sleep {mark}");
     let params = json!({"command": ["sh", "-c", script], "cwd": "/", "timeoutMs": 700});
     let ran = world.node.run_approved(&params).unwrap();
@@ -281,7 +281,7 @@ fn a_program_that_takes_too_long_is_killed_with_everything_it_started() {
 #[test]
 fn what_a_program_leaves_running_ends_with_it() {
     let mut world = world(&[]);
-    let mark = format!("32.{}", std::process::id());
+    let mark = format!("332.{}", std::process::id());
     let script = format!("sleep {mark} & setsid sleep {mark} & echo done");
     let ran = world.run(&["sh", "-c", &script]).unwrap();
     assert_eq!(ran["stdout"], "done\n");
@@ -303,7 +303,7 @@ fn lasting(world: &mut World, mark: &str) -> String {
 #[test]
 fn a_caller_that_gives_up_ends_the_program() {
     let mut world = world(&[]);
-    let mark = format!("33.{}", std::process::id());
+    let mark = format!("333.{}", std::process::id());
     let invoke_id = lasting(&mut world, &mark);
     let node_id = world.node.id.clone();
     world.node.push(
@@ -322,7 +322,7 @@ fn a_caller_that_gives_up_ends_the_program() {
 #[test]
 fn a_lost_connection_ends_the_program() {
     let mut world = world(&[]);
-    let mark = format!("34.{}", std::process::id());
+    let mark = format!("334.{}", std::process::id());
     lasting(&mut world, &mark);
     drop(world.node);
     eventually("nothing is left", || alive(&mark).is_empty().then_some(()));
@@ -331,7 +331,7 @@ fn a_lost_connection_ends_the_program() {
 #[test]
 fn a_node_that_is_killed_leaves_nothing_running() {
     let mut world = world(&[]);
-    let mark = format!("35.{}", std::process::id());
+    let mark = format!("335.{}", std::process::id());
     lasting(&mut world, &mark);
     world.process.signal(Signal::SIGKILL);
     eventually("nothing is left", || alive(&mark).is_empty().then_some(()));

@@ -17,7 +17,9 @@ use tokio::runtime::Runtime;
 use crate::support::{Home, Ran};
 
 /// Everything here happens within this, or the test has failed.
-pub const DEADLINE: Duration = Duration::from_secs(20);
+pub const DEADLINE: Duration = Duration::from_secs(60);
+/// Time between two looks at something that another process does.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Laptop and desktop.
 pub struct World {
@@ -154,7 +156,7 @@ pub fn echoes(socket: &str, text: &str) -> UnixStream {
     stream
 }
 
-/// Waits until it holds.
+/// Waits until it holds; fails at the deadline.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + DEADLINE;
     loop {
@@ -162,7 +164,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
             return found;
         }
         assert!(Instant::now() < until, "never: {what}");
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::park_timeout(LOOK);
     }
 }
 
