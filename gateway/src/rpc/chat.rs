@@ -11,15 +11,13 @@ use serde_json::{Map, Value, json};
 use super::{Call, Failure, Table, agents, chat_send};
 use crate::conn::{Conn, Push, Topic};
 use crate::runs::{INJECTED_MODEL, INJECTED_PROVIDER, RunId};
-use crate::sessions::{HistoryDelta, Message, NewMessage, Role, Session, SessionKey, Span};
+use crate::sessions::{HistoryDelta, NewMessage, Role, Session, SessionKey, Span};
 use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
 
 /// Characters of the label of a note.
 const MAX_NOTE_LABEL: usize = 100;
-/// A page of history stays below this, in bytes of text; older messages are left for the next page.
-const MAX_PAGE_BYTES: usize = 6 * 1024 * 1024;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -50,13 +48,12 @@ async fn page(
     }
     let limit = params.limit.and_then(|n| usize::try_from(n).ok());
     let span = params.offset.map_or(Span::Last, Span::Skip);
-    let mut page = app
+    let page = app
         .sessions
         .history(&key, span, limit.unwrap_or_default())
         .await
         .map_err(shape::session_error)?;
-    let left_out = trim(&mut page.messages);
-    let has_more = page.has_more || left_out;
+    let has_more = page.has_more;
     let skipped = params.offset.unwrap_or(0);
     let shown = u64::try_from(page.messages.len()).unwrap_or(u64::MAX);
     let mut more = Map::new();
@@ -91,15 +88,7 @@ async fn since(
         session_key: asked.to_owned(),
         ..ChatHistoryReply::default()
     };
-    // Messages cannot be left out of the middle: what is too large is read again, page by page.
-    let is_too_large = |messages: &[Message]| {
-        messages.iter().map(|m| m.text().len()).sum::<usize>() > MAX_PAGE_BYTES
-    };
-    let delta = match delta.map_err(shape::session_error)? {
-        HistoryDelta::Delta { messages, .. } if is_too_large(&messages) => HistoryDelta::Reset,
-        delta => delta,
-    };
-    match delta {
+    match delta.map_err(shape::session_error)? {
         HistoryDelta::Reset => {
             more.insert("kind".into(), json!("reset"));
             Ok(ChatHistoryReply { more, ..base })
@@ -141,22 +130,6 @@ fn about(app: &App, key: &SessionKey, session: Option<&Session>) -> Map<String, 
         );
     }
     members
-}
-
-/// Leaves the oldest messages out of a page that is too large; at least the newest stays.
-fn trim(messages: &mut Vec<Message>) -> bool {
-    let mut bytes = 0;
-    let keep = messages
-        .iter()
-        .rev()
-        .take_while(|message| {
-            bytes += message.text().len();
-            bytes <= MAX_PAGE_BYTES
-        })
-        .count();
-    let surplus = messages.len() - keep.max(1).min(messages.len());
-    messages.drain(..surplus);
-    surplus > 0
 }
 
 /// History and choices in one answer, for a client that opens a session.
@@ -241,43 +214,4 @@ async fn abort(app: App, call: Call<ChatAbort>) -> Result<ChatAbortReply, Failur
         aborted: !stopped.is_empty(),
         run_ids: stopped.iter().map(ToString::to_string).collect(),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::sessions::{Part, Role};
-
-    fn message(seq: i64, bytes: usize) -> Message {
-        Message {
-            id: seq.to_string(),
-            session_id: "s".into(),
-            seq,
-            role: Role::User,
-            content: vec![Part::text("x".repeat(bytes))],
-            timestamp: seq,
-            run_id: None,
-            provider: None,
-            model: None,
-            stop_reason: None,
-            usage: None,
-            aborted: false,
-            interrupted: false,
-            error: None,
-            aside: false,
-        }
-    }
-
-    #[test]
-    fn a_page_that_is_too_large_loses_its_oldest_messages_and_never_its_newest() {
-        let third = MAX_PAGE_BYTES / 3 + 1;
-        let mut page: Vec<Message> = (1..=5).map(|seq| message(seq, third)).collect();
-        assert!(trim(&mut page));
-        assert_eq!(page.iter().map(|m| m.seq).collect::<Vec<_>>(), [4, 5]);
-        let mut huge = vec![message(1, 1), message(2, MAX_PAGE_BYTES * 2)];
-        assert!(trim(&mut huge));
-        assert_eq!(huge[0].seq, 2);
-        let mut empty = Vec::new();
-        assert!(!trim(&mut empty));
-    }
 }

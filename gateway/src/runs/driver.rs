@@ -89,7 +89,10 @@ async fn prepare(inner: &Inner, run: &Run) -> Result<Option<(Run, Chosen, ModelR
             run.session_key.agent_id(),
         )
         .map_err(|error| error.to_string())?;
-    let context = inner.store.context(run, CONTEXT_MESSAGES).await;
+    let context = inner
+        .store
+        .context(run, CONTEXT_MESSAGES, CONTEXT_BYTES)
+        .await;
     let messages = conversation(context.map_err(store_failed)?);
     let given = inner
         .store
@@ -349,7 +352,6 @@ fn named(mut ending: Ending, chosen: &Chosen) -> Ending {
 /// The newest whole part of the conversation that fits, beginning with the user's words.
 fn conversation(messages: Vec<Message>) -> Vec<ModelMessage> {
     let mut kept = Vec::new();
-    let mut bytes = 0;
     for message in messages.into_iter().rev() {
         let text = message.text();
         let from_user = match message.role {
@@ -359,10 +361,6 @@ fn conversation(messages: Vec<Message>) -> Vec<ModelMessage> {
         };
         if text.is_empty() {
             continue;
-        }
-        bytes += text.len();
-        if bytes > CONTEXT_BYTES && !kept.is_empty() {
-            break;
         }
         kept.push(ModelMessage { from_user, text });
     }
@@ -422,22 +420,26 @@ mod tests {
     }
 
     #[test]
-    fn a_model_sees_the_newest_part_that_fits_and_begins_with_the_user() {
-        let long = "x".repeat(CONTEXT_BYTES / 2);
+    fn a_model_sees_the_words_of_both_and_begins_with_the_user() {
         let messages = vec![
-            message(1, Role::User, "old"),
-            message(2, Role::Assistant, &long),
+            message(2, Role::Assistant, "cut off from its question"),
             message(3, Role::System, "note"),
             message(4, Role::User, ""),
-            message(5, Role::User, &long),
+            message(5, Role::User, "a"),
             message(6, Role::Assistant, "b"),
             message(7, Role::User, "c"),
         ];
-        let seen = conversation(messages);
-        assert_eq!(seen.len(), 3);
-        assert_eq!((seen[0].from_user, seen[0].text.len()), (true, long.len()));
-        assert_eq!(seen[2].text, "c");
-        let giant = "y".repeat(CONTEXT_BYTES + 1);
-        assert_eq!(conversation(vec![message(1, Role::User, &giant)]).len(), 1);
+        let seen: Vec<_> = conversation(messages)
+            .into_iter()
+            .map(|message| (message.from_user, message.text))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (true, "a".to_owned()),
+                (false, "b".to_owned()),
+                (true, "c".to_owned())
+            ]
+        );
     }
 }

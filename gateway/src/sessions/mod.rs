@@ -28,6 +28,8 @@ pub const MAX_LIST_LIMIT: usize = 1000;
 pub const DEFAULT_HISTORY_LIMIT: usize = 200;
 /// The most messages on a page, and in a gap that is filled.
 pub const MAX_HISTORY_LIMIT: usize = 1000;
+/// The most content on a page, in bytes as it is stored; a single message may be larger.
+pub const MAX_HISTORY_BYTES: usize = 6 * 1024 * 1024;
 
 #[cfg(test)]
 mod tests;

@@ -232,8 +232,8 @@ impl Sessions {
     }
 
     /// Everything after a cursor that [`Self::history`] gave, or the word to read the page again:
-    /// after a reset, with a cursor that is none, or when more than [`MAX_HISTORY_LIMIT`] messages
-    /// were added.
+    /// after a reset, with a cursor that is none, or when more was added than one
+    /// page holds: messages cannot be left out of the middle.
     pub async fn history_since(&self, key: &SessionKey, cursor: &str) -> Result<HistoryDelta> {
         let Some(cursor) = DeltaCursor::parse(cursor) else {
             return Ok(HistoryDelta::Reset);

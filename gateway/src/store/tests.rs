@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::runs::{RunId, RunKind, RunOptions, RunState};
-use crate::sessions::{NewMessage, Role, SessionKey, Span};
+use crate::sessions::{MAX_HISTORY_BYTES, NewMessage, Role, SessionKey, Span};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -337,4 +337,51 @@ async fn a_pairing_request_keeps_its_id_until_it_asks_for_something_else() {
     assert!(pairing.expire(299).await.unwrap().is_empty());
     assert_eq!(pairing.expire(300).await.unwrap().first(), Some(&late));
     assert!(pairing.take(&late.request_id, 250).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn a_page_ends_before_what_does_not_fit_and_never_leaves_the_newest_out() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let sessions = store.sessions();
+    let mut id = String::new();
+    for bytes in [
+        MAX_HISTORY_BYTES / 3,
+        MAX_HISTORY_BYTES / 2,
+        MAX_HISTORY_BYTES / 3,
+        2 * MAX_HISTORY_BYTES,
+    ] {
+        let message = say(&"x".repeat(bytes));
+        id = sessions.append(&key(), message).await.unwrap().0.session_id;
+    }
+    for (span, places, has_more) in [
+        (Span::Last, vec![4], true),
+        (Span::Before(4), vec![2, 3], true),
+        (Span::Before(2), vec![1], false),
+        (Span::After(0), vec![1, 2], true),
+        (Span::After(3), vec![4], false),
+    ] {
+        let (page, more) = sessions.messages(&id, span, 10).await.unwrap();
+        let seen: Vec<i64> = page.iter().map(|message| message.seq).collect();
+        assert_eq!((seen, more), (places, has_more), "{span:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_model_is_shown_what_fits_and_always_the_message_it_answers() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    for n in 0..4 {
+        let message = say(&format!("{n}{}", "x".repeat(1000)));
+        store.sessions().append(&key(), message).await.unwrap();
+    }
+    let AcceptOutcome::Accepted(accepted) = store.runs().accept(accept("r1")).await.unwrap() else {
+        panic!("it is new");
+    };
+    for (bytes, expected) in [(0, vec!["r1"]), (3000, vec!["2", "3", "r1"])] {
+        let context = store.runs().context(&accepted.run, 100, bytes).await;
+        let seen: Vec<String> = context.unwrap().iter().map(|m| m.text()).collect();
+        let seen: Vec<&str> = seen.iter().map(|text| text.trim_end_matches('x')).collect();
+        assert_eq!(seen, expected);
+    }
 }

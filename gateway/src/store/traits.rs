@@ -39,7 +39,8 @@ pub trait SessionStore: Send + Sync {
     async fn delete(&self, key: &SessionKey, with_transcript: bool, at: i64) -> Result<Deleted>;
     /// Appends to the current transcript, making the session when absent.
     async fn append(&self, key: &SessionKey, message: NewMessage) -> Result<(Session, Message)>;
-    /// At most `limit` messages, the oldest first; the flag says that more lie beyond.
+    /// At most `limit` messages, the oldest first, and at most [`crate::sessions::MAX_HISTORY_BYTES`] of content unless
+    /// it is one; the flag says that more lie beyond.
     async fn messages(
         &self,
         session_id: &str,
@@ -123,8 +124,9 @@ pub trait RunStore: Send + Sync {
     /// Accepted and given ones, in the order of their acceptance.
     async fn unfinished(&self) -> Result<Vec<Run>>;
     /// The messages before and including the run's own, as the model should see them: whole turns
-    /// in order, without those that still wait. At most `limit`, the newest.
-    async fn context(&self, run: &Run, limit: usize) -> Result<Vec<Message>>;
+    /// in order, without those that still wait. At most `limit`, the newest, and of those that are
+    /// older than the run's own no more than fit into `bytes` of content.
+    async fn context(&self, run: &Run, limit: usize, bytes: usize) -> Result<Vec<Message>>;
     /// Forgets at most `limit` ended runs that were last touched before `before`; says how many.
     async fn expire(&self, before: i64, limit: usize) -> Result<u64>;
 }

@@ -1,13 +1,15 @@
 //! Pages of sessions and of transcripts in SQL; each comes from an index.
 
+use futures_util::{Stream, TryStreamExt as _};
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
 
 use super::StoreError;
 use super::rows::{self, message_columns, session_columns};
 use super::search;
 use crate::sessions::{
-    Archived, DEFAULT_LIST_LIMIT, ListCursor, ListQuery, MAX_LIST_LIMIT, Message, SessionPage, Span,
+    Archived, DEFAULT_LIST_LIMIT, ListCursor, ListQuery, MAX_HISTORY_BYTES, MAX_LIST_LIMIT,
+    Message, SessionPage, Span,
 };
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -153,12 +155,8 @@ pub(super) async fn messages(
     .bind(session_id)
     .bind(before)
     .bind(to_i64(limit))
-    .fetch_all(readers)
-    .await?;
-    let mut page = found
-        .iter()
-        .map(rows::message)
-        .collect::<Result<Vec<_>>>()?;
+    .fetch(readers);
+    let (mut page, _) = within(found, MAX_HISTORY_BYTES, i64::MAX).await?;
     page.reverse();
     let has_more = page.first().is_some_and(|first| first.seq > 1);
     Ok((page, has_more))
@@ -178,15 +176,31 @@ async fn after(
     .bind(session_id)
     .bind(seq)
     .bind(to_i64(limit + 1))
-    .fetch_all(readers)
-    .await?;
-    let has_more = found.len() > limit;
-    let page = found
-        .iter()
-        .take(limit)
-        .map(rows::message)
-        .collect::<Result<Vec<_>>>()?;
+    .fetch(readers);
+    let (mut page, is_cut) = within(found, MAX_HISTORY_BYTES, i64::MAX).await?;
+    let has_more = is_cut || page.len() > limit;
+    page.truncate(limit);
     Ok((page, has_more))
+}
+
+/// Reads messages one by one and stops before the one that would make their content more than
+/// `bytes`, so that no page is larger than that in memory either. Never left out: the first one, and
+/// those from the place `before` on. The flag says that it stopped.
+pub(super) async fn within(
+    mut found: impl Stream<Item = std::result::Result<SqliteRow, sqlx::Error>> + Unpin,
+    bytes: usize,
+    before: i64,
+) -> Result<(Vec<Message>, bool)> {
+    let mut page = Vec::new();
+    let mut read = 0;
+    while let Some(row) = found.try_next().await? {
+        read += row.try_get::<&str, _>("content")?.len();
+        if read > bytes && !page.is_empty() && row.try_get::<i64, _>("seq")? < before {
+            return Ok((page, true));
+        }
+        page.push(rows::message(&row)?);
+    }
+    Ok((page, false))
 }
 
 /// A pattern that finds the text anywhere, with the pattern's own signs taken literally.

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::rows::{self, message_columns, run_columns, session_columns};
-use super::{Db, StoreError, sessions, usage};
+use super::{Db, StoreError, pages, sessions, usage};
 use crate::runs::{Run, RunId};
 use crate::sessions::{Message, Session};
 use crate::store::{Accept, AcceptOutcome, AcceptedRun, EndedRun, RunEnd, RunStore};
@@ -80,7 +80,7 @@ impl RunStore for Db {
         self.seen(found)?.iter().map(rows::run).collect()
     }
 
-    async fn context(&self, run: &Run, limit: usize) -> Result<Vec<Message>> {
+    async fn context(&self, run: &Run, limit: usize, bytes: usize) -> Result<Vec<Message>> {
         let found = sqlx::query(concat!(
             "SELECT ",
             message_columns!(),
@@ -92,13 +92,8 @@ impl RunStore for Db {
         .bind(&run.session_id)
         .bind(run.user_seq)
         .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch_all(&self.readers)
-        .await;
-        let found = self.seen(found)?;
-        let mut messages = found
-            .iter()
-            .map(rows::message)
-            .collect::<Result<Vec<_>>>()?;
+        .fetch(&self.readers);
+        let (mut messages, _) = self.seen(pages::within(found, bytes, run.user_seq).await)?;
         messages.reverse();
         Ok(in_turns(messages, run.user_seq))
     }
