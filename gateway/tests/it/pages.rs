@@ -23,38 +23,44 @@ async fn fill(gateway: &TestGateway, sessions: i64, messages: i64) {
         .synchronous(sqlx::sqlite::SqliteSynchronous::Off);
     let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let rest = messages / 2 / sessions;
-    for statement in [
-        "WITH RECURSIVE count (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM count WHERE i < $1) \
-         INSERT INTO sessions (key, session_id, agent_id, revision, label, created_at, \
-         updated_at, settings, title, preview, message_count, n) \
-         SELECT 'agent:main:s' || i, 'id-' || i, 'main', 1, NULL, i, 1700000000000 + i * 1000, \
-         '{}', 'talk number ' || i || CASE WHEN i % 997 = 0 THEN ' of zebras' ELSE '' END, \
-         'the end of ' || i, CASE WHEN i = 1 THEN $2 ELSE $3 END, i FROM count",
-        "INSERT INTO transcripts (session_id, session_key, created_at, last_seq) \
-         SELECT session_id, key, created_at, message_count FROM sessions WHERE $1 + $2 + $3 > 0",
-        "WITH RECURSIVE count (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM count \
-         WHERE i < MAX($2, $3)) \
-         INSERT INTO messages (id, session_id, seq, role, content, timestamp, n) \
-         SELECT session_id || '-' || i, session_id, i, \
-         CASE i % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
-         json_array(json_object('type', 'text', 'text', 'common words and word' || (i % 1000) \
-         || ' in message ' || i || ' of ' || session_id \
-         || CASE WHEN i = 7 AND sessions.n % 991 = 1 THEN ' quagga' ELSE '' END)), \
-         1700000000000 + i, ROW_NUMBER() OVER () \
-         FROM sessions JOIN count ON i <= message_count WHERE $1 > 0",
-        "INSERT INTO message_words (rowid, text) \
-         SELECT n, json_extract(content, '$[0].text') FROM messages WHERE $1 + $2 + $3 > 0",
+    for (statement, numbers) in [
+        (SESSIONS, [sessions, messages / 2, rest]),
+        (TRANSCRIPTS, [0, 0, 0]),
+        (MESSAGES, [1, 1, messages / 2]),
+        (MESSAGES, [2, sessions, rest]),
+        (WORDS, [0, 0, 0]),
     ] {
-        sqlx::query(statement)
-            .bind(sessions)
-            .bind(messages / 2)
-            .bind(rest)
-            .execute(&pool)
-            .await
-            .unwrap();
+        let mut query = sqlx::query(statement);
+        for number in numbers {
+            query = query.bind(number);
+        }
+        query.execute(&pool).await.unwrap();
     }
     pool.close().await;
 }
+
+/// How many sessions, and how many messages the first one and each other one has.
+const SESSIONS: &str = "WITH RECURSIVE count (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM count WHERE i < $1) \
+     INSERT INTO sessions (key, session_id, agent_id, revision, label, created_at, \
+     updated_at, settings, title, preview, message_count, n) \
+     SELECT 'agent:main:s' || i, 'id-' || i, 'main', 1, NULL, i, 1700000000000 + i * 1000, \
+     '{}', 'talk number ' || i || CASE WHEN i % 997 = 0 THEN ' of zebras' ELSE '' END, \
+     'the end of ' || i, CASE WHEN i = 1 THEN $2 ELSE $3 END, i FROM count";
+const TRANSCRIPTS: &str = "INSERT INTO transcripts (session_id, session_key, created_at, last_seq) \
+     SELECT session_id, key, created_at, message_count FROM sessions WHERE $1 + $2 + $3 = 0";
+/// The first session and the last one, and how many messages each of them has.
+const MESSAGES: &str = "WITH RECURSIVE count (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM count WHERE i < $3) \
+     INSERT INTO messages (id, session_id, seq, role, content, timestamp, n) \
+     SELECT session_id || '-' || i, session_id, i, \
+     CASE i % 2 WHEN 1 THEN 'user' ELSE 'assistant' END, \
+     json_array(json_object('type', 'text', 'text', 'common words and word' || (i % 1000) \
+     || ' in message ' || i || ' of ' || session_id \
+     || CASE WHEN i = 7 AND sessions.n % 991 = 1 THEN ' quagga' ELSE '' END)), \
+     1700000000000 + i, \
+     (SELECT COALESCE(MAX(n), 0) FROM messages) + ROW_NUMBER() OVER () \
+     FROM sessions CROSS JOIN count WHERE sessions.n BETWEEN $1 AND $2";
+const WORDS: &str = "INSERT INTO message_words (rowid, text) \
+     SELECT n, json_extract(content, '$[0].text') FROM messages WHERE $1 + $2 + $3 = 0";
 
 async fn time(client: &mut Client, method: &str, params: &Value) -> Duration {
     let mut times = Vec::new();
