@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,8 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use super::options::Read;
-use super::{Common, Exit, Failure, output, service as unit};
-use crate::control::{self, Request};
+use super::{Common, Exit, Failure, daemon, output, service as unit};
 use crate::lock::StateLock;
 
 /// How long a daemon may take to be ready.
@@ -63,8 +61,7 @@ impl Place {
         if !StateLock::is_held(self.state_dir()) {
             return None;
         }
-        let connected = UnixStream::connect(control::path(self.state_dir()));
-        let told = super::devices::online(self.state_dir(), connected, &Request::Status).ok();
+        let told = daemon::status(self.state_dir());
         let told = told.and_then(|status| status["pid"].as_i64());
         let written = || {
             let text = std::fs::read_to_string(self.read.paths().gateway_lock()).ok()?;
@@ -75,8 +72,7 @@ impl Place {
     }
 
     fn is_ready(&self) -> bool {
-        let connected = UnixStream::connect(control::path(self.state_dir()));
-        super::devices::online(self.state_dir(), connected, &Request::Status).is_ok()
+        daemon::status(self.state_dir()).is_some()
     }
 
     /// True when the service manager has it running.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod config;
+mod daemon;
 mod devices;
 mod doctor;
 mod lifecycle;
@@ -15,6 +16,7 @@ mod setup_code;
 mod status;
 mod tls;
 mod token;
+mod waiting;
 
 use std::process::ExitCode;
 

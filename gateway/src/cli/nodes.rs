@@ -5,7 +5,7 @@ use clap::Subcommand;
 use clawline::layer::printable;
 use serde_json::Value;
 
-use super::devices::{ask, pick};
+use super::waiting::{Known, ListArgs, RequestArgs, short, text, texts, who};
 use super::{Common, Exit, Failure, output};
 use crate::control::Request;
 
@@ -13,21 +13,11 @@ use crate::control::Request;
 #[derive(Debug, Subcommand)]
 pub(super) enum NodesCommand {
     /// Requests that wait, and nodes whose commands are approved.
-    List {
-        /// As JSON.
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Approve the commands that a node asks for.
-    Approve {
-        /// The request, or the beginning of its id; may be left out when only one waits.
-        request: Option<String>,
-    },
+    Approve(RequestArgs),
     /// Turn a request down; what was approved before stays.
-    Reject {
-        /// The request, or the beginning of its id; may be left out when only one waits.
-        request: Option<String>,
-    },
+    Reject(RequestArgs),
     /// Forget a node: nothing of it is approved, its connections are closed.
     Remove {
         /// The node, or the beginning of its id.
@@ -37,72 +27,61 @@ pub(super) enum NodesCommand {
 
 pub(super) fn run(common: &Common, command: &NodesCommand) -> Result<Exit, Failure> {
     let read = common.load(Vec::new())?;
-    let state_dir = read.paths().gateway_state_dir();
-    let list = ask(state_dir, Request::NodesList)?;
-    let pending =
-        |given: &Option<String>| pick("nodes", &list["pending"], "requestId", given.as_deref());
-    let done = match command {
-        NodesCommand::List { json } => {
-            if *json {
-                output::line(&list.to_string());
-            } else {
-                show(&list);
-            }
+    let known = Known::ask(
+        read.paths().gateway_state_dir(),
+        "nodes",
+        Request::NodesList,
+    )?;
+    let (request, done) = match command {
+        NodesCommand::List(args) => {
+            known.show(args, waiting_line, approved_line);
             return Ok(Exit::Good);
         }
-        NodesCommand::Approve { request } => {
-            let request_id = pending(request)?;
-            ask(state_dir, Request::NodesApprove { request_id })?;
-            "approved; its commands may be used now"
-        }
-        NodesCommand::Reject { request } => {
-            let request_id = pending(request)?;
-            ask(state_dir, Request::NodesReject { request_id })?;
-            "rejected"
-        }
-        NodesCommand::Remove { node } => {
-            let node_id = pick("nodes", &list["paired"], "nodeId", Some(node))?;
-            ask(state_dir, Request::NodesRemove { node_id })?;
-            "removed; nothing of it is approved any more"
-        }
+        NodesCommand::Approve(args) => (
+            Request::NodesApprove {
+                request_id: known.pending(args)?,
+            },
+            "approved; its commands may be used now",
+        ),
+        NodesCommand::Reject(args) => (
+            Request::NodesReject {
+                request_id: known.pending(args)?,
+            },
+            "rejected",
+        ),
+        NodesCommand::Remove { node } => (
+            Request::NodesRemove {
+                node_id: known.paired("nodeId", node)?,
+            },
+            "removed; nothing of it is approved any more",
+        ),
     };
+    known.carry_out(request)?;
     output::line(done);
     Ok(Exit::Good)
 }
 
-fn show(list: &Value) {
-    let text = |row: &Value, member: &str| printable(row[member].as_str().unwrap_or("-"), 40);
-    let commands = |row: &Value| {
-        let commands = row["commands"].as_array().into_iter().flatten();
-        let commands: Vec<String> = commands
-            .filter_map(Value::as_str)
-            .map(|command| printable(command, 60))
-            .collect();
-        commands.join(" ")
-    };
-    let rows = |name: &str| list[name].as_array().cloned().unwrap_or_default();
-    let pending = rows("pending");
-    if pending.is_empty() {
-        output::line("nothing waits for an approval");
-    }
-    for row in &pending {
-        output::line(&format!(
-            "waits     {}  {} ({}, {})  asks for {}",
-            text(row, "requestId"),
-            text(row, "displayName"),
-            text(row, "clientId"),
-            text(row, "platform"),
-            commands(row),
-        ));
-    }
-    for row in &rows("paired") {
-        let id: String = text(row, "nodeId").chars().take(12).collect();
-        output::line(&format!(
-            "approved  {id}  {} ({}, {})  may {}",
-            text(row, "displayName"),
-            text(row, "clientId"),
-            text(row, "platform"),
-            commands(row),
-        ));
-    }
+fn commands(row: &Value) -> String {
+    let commands: Vec<String> = texts(row, "commands")
+        .map(|command| printable(command, 60))
+        .collect();
+    commands.join(" ")
+}
+
+fn waiting_line(row: &Value) -> String {
+    format!(
+        "waits     {}  {}  asks for {}",
+        text(row, "requestId"),
+        who(row),
+        commands(row),
+    )
+}
+
+fn approved_line(row: &Value) -> String {
+    format!(
+        "approved  {}  {}  may {}",
+        short(row, "nodeId"),
+        who(row),
+        commands(row),
+    )
 }

@@ -7,7 +7,7 @@ use clawline::protocol::scope::{Role, Scope};
 use serde_json::Value;
 
 use super::options::Read;
-use super::{Exit, Failure, devices, output};
+use super::{Exit, Failure, daemon, output};
 use crate::auth;
 use crate::control::Request;
 use crate::lock::{LockError, StateLock};
@@ -63,7 +63,7 @@ impl NewArgs {
             Role::Operator
         };
         let scopes = self.scopes()?;
-        let made = devices::ask(
+        let made = daemon::ask(
             read.paths().gateway_state_dir(),
             Request::SetupCode { role, scopes },
         )?;
@@ -129,7 +129,7 @@ fn rotate(read: &Read) -> Result<Exit, Failure> {
                 .map_err(|error| Failure::failed(format!("{}: {error}", path.display())))?;
         }
         Err(LockError::Held { .. }) => {
-            let done = devices::ask(state_dir, Request::RotateToken)?;
+            let done = daemon::ask(state_dir, Request::RotateToken)?;
             debug_assert_eq!(done, Value::Null);
         }
         Err(error) => return Err(Failure::failed(error)),

@@ -12,8 +12,7 @@ use clawline::service::{self, Manager};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
 
-use super::{Common, Exit, Failure, output};
-use crate::control;
+use super::{Common, Exit, Failure, daemon, output};
 use crate::lock::StateLock;
 
 /// How long the probe may take.
@@ -40,7 +39,7 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
         .ok()
         .and_then(|text| GatewayNotice::parse(&text).ok())
         .filter(|notice| is_running && notice.profile.as_deref() == profile);
-    let inside = is_running.then(|| inside(state_dir)).flatten();
+    let inside = is_running.then(|| daemon::status(state_dir)).flatten();
     let told = |member: &str| inside.as_ref().and_then(|inside| inside[member].as_u64());
     let told_port = told("port").and_then(|port| u16::try_from(port).ok());
     let pid = told("pid").or(notice.as_ref().map(|notice| notice.pid.into()));
@@ -107,12 +106,6 @@ fn service_state(profile: Option<&str>) -> Result<Value, Failure> {
     }
     let state = super::wait(manager.state(&name))?;
     Ok(json!({"name": name, "path": path, "state": state.unwrap_or_else(|| "unknown".into())}))
-}
-
-/// What the daemon says of itself on its control socket; a daemon of another release may not.
-fn inside(state_dir: &std::path::Path) -> Option<Value> {
-    let connected = std::os::unix::net::UnixStream::connect(control::path(state_dir));
-    super::devices::online(state_dir, connected, &control::Request::Status).ok()
 }
 
 /// What is wrong with the configuration of a running daemon, and what of it waits.
