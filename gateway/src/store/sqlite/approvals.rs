@@ -12,8 +12,7 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 impl ApprovalStore for Db {
     async fn insert(&self, approval: &Approval, max_pending: i64) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let insert = sqlx::query(
             "INSERT INTO exec_approvals (id, state, plan, digest, request, device_id, created_at, \
              expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
              WHERE (SELECT COUNT(*) FROM exec_approvals WHERE state = 'pending' AND \
@@ -27,30 +26,21 @@ impl ApprovalStore for Db {
         .bind(&approval.device_id)
         .bind(approval.created_at)
         .bind(approval.expires_at)
-        .bind(max_pending)
-        .execute(&mut *tx)
-        .await;
-        let result = done.map(|done| done.rows_affected() > 0);
-        self.end(tx, result.map_err(StoreError::from)).await
+        .bind(max_pending);
+        Ok(self.change(insert).await? > 0)
     }
 
     async fn get(&self, id: &str) -> Result<Option<Approval>> {
-        let found = sqlx::query("SELECT * FROM exec_approvals WHERE id = $1")
-            .bind(id)
-            .fetch_optional(&self.readers)
-            .await;
-        self.seen(found)?.as_ref().map(approval).transpose()
+        let one = sqlx::query("SELECT * FROM exec_approvals WHERE id = $1");
+        self.one(one.bind(id), approval).await
     }
 
     async fn pending(&self, now: i64) -> Result<Vec<Approval>> {
-        let found = sqlx::query(
+        let waiting = sqlx::query(
             "SELECT * FROM exec_approvals WHERE state = 'pending' AND expires_at > $1 \
              ORDER BY created_at, id",
-        )
-        .bind(now)
-        .fetch_all(&self.readers)
-        .await;
-        self.seen(found)?.iter().map(approval).collect()
+        );
+        self.all(waiting.bind(now), approval).await
     }
 
     async fn resolve(
@@ -61,9 +51,8 @@ impl ApprovalStore for Db {
         by: Option<&str>,
         now: i64,
     ) -> Result<Option<Approval>> {
-        let mut tx = self.begin().await?;
         // Whoever says that its time is over is right at any time.
-        let done = sqlx::query(
+        let update = sqlx::query(
             "UPDATE exec_approvals SET state = $2, decision = $3, resolved_by = $4, \
              resolved_at = $5 WHERE id = $1 AND state = 'pending' \
              AND (expires_at > $5 OR $2 = 'expired') RETURNING *",
@@ -72,28 +61,19 @@ impl ApprovalStore for Db {
         .bind(state.as_str())
         .bind(decision)
         .bind(by)
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await;
-        let result = done.map_err(StoreError::from);
-        let result = result.and_then(|row| row.as_ref().map(approval).transpose());
-        self.end(tx, result).await
+        .bind(now);
+        self.change_one(update, approval).await
     }
 
     async fn consume(&self, id: &str, digest: &str, now: i64) -> Result<Option<Approval>> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let update = sqlx::query(
             "UPDATE exec_approvals SET state = 'used' WHERE id = $1 AND digest = $2 \
              AND state = 'allowed' AND expires_at > $3 RETURNING *",
         )
         .bind(id)
         .bind(digest)
-        .bind(now)
-        .fetch_optional(&mut *tx)
-        .await;
-        let result = done.map_err(StoreError::from);
-        let result = result.and_then(|row| row.as_ref().map(approval).transpose());
-        self.end(tx, result).await
+        .bind(now);
+        self.change_one(update, approval).await
     }
 
     async fn expire(&self, now: i64) -> Result<u64> {

@@ -22,15 +22,11 @@ const DEVICES: &str = "SELECT device_id, public_key, display_name, platform, dev
 impl DeviceStore for Db {
     async fn list(&self) -> Result<Vec<Device>> {
         let mut roles = self.seen(all_roles(&self.readers).await)?;
-        let found = sqlx::query(DEVICES).fetch_all(&self.readers).await;
-        self.seen(found)?
-            .iter()
-            .map(|row| {
-                let mut device = device(row)?;
-                device.roles = roles.remove(&device.device_id).unwrap_or_default();
-                Ok(device)
-            })
-            .collect()
+        let mut devices = self.all(sqlx::query(DEVICES), device).await?;
+        for device in &mut devices {
+            device.roles = roles.remove(&device.device_id).unwrap_or_default();
+        }
+        Ok(devices)
     }
 
     async fn get(&self, device_id: &str) -> Result<Option<Device>> {
@@ -53,28 +49,14 @@ impl DeviceStore for Db {
     }
 
     async fn rename(&self, device_id: &str, name: &str) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let renamed = sqlx::query("UPDATE devices SET display_name = $2 WHERE device_id = $1")
-            .bind(device_id)
-            .bind(name)
-            .execute(&mut *tx)
-            .await;
-        let result = renamed
-            .map(|done| done.rows_affected() > 0)
-            .map_err(StoreError::from);
-        self.end(tx, result).await
+        let update = sqlx::query("UPDATE devices SET display_name = $2 WHERE device_id = $1");
+        let changed = self.change(update.bind(device_id).bind(name)).await?;
+        Ok(changed > 0)
     }
 
     async fn remove(&self, device_id: &str) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let removed = sqlx::query("DELETE FROM devices WHERE device_id = $1")
-            .bind(device_id)
-            .execute(&mut *tx)
-            .await;
-        let result = removed
-            .map(|done| done.rows_affected() > 0)
-            .map_err(StoreError::from);
-        self.end(tx, result).await
+        let delete = sqlx::query("DELETE FROM devices WHERE device_id = $1");
+        Ok(self.change(delete.bind(device_id)).await? > 0)
     }
 
     async fn rotate(

@@ -14,6 +14,7 @@ mod runs;
 mod search;
 mod sessions;
 mod setup_codes;
+mod statement;
 mod usage;
 
 use std::path::PathBuf;

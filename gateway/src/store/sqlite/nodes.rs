@@ -14,18 +14,13 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 impl NodeStore for Db {
     async fn list(&self) -> Result<Vec<Node>> {
-        let found = sqlx::query("SELECT * FROM nodes ORDER BY created_at DESC, node_id")
-            .fetch_all(&self.readers)
-            .await;
-        self.seen(found)?.iter().map(node).collect()
+        let all = "SELECT * FROM nodes ORDER BY created_at DESC, node_id";
+        self.all(sqlx::query(all), node).await
     }
 
     async fn get(&self, node_id: &str) -> Result<Option<Node>> {
-        let found = sqlx::query("SELECT * FROM nodes WHERE node_id = $1")
-            .bind(node_id)
-            .fetch_optional(&self.readers)
-            .await;
-        self.seen(found)?.as_ref().map(node).transpose()
+        let one = sqlx::query("SELECT * FROM nodes WHERE node_id = $1");
+        self.one(one.bind(node_id), node).await
     }
 
     async fn connected(&self, node_id: &str, facts: &NodeFacts, at: i64) -> Result<Node> {
@@ -35,18 +30,13 @@ impl NodeStore for Db {
     }
 
     async fn disconnected(&self, node_id: &str, host_stats: Option<&str>, at: i64) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query(
+        let update = sqlx::query(
             "UPDATE nodes SET last_disconnected_at = $2, host_stats = COALESCE($3, host_stats) \
              WHERE node_id = $1",
-        )
-        .bind(node_id)
-        .bind(at)
-        .bind(host_stats)
-        .execute(&mut *tx)
-        .await;
-        self.end(tx, done.map(|_| ()).map_err(StoreError::from))
-            .await
+        );
+        self.change(update.bind(node_id).bind(at).bind(host_stats))
+            .await?;
+        Ok(())
     }
 
     async fn approve_now(
@@ -62,18 +52,13 @@ impl NodeStore for Db {
     }
 
     async fn requests(&self) -> Result<Vec<NodeRequest>> {
-        let found = sqlx::query("SELECT * FROM node_requests ORDER BY created_at DESC, request_id")
-            .fetch_all(&self.readers)
-            .await;
-        self.seen(found)?.iter().map(request).collect()
+        let all = "SELECT * FROM node_requests ORDER BY created_at DESC, request_id";
+        self.all(sqlx::query(all), request).await
     }
 
     async fn get_request(&self, request_id: &str) -> Result<Option<NodeRequest>> {
-        let found = sqlx::query("SELECT * FROM node_requests WHERE request_id = $1")
-            .bind(request_id)
-            .fetch_optional(&self.readers)
-            .await;
-        self.seen(found)?.as_ref().map(request).transpose()
+        let one = sqlx::query("SELECT * FROM node_requests WHERE request_id = $1");
+        self.one(one.bind(request_id), request).await
     }
 
     async fn request(&self, new: NewNodeRequest) -> Result<StoredRequest> {
@@ -108,14 +93,9 @@ impl NodeStore for Db {
     }
 
     async fn rename(&self, node_id: &str, name: &str) -> Result<bool> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("UPDATE nodes SET given_name = $2 WHERE node_id = $1")
-            .bind(node_id)
-            .bind(name)
-            .execute(&mut *tx)
-            .await;
-        let result = done.map(|done| done.rows_affected() > 0);
-        self.end(tx, result.map_err(StoreError::from)).await
+        let update = sqlx::query("UPDATE nodes SET given_name = $2 WHERE node_id = $1");
+        let changed = self.change(update.bind(node_id).bind(name)).await?;
+        Ok(changed > 0)
     }
 
     async fn remove(&self, node_id: &str) -> Result<bool> {

@@ -12,23 +12,16 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 impl PairingStore for Db {
     async fn pending(&self, now: i64) -> Result<Vec<PairingRequest>> {
-        let found = sqlx::query(
+        let waiting = sqlx::query(
             "SELECT * FROM pairing_requests WHERE expires_at > $1 ORDER BY created_at, request_id",
-        )
-        .bind(now)
-        .fetch_all(&self.readers)
-        .await;
-        self.seen(found)?.iter().map(request).collect()
+        );
+        self.all(waiting.bind(now), request).await
     }
 
     async fn get(&self, request_id: &str, now: i64) -> Result<Option<PairingRequest>> {
-        let found =
-            sqlx::query("SELECT * FROM pairing_requests WHERE request_id = $1 AND expires_at > $2")
-                .bind(request_id)
-                .bind(now)
-                .fetch_optional(&self.readers)
-                .await;
-        self.seen(found)?.as_ref().map(request).transpose()
+        let one =
+            sqlx::query("SELECT * FROM pairing_requests WHERE request_id = $1 AND expires_at > $2");
+        self.one(one.bind(request_id).bind(now), request).await
     }
 
     async fn request(&self, new: NewPairing) -> Result<(PairingRequest, Vec<String>)> {
@@ -54,15 +47,8 @@ impl PairingStore for Db {
     }
 
     async fn expire(&self, now: i64) -> Result<Vec<PairingRequest>> {
-        let mut tx = self.begin().await?;
-        let gone = sqlx::query("DELETE FROM pairing_requests WHERE expires_at <= $1 RETURNING *")
-            .bind(now)
-            .fetch_all(&mut *tx)
-            .await;
-        let result = gone
-            .map_err(StoreError::from)
-            .and_then(|gone| gone.iter().map(request).collect());
-        self.end(tx, result).await
+        let delete = sqlx::query("DELETE FROM pairing_requests WHERE expires_at <= $1 RETURNING *");
+        self.change_all(delete.bind(now), request).await
     }
 }
 

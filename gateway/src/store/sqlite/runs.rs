@@ -26,15 +26,12 @@ impl RunStore for Db {
     }
 
     async fn get(&self, run_id: &RunId) -> Result<Option<Run>> {
-        let found = sqlx::query(concat!(
+        let one = sqlx::query(concat!(
             "SELECT ",
             run_columns!(),
             " FROM runs WHERE run_id = $1"
-        ))
-        .bind(run_id.as_str())
-        .fetch_optional(&self.readers)
-        .await;
-        self.seen(found)?.as_ref().map(rows::run).transpose()
+        ));
+        self.one(one.bind(run_id.as_str()), rows::run).await
     }
 
     async fn give(
@@ -50,17 +47,12 @@ impl RunStore for Db {
     }
 
     async fn save_partial(&self, run_id: &RunId, text: &str, at: i64) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let saved = sqlx::query(
+        let update = sqlx::query(
             "UPDATE runs SET answer = $2, updated_at = $3 WHERE run_id = $1 AND state = 'given'",
-        )
-        .bind(run_id.as_str())
-        .bind(text)
-        .bind(at)
-        .execute(&mut *tx)
-        .await;
-        let result = saved.map(|_| ()).map_err(StoreError::from);
-        self.end(tx, result).await
+        );
+        self.change(update.bind(run_id.as_str()).bind(text).bind(at))
+            .await?;
+        Ok(())
     }
 
     async fn finish(&self, end: RunEnd) -> Result<Option<EndedRun>> {
@@ -70,14 +62,12 @@ impl RunStore for Db {
     }
 
     async fn unfinished(&self) -> Result<Vec<Run>> {
-        let found = sqlx::query(concat!(
+        let open = sqlx::query(concat!(
             "SELECT ",
             run_columns!(),
             " FROM runs WHERE state IN ('accepted', 'given') ORDER BY accepted_no"
-        ))
-        .fetch_all(&self.readers)
-        .await;
-        self.seen(found)?.iter().map(rows::run).collect()
+        ));
+        self.all(open, rows::run).await
     }
 
     async fn context(&self, run: &Run, limit: usize, bytes: usize) -> Result<Vec<Message>> {
@@ -99,19 +89,13 @@ impl RunStore for Db {
     }
 
     async fn expire(&self, before: i64, limit: usize) -> Result<u64> {
-        let mut tx = self.begin().await?;
-        let gone = sqlx::query(
+        let delete = sqlx::query(
             "DELETE FROM runs WHERE run_id IN (SELECT run_id FROM runs WHERE updated_at < $1 \
              AND state NOT IN ('accepted', 'given') ORDER BY updated_at LIMIT $2)",
         )
         .bind(before)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .execute(&mut *tx)
-        .await;
-        let result = gone
-            .map(|gone| gone.rows_affected())
-            .map_err(StoreError::from);
-        self.end(tx, result).await
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX));
+        self.change(delete).await
     }
 }
 

@@ -21,40 +21,30 @@ type Result<T> = std::result::Result<T, StoreError>;
 #[async_trait]
 impl SessionStore for Db {
     async fn get(&self, key: &SessionKey) -> Result<Option<Session>> {
-        let found = sqlx::query(concat!(
+        let one = sqlx::query(concat!(
             "SELECT ",
             session_columns!(),
             " FROM sessions WHERE key = $1"
-        ))
-        .bind(key.as_str())
-        .fetch_optional(&self.readers)
-        .await;
-        self.seen(found)?.as_ref().map(rows::session).transpose()
+        ));
+        self.one(one.bind(key.as_str()), rows::session).await
     }
 
     async fn by_session_id(&self, session_id: &str) -> Result<Option<Session>> {
-        let found = sqlx::query(concat!(
+        let one = sqlx::query(concat!(
             "SELECT ",
             session_columns!(),
             " FROM sessions WHERE session_id = $1"
-        ))
-        .bind(session_id)
-        .fetch_optional(&self.readers)
-        .await;
-        self.seen(found)?.as_ref().map(rows::session).transpose()
+        ));
+        self.one(one.bind(session_id), rows::session).await
     }
 
     async fn by_label(&self, label: &str, agent: Option<&str>) -> Result<Option<Session>> {
-        let found = sqlx::query(concat!(
+        let one = sqlx::query(concat!(
             "SELECT ",
             session_columns!(),
             " FROM sessions WHERE label = $1 AND ($2 IS NULL OR agent_id = $2)"
-        ))
-        .bind(label)
-        .bind(agent)
-        .fetch_optional(&self.readers)
-        .await;
-        self.seen(found)?.as_ref().map(rows::session).transpose()
+        ));
+        self.one(one.bind(label).bind(agent), rows::session).await
     }
 
     async fn ensure(&self, key: &SessionKey, at: i64) -> Result<(Session, bool)> {

@@ -33,13 +33,9 @@ impl SetupCodeStore for Db {
     }
 
     async fn forget(&self, before: i64) -> Result<()> {
-        let mut tx = self.begin().await?;
-        let done = sqlx::query("DELETE FROM setup_codes WHERE expires_at < $1")
-            .bind(before)
-            .execute(&mut *tx)
-            .await;
-        let result = done.map(|_| ()).map_err(StoreError::from);
-        self.end(tx, result).await
+        let delete = sqlx::query("DELETE FROM setup_codes WHERE expires_at < $1");
+        self.change(delete.bind(before)).await?;
+        Ok(())
     }
 }
 

@@ -105,7 +105,7 @@ pub(super) async fn count(
 #[async_trait]
 impl UsageStore for Db {
     async fn by_agent(&self, from: Day, to: Day, agent: Option<&str>) -> Result<Vec<UsageRow>> {
-        let found = sqlx::query(concat!(
+        let sums = sqlx::query(concat!(
             "SELECT agent_id, ",
             sums!(),
             " FROM usage_of_agents WHERE day BETWEEN $1 AND $2 \
@@ -113,17 +113,13 @@ impl UsageStore for Db {
         ))
         .bind(from.to_string())
         .bind(to.to_string())
-        .bind(agent)
-        .fetch_all(&self.readers)
-        .await;
-        let rows = self.seen(found)?;
-        rows.iter()
-            .map(|row| read(row, row.try_get("agent_id")?))
-            .collect()
+        .bind(agent);
+        self.all(sums, |row| read(row, row.try_get("agent_id")?))
+            .await
     }
 
     async fn by_session(&self, key: &SessionKey, from: Day, to: Day) -> Result<Vec<UsageRow>> {
-        let found = sqlx::query(concat!(
+        let sums = sqlx::query(concat!(
             "SELECT ",
             sums!(),
             " FROM usage_of_sessions WHERE session_key = $1 AND day BETWEEN $2 AND $3 \
@@ -131,12 +127,9 @@ impl UsageStore for Db {
         ))
         .bind(key.as_str())
         .bind(from.to_string())
-        .bind(to.to_string())
-        .fetch_all(&self.readers)
-        .await;
-        let agent = key.agent_id();
-        let rows = self.seen(found)?;
-        rows.iter().map(|row| read(row, agent.to_owned())).collect()
+        .bind(to.to_string());
+        self.all(sums, |row| read(row, key.agent_id().to_owned()))
+            .await
     }
 }
 
