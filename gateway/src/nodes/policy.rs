@@ -27,20 +27,26 @@ const SYSTEM: &[&str] = &[
     "desktop.stream",
     "computer.act",
 ];
-/// Of a Mac besides.
-const MAC: &[&str] = &[
+/// Where it is and what it is.
+const WHEREABOUTS: &[&str] = &[
     "camera.list",
-    "camera.ptz.status",
     "location.get",
     "device.info",
     "device.status",
-    "device.apps",
+];
+/// What its person keeps on it.
+const PERSONAL: &[&str] = &[
     "contacts.search",
     "calendar.events",
     "reminders.list",
     "photos.latest",
     "motion.activity",
     "motion.pedometer",
+];
+/// Of a Mac besides.
+const MAC: &[&str] = &[
+    "camera.ptz.status",
+    "device.apps",
     "canvas.present",
     "canvas.hide",
     "canvas.navigate",
@@ -50,43 +56,15 @@ const MAC: &[&str] = &[
     "canvas.a2ui.pushJSONL",
     "canvas.a2ui.reset",
 ];
-const WINDOWS: &[&str] = &[
-    "camera.list",
-    "location.get",
-    "device.info",
-    "device.status",
-];
-const IOS: &[&str] = &[
-    "camera.list",
-    "location.get",
-    "device.info",
-    "device.status",
-    "contacts.search",
-    "calendar.events",
-    "reminders.list",
-    "photos.latest",
-    "motion.activity",
-    "motion.pedometer",
-    "system.notify",
-];
+const IOS: &[&str] = &["system.notify"];
 const ANDROID: &[&str] = &[
-    "camera.list",
-    "location.get",
     "notifications.list",
     "notifications.actions",
     "system.notify",
-    "device.info",
-    "device.status",
     "device.permissions",
     "device.health",
     "device.apps",
-    "contacts.search",
-    "calendar.events",
     "callLog.search",
-    "reminders.list",
-    "photos.latest",
-    "motion.activity",
-    "motion.pedometer",
     "mobile.ui.observe",
     "mobile.ui.act",
 ];
@@ -161,10 +139,14 @@ impl<'a> CommandPolicy<'a> {
         let word = platform.split(' ').next().unwrap_or_default();
         let base: &'static [&'static [&'static str]] = match word {
             "linux" if is_family(&["linux"]) => &[SYSTEM],
-            "darwin" | "macos" if is_family(&["mac", "darwin", "macos"]) => &[SYSTEM, MAC],
-            "win32" | "windows" if is_family(&["windows"]) => &[SYSTEM, WINDOWS],
-            "ios" | "ipados" if is_family(&["iphone", "ipad", "ios"]) => &[IOS],
-            "android" if is_family(&["android"]) => &[ANDROID],
+            "darwin" | "macos" if is_family(&["mac", "darwin", "macos"]) => {
+                &[SYSTEM, WHEREABOUTS, PERSONAL, MAC]
+            }
+            "win32" | "windows" if is_family(&["windows"]) => &[SYSTEM, WHEREABOUTS],
+            "ios" | "ipados" if is_family(&["iphone", "ipad", "ios"]) => {
+                &[WHEREABOUTS, PERSONAL, IOS]
+            }
+            "android" if is_family(&["android"]) => &[WHEREABOUTS, PERSONAL, ANDROID],
             "watchos" if is_family(&["apple watch", "watchos"]) => &[WATCHOS],
             _ => &[UNKNOWN],
         };
