@@ -14,6 +14,8 @@ pub mod loopback_ssh;
 pub mod notice;
 pub mod owner_file;
 pub mod peer;
+#[cfg(unix)]
+pub mod process_lock;
 pub mod protocol;
 pub mod secret;
 #[cfg(unix)]

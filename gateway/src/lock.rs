@@ -1,12 +1,10 @@
 //! One daemon a profile: a lock that the kernel lets go of when its holder dies.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read as _, Seek as _, Write as _};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use nix::errno::Errno;
-use nix::fcntl::{Flock, FlockArg};
+use clawline::process_lock::{ProcessLock, ProcessLockError};
 use tokio::time::Instant;
 
 /// The lock file inside the state directory.
@@ -20,7 +18,7 @@ const RETRY: Duration = Duration::from_millis(50);
 /// The lock, held by descriptor until dropped.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: Flock<File>,
+    _lock: ProcessLock,
 }
 
 /// Why the lock cannot be had.
@@ -51,41 +49,14 @@ impl StateLock {
     /// [`LockError`].
     pub fn take(state_dir: &Path) -> Result<Self, LockError> {
         let path = state_dir.join(FILE);
-        let io_error = |source| LockError::Io {
-            path: path.clone(),
-            source,
-        };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(false);
-        {
-            use std::os::unix::fs::OpenOptionsExt as _;
-            options.mode(0o600);
+        match ProcessLock::take(&path) {
+            Ok(lock) => Ok(Self { _lock: lock }),
+            Err(ProcessLockError::Held { pid }) => Err(LockError::Held {
+                pid,
+                dir: state_dir.to_owned(),
+            }),
+            Err(ProcessLockError::Io(source)) => Err(LockError::Io { path, source }),
         }
-        let file = options.open(&path).map_err(io_error)?;
-        let mut file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) => file,
-            Err((mut file, Errno::EWOULDBLOCK)) => {
-                let mut pid = String::new();
-                let _ = file.read_to_string(&mut pid);
-                let pid = clawline::layer::printable(pid.trim(), 20);
-                return Err(LockError::Held {
-                    pid: if pid.is_empty() {
-                        "unknown".into()
-                    } else {
-                        pid
-                    },
-                    dir: state_dir.to_owned(),
-                });
-            }
-            Err((_, error)) => return Err(io_error(error.into())),
-        };
-        let written = (|| {
-            file.set_len(0)?;
-            file.rewind()?;
-            writeln!(file, "{}", std::process::id())
-        })();
-        written.map_err(io_error)?;
-        Ok(Self { _file: file })
     }
 
     /// As [`StateLock::take`], for a daemon that starts: whoever holds the lock is given two seconds
@@ -107,13 +78,7 @@ impl StateLock {
 
     /// Whether somebody holds the lock of a state directory.
     pub fn is_held(state_dir: &Path) -> bool {
-        let Ok(file) = File::open(state_dir.join(FILE)) else {
-            return false;
-        };
-        matches!(
-            Flock::lock(file, FlockArg::LockSharedNonblock),
-            Err((_, Errno::EWOULDBLOCK))
-        )
+        ProcessLock::is_held(&state_dir.join(FILE))
     }
 }
 

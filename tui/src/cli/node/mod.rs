@@ -1,5 +1,10 @@
 //! `clawline node`: this machine as a node of a gateway, and the list of what may run on it.
 
+mod lines;
+mod lock;
+mod person;
+mod run;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -9,7 +14,6 @@ use serde_json::json;
 use super::connect::fail_early;
 use super::context::Context;
 use super::failure::Failure;
-use super::node_run;
 use crate::link::UsageError;
 use crate::node_host::policy::{Entry, Mode, PolicyFile};
 use crate::node_host::{add, command_text, entry_for};
@@ -118,7 +122,7 @@ impl Args {
 pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
     let file = PolicyFile::below(&context.loaded().paths.node_dir());
     let done = match &args.command {
-        NodeCommand::Run(args) => return node_run::run(context, args, file).await,
+        NodeCommand::Run(args) => return run::run(context, args, file).await,
         NodeCommand::Allow { argv } => allow(context, &file, argv),
         NodeCommand::Allowed => allowed(context, &file),
         NodeCommand::Disallow { id } => disallow(context, &file, id),

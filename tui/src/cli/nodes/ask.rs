@@ -10,10 +10,10 @@ use clawline::protocol::methods::approvals::{
 };
 use serde_json::{Map, Value};
 
-use super::connect::{Connected, print_note};
-use super::context::Context;
-use super::failure::Failure;
-use super::nodes::{ON_THE_WAY, call};
+use super::invoke::{ON_THE_WAY, call};
+use crate::cli::connect::{Connected, print_note};
+use crate::cli::context::Context;
+use crate::cli::failure::Failure;
 
 /// How long a person may think about it.
 const DECISION: Duration = Duration::from_secs(5 * 60);

@@ -2,7 +2,6 @@
 //! needed.
 
 use std::collections::BTreeSet;
-use std::time::Instant;
 
 use clawline::layer::{Layer, LayerError, Retry};
 use clawline::tunnel::spec::RemoteEnd;
@@ -11,8 +10,9 @@ use futures_util::future::join_all;
 use tokio::sync::watch;
 
 use super::ends::End;
-use super::lines::{millis, say, trouble};
+use super::lines::{say, trouble};
 use super::look::look_around;
+use super::told::Told;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::link::{FarSide, LinkRequest};
@@ -82,69 +82,12 @@ async fn follow(
                 return Failure::Layer(why.clone());
             }
             TunnelStatus::Stopped | TunnelStatus::Paused => return stopped(),
-            TunnelStatus::Connecting { layer, attempt } => {
-                if told.is_news("connecting", "") {
-                    say(
-                        context,
-                        label,
-                        "connecting",
-                        &[("layer", layer.id().into()), ("attempt", (*attempt).into())],
-                    );
-                }
-            }
-            TunnelStatus::Waiting {
-                until,
-                why,
-                attempt,
-            } => {
-                if told.is_news("waiting", &why.what) {
-                    let retry = until.saturating_duration_since(Instant::now());
-                    let mut members = trouble(why);
-                    members.push(("retry_ms", millis(retry)));
-                    members.push(("attempt", (*attempt).into()));
-                    say(context, label, "waiting", &members);
-                }
+            status @ (TunnelStatus::Connecting { .. } | TunnelStatus::Waiting { .. }) => {
+                told.trying(context, label, status);
             }
         }
         if view.changed().await.is_err() {
             return stopped();
         }
-    }
-}
-
-/// What was told since the tunnel was last up. Trying again for the same reason is no news, so that an
-/// outage of a night is a line and not a thousand.
-#[derive(Default)]
-struct Told(Option<(&'static str, String)>);
-
-impl Told {
-    fn is_news(&mut self, state: &'static str, why: &str) -> bool {
-        let is_news = match &self.0 {
-            None => true,
-            Some((_, told)) => state != "connecting" && told != why,
-        };
-        if is_news {
-            self.0 = Some((state, why.to_owned()));
-        }
-        is_news
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trying_again_for_the_same_reason_is_no_news() {
-        let mut told = Told::default();
-        let mut news = |state, why| told.is_news(state, why);
-        assert!(news("connecting", ""));
-        assert!(news("waiting", "refused"));
-        assert!(!news("connecting", ""));
-        assert!(!news("waiting", "refused"));
-        assert!(news("waiting", "no route"));
-        assert!(news("attention", "the certificate expired 3 h ago"));
-        assert!(!news("connecting", ""));
-        assert!(!news("attention", "the certificate expired 3 h ago"));
     }
 }

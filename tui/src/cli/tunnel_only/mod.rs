@@ -11,6 +11,7 @@ pub(crate) mod state;
 mod status_file;
 pub(crate) mod status_socket;
 mod taken;
+pub(crate) mod told;
 
 use std::sync::Arc;
 
