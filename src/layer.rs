@@ -99,6 +99,19 @@ pub struct LayerError {
     pub next: String,
     /// What the supervisor may do about it.
     pub retry: Retry,
+    /// What it means for the tries after it.
+    pub(crate) sign: Sign,
+}
+
+/// What a failure means for the tries after it, beside how soon they may come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Sign {
+    #[default]
+    None,
+    /// The server dropped the connection before it said anything. Several in a row may be a penalty.
+    Dropped,
+    /// The server turns this address away for a while; each try makes that longer.
+    Penalty,
 }
 
 /// What may be done by itself after a failure.
@@ -128,6 +141,7 @@ impl LayerError {
             peer_text: String::new(),
             next: String::new(),
             retry: Retry::Backoff,
+            sign: Sign::None,
         }
     }
 
@@ -150,6 +164,21 @@ impl LayerError {
     pub fn retry(mut self, retry: Retry) -> Self {
         self.retry = retry;
         self
+    }
+
+    /// Says what it means for the tries after it.
+    #[must_use]
+    pub(crate) fn sign(mut self, sign: Sign) -> Self {
+        self.sign = sign;
+        self
+    }
+
+    /// Makes it a penalty, which is waited out.
+    #[must_use]
+    pub(crate) fn penalty(self) -> Self {
+        self.next("earlier failed sign-ins are the reason; it passes by itself")
+            .retry(Retry::Later)
+            .sign(Sign::Penalty)
     }
 }
 

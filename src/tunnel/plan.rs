@@ -3,9 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::backoff::Backoff;
-use crate::layer::{Layer, LayerError, Retry};
-
-use super::connection::{CLOSED_EARLY, PENALISING};
+use crate::layer::{Layer, LayerError, Retry, Sign};
 
 /// Pause between tries while the far side refuses or has no route: both answers are cheap.
 const SOON: Duration = Duration::from_millis(250);
@@ -87,18 +85,19 @@ impl Pace {
     /// What a failure means after those before it: a server that drops every connection since a sign-in
     /// failed is penalising this address (`PerSourcePenalties` of sshd).
     pub(crate) fn in_context(&mut self, error: LayerError) -> LayerError {
-        let dropped = error.layer == Layer::Ssh && error.what.ends_with(CLOSED_EARLY);
         self.sign_in_failed |= error.layer == Layer::SignIn;
-        self.drops = if dropped { self.drops + 1 } else { 0 };
+        self.drops = match error.sign {
+            Sign::Dropped => self.drops.saturating_add(1),
+            Sign::None | Sign::Penalty => 0,
+        };
         if !self.sign_in_failed || self.drops < DROPS {
             return error;
         }
         LayerError {
-            what: format!("{}: it is {PENALISING}", error.what),
+            what: format!("{}: it is penalising this address", error.what),
             ..error
         }
-        .next("earlier failed sign-ins are the reason; it passes by itself")
-        .retry(Retry::Later)
+        .penalty()
     }
 
     /// A connection that was up for `uptime` was lost; `served` when it had opened a channel.
@@ -174,7 +173,7 @@ pub(crate) fn may_wake(error: &LayerError, next: Next) -> bool {
     let is_refusal = matches!(error.layer, Layer::HostKey | Layer::SignIn)
         && matches!(error.retry, Retry::Later | Retry::Attention | Retry::Never);
     // Each try lengthens a penalty.
-    next != Next::Fail && !is_refusal && !error.what.ends_with(PENALISING)
+    next != Next::Fail && !is_refusal && error.sign != Sign::Penalty
 }
 
 /// Whether a wait ends when a key or a certificate of the sign-in changes: a person did what was asked.
@@ -257,18 +256,14 @@ mod tests {
 
     #[test]
     fn a_penalty_is_waited_out_whatever_the_network_does() {
-        let penalty = error(Layer::Ssh, Retry::Later);
-        assert!(may_wake(&penalty, Next::Wait(LATER)));
-        let penalty = LayerError {
-            what: format!("sshd at 10.0.0.1:22 is {PENALISING}"),
-            ..penalty
-        };
-        assert!(!may_wake(&penalty, Next::Wait(LATER)));
+        let portal = error(Layer::Ssh, Retry::Later);
+        assert!(may_wake(&portal, Next::Wait(LATER)));
+        assert!(!may_wake(&portal.penalty(), Next::Wait(LATER)));
     }
 
     #[test]
     fn drops_after_a_refused_sign_in_are_a_penalty_and_waited_out() {
-        let drop = || LayerError::new(Layer::Ssh, format!("10.0.0.1:22 {CLOSED_EARLY}"));
+        let drop = || LayerError::new(Layer::Ssh, "10.0.0.1:22 closed").sign(Sign::Dropped);
         let mut pace = Pace::new(false, false);
         for _ in 0..5 {
             assert_eq!(pace.in_context(drop()), drop());

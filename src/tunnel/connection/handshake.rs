@@ -8,7 +8,7 @@ use russh::SshId;
 use russh::client::{Config, Handle};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::layer::{Layer, LayerError, Retry, printable};
+use crate::layer::{Layer, LayerError, Retry, Sign, printable};
 use crate::tunnel::asker::Asker;
 use crate::tunnel::host_key::{HostName, KnownHosts};
 use crate::tunnel::spec::HopSpec;
@@ -25,9 +25,6 @@ const BANNER: Duration = Duration::from_secs(10);
 const BANNER_BY_COMMAND: Duration = Duration::from_secs(30);
 /// How long the key exchange may take after that.
 const KEY_EXCHANGE: Duration = Duration::from_secs(10);
-
-/// How a connection is described that ended before the server said what it is.
-pub(crate) const CLOSED_EARLY: &str = "closed the connection before its SSH banner";
 
 /// What we offer to this server.
 pub(super) fn config(
@@ -142,8 +139,11 @@ fn explain(error: &russh::Error, head: &Head, address: &PeerAddress) -> LayerErr
     let ssh = |what: String| LayerError::new(Layer::Ssh, what);
     match (head.ssh_id(), error) {
         (None, _) if !head.text().is_empty() => stranger::not_ssh(&head.text(), address),
-        (None, _) => ssh(format!("{address} {CLOSED_EARLY}"))
-            .next("sshd may be starting, overloaded, or turning this address away"),
+        (None, _) => ssh(format!(
+            "{address} closed the connection before its SSH banner"
+        ))
+        .sign(Sign::Dropped)
+        .next("sshd may be starting, overloaded, or turning this address away"),
         (Some(_), russh::Error::NoCommonAlgo { kind, theirs, .. }) => {
             ssh(format!("no common {kind:?} algorithm with {address}"))
                 .peer(&theirs.join(","))

@@ -49,8 +49,6 @@ pub use stream::ChannelStream;
 pub(crate) use closings::{Closings, Swollen};
 pub(crate) use diagnostics::Diagnostics;
 pub(crate) use handler::Hook;
-pub(crate) use handshake::CLOSED_EARLY;
-pub(crate) use stranger::PENALISING;
 pub(crate) use stream::{FarReader, FarWriter};
 
 use host_key_check::HostKeyCheck;
@@ -61,9 +59,6 @@ use strictness::Strictness;
 
 /// How long a polite goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(500);
-
-/// How often a connection that is to be closed is looked at.
-const IDLE_LOOK: Duration = Duration::from_millis(250);
 
 /// What a connection needs besides its spec.
 #[derive(Debug, Clone)]
@@ -210,19 +205,6 @@ impl Connection {
     /// Whether signing in took a person.
     pub(crate) fn is_attended(&self) -> bool {
         self.attended
-    }
-
-    /// Waits until it has no channel open, at most `limit`. Cancel safe.
-    pub(crate) async fn idle(&self, limit: Duration) {
-        let idle = async {
-            while self.closings.in_use() > 0 {
-                tokio::time::sleep(IDLE_LOOK).await;
-            }
-        };
-        tokio::select! {
-            _ = tokio::time::timeout(limit, idle) => {}
-            () = self.life.over() => {}
-        }
     }
 
     /// Why it ended, best known reason first.

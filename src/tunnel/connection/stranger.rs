@@ -6,9 +6,6 @@ use crate::layer::{Layer, LayerError, Retry};
 
 use super::peer_address::PeerAddress;
 
-/// How the error of a server ends that drops connections because earlier ones signed in badly.
-pub(crate) const PENALISING: &str = "penalising this address";
-
 /// How servers of other kinds begin, and what they are. sshd may send lines before its banner, but none
 /// of these.
 const GREETINGS: &[(&str, &str)] = &[
@@ -62,9 +59,7 @@ pub(super) fn not_ssh(text: &str, address: &PeerAddress) -> LayerError {
             .next("it takes new ones in a moment");
     }
     if line.contains("Not allowed at this time") {
-        return ssh(format!("sshd at {address} is {PENALISING}"))
-            .next("earlier failed sign-ins are the reason; it passes by itself")
-            .retry(Retry::Later);
+        return ssh(format!("sshd at {address} is penalising this address")).penalty();
     }
     if line.starts_with("SSH-") {
         return ssh(format!("{address} sent no whole SSH banner"))

@@ -22,8 +22,6 @@ pub(super) enum Outcome {
     Lost(LayerError),
     /// It is silent, and this one is not.
     Silent(Connection, Arc<Attempt>),
-    /// It is well, and this one was asked for.
-    Renewed(Connection, Arc<Attempt>),
 }
 
 /// One connection that is up.
@@ -34,8 +32,6 @@ pub(super) struct Live {
     vigil: Vigil,
     spare: Spare,
     ping: Pinging,
-    /// Whether it is to be replaced although it is well.
-    renew: bool,
     /// The row of SSH as it was before it said how long nothing came.
     row: Option<LayerRow>,
 }
@@ -55,7 +51,6 @@ impl Live {
             vigil: Vigil::new(pulse, Instant::now()),
             spare,
             ping: Pinging::default(),
-            renew: false,
             row: None,
         }
     }
@@ -66,11 +61,6 @@ impl Live {
             end_without_address(self.connection.life());
         }
         self.vigil.hurry(why, Instant::now());
-    }
-
-    /// Replaces it, with the other one up first.
-    pub(super) fn renew(&mut self) {
-        self.renew = true;
     }
 
     /// Watches it until something comes of it. Cancel safe: the next call goes on.
@@ -92,28 +82,17 @@ impl Live {
                 }
                 Verdict::Fine => {
                     self.unshow_silence();
-                    if self.renew {
-                        next = next.min(self.spare.want(self.vigil.margin(), now));
-                    } else {
-                        self.spare.dismiss(now);
-                    }
+                    self.spare.dismiss(now);
                 }
             }
             if life.is_over() {
                 return Outcome::Lost(self.connection.why_over());
             }
-            if let Some(seen) = self.spare.ready() {
-                let is_silent = self.vigil.may_replace(seen, &signs, now);
-                let renewed = self.renew && look.verdict == Verdict::Fine;
-                if (is_silent || renewed)
-                    && let Some((connection, attempt)) = self.spare.take()
-                {
-                    return if is_silent {
-                        Outcome::Silent(connection, attempt)
-                    } else {
-                        Outcome::Renewed(connection, attempt)
-                    };
-                }
+            if let Some(seen) = self.spare.ready()
+                && self.vigil.may_replace(seen, &signs, now)
+                && let Some((connection, attempt)) = self.spare.take()
+            {
+                return Outcome::Silent(connection, attempt);
             }
             tokio::select! {
                 () = life.over() => {}

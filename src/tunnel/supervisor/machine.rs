@@ -14,6 +14,9 @@ use crate::tunnel::plan::{self, Next, Pace};
 const ATTEMPT: Duration = Duration::from_secs(90);
 /// How often a connection that is up is looked at, at least.
 const LOOK: Duration = Duration::from_secs(60);
+/// So often since it was last up may new addresses of the server's name begin the tries anew. Past that it
+/// is a name that answers differently every time, which says nothing about the server.
+const RENAMES: u32 = 3;
 
 /// Where it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +79,8 @@ pub(super) enum Event {
     Replaced(u64, u64),
     /// The machine woke up, or is in another network. The attempt under way may be of before.
     Elsewhere,
+    /// The server's name has other addresses than before.
+    Renamed,
     /// A key or a certificate of the sign-in changed.
     NewFiles,
     /// The moment of [`Machine::until`] has come.
@@ -93,6 +98,8 @@ pub(super) struct Machine {
     last_id: u64,
     /// Tries since it was last up.
     tries: u32,
+    /// How often the name's new addresses began them anew.
+    renames: u32,
     /// Whether the next attempt is one of many quick ones.
     quiet: bool,
     limit: Duration,
@@ -110,6 +117,7 @@ impl Machine {
             pace,
             last_id: 1,
             tries: 1,
+            renames: 0,
             quiet: false,
             limit,
         }
@@ -154,6 +162,11 @@ impl Machine {
         )
     }
 
+    /// Whether other addresses of the server's name are a reason to try at once.
+    pub(super) fn asks_names(&self) -> bool {
+        self.renames < RENAMES && matches!(self.state, State::Waiting { wakes: true, .. })
+    }
+
     /// Takes note of what happened.
     pub(super) fn on(&mut self, event: Event, now: Instant) {
         match event {
@@ -190,6 +203,14 @@ impl Machine {
                 }
             }
             Event::Elsewhere => self.elsewhere(now),
+            Event::Renamed => {
+                if self.asks_names() {
+                    let renames = self.renames + 1;
+                    self.start_over();
+                    self.renames = renames;
+                    self.connect(now);
+                }
+            }
             Event::NewFiles => {
                 if self.reads() {
                     self.start_over();
@@ -243,6 +264,7 @@ impl Machine {
     fn start_over(&mut self) {
         self.pace.reset();
         self.tries = 1;
+        self.renames = 0;
         self.quiet = false;
     }
 
@@ -256,6 +278,7 @@ impl Machine {
 
     fn up(&mut self, id: u64, now: Instant) {
         self.tries = 1;
+        self.renames = 0;
         self.quiet = false;
         self.state = State::Up {
             id,
@@ -361,6 +384,32 @@ mod tests {
         assert_eq!(id_of(&machine), Some(3));
     }
 
+    #[test]
+    fn a_name_that_answers_differently_every_time_does_not_keep_the_tries_quick() {
+        let now = Instant::now();
+        let mut machine = Machine::new(Pace::new(true, false), 1, now);
+        let timeout = || error(Layer::Tcp, Retry::Backoff);
+        let mut ended_early = 0;
+        for _ in 0..50 {
+            let id = id_of(&machine).unwrap();
+            machine.on(Event::Refused(id, timeout()), now);
+            machine.on(Event::Renamed, now);
+            match machine.state() {
+                State::Connecting { .. } => ended_early += 1,
+                _ => machine.on(Event::Due, now),
+            }
+        }
+        assert_eq!(ended_early, RENAMES);
+        assert_eq!(machine.tries(), 50 - RENAMES + 1);
+        // In another network the name may lead to the server again.
+        let id = id_of(&machine).unwrap();
+        machine.on(Event::Refused(id, timeout()), now);
+        machine.on(Event::Elsewhere, now);
+        let id = id_of(&machine).unwrap();
+        machine.on(Event::Refused(id, timeout()), now);
+        assert!(machine.asks_names());
+    }
+
     fn any_error() -> impl Strategy<Value = LayerError> {
         let layers = prop::sample::select(Layer::ALL.to_vec());
         let retries = prop::sample::select(vec![
@@ -383,6 +432,7 @@ mod tests {
         Lost(u64, bool, LayerError),
         Replaced(u64),
         Elsewhere,
+        Renamed,
         NewFiles,
         Due,
         Asking,
@@ -399,6 +449,7 @@ mod tests {
                 .prop_map(|(off, served, why)| Step::Lost(off, served, why)),
             off().prop_map(Step::Replaced),
             Just(Step::Elsewhere),
+            Just(Step::Renamed),
             Just(Step::NewFiles),
             Just(Step::Due),
             Just(Step::Asking),
@@ -422,6 +473,7 @@ mod tests {
                 Event::Replaced(id, machine.next_id())
             }
             Step::Elsewhere => Event::Elsewhere,
+            Step::Renamed => Event::Renamed,
             Step::NewFiles => Event::NewFiles,
             Step::Due => Event::Due,
             Step::Asking => Event::Asking,

@@ -283,12 +283,6 @@ impl Tunnel {
         let _ = tokio::time::timeout(STOP_WAIT, stopped).await;
     }
 
-    /// Replaces a connection that is well by a new one: what is open goes on over the old one, for ten
-    /// minutes at most, what is opened from then on uses the new one. Does nothing while it is down.
-    pub fn renew(&self) {
-        self.shared.wanted.send_modify(|wanted| wanted.renew += 1);
-    }
-
     /// Asks the other end for a sign of life while somebody waits: the round-trip time, or `None` when
     /// it is not up or does not answer within 2 s (more on a slow link). A second connection is opened
     /// meanwhile, and takes over when the first one stays silent.

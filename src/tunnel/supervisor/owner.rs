@@ -4,10 +4,9 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::watch;
-use tokio::task::JoinSet;
 
 use crate::layer::{Layer, LayerError};
 use crate::tunnel::auth::SignInFiles;
@@ -28,9 +27,6 @@ use super::shared::{Shared, Wanted};
 use super::spare::Spare;
 use super::wake::SleepDetector;
 
-/// How long a connection that was renewed goes on for the channels it still has.
-const RETIRE: Duration = Duration::from_secs(10 * 60);
-
 /// The one task that owns the connection.
 pub(super) struct Owner {
     shared: Arc<Shared>,
@@ -50,8 +46,6 @@ pub(super) struct Owner {
     live: Option<Live>,
     /// The keys and certificates as they were before the last attempt, when it failed.
     files: Option<SignInFiles>,
-    /// Connections that were renewed and still carry something.
-    retired: JoinSet<()>,
     /// The state that was published last.
     published: Option<State>,
 }
@@ -91,7 +85,6 @@ impl Owner {
             opening: None,
             live: None,
             files: None,
-            retired: JoinSet::new(),
             published: None,
         }
     }
@@ -150,13 +143,10 @@ impl Owner {
                     self.tell(Event::Lost { id, served, why });
                 }
                 Wake::Live(id, Outcome::Silent(connection, attempt)) => {
-                    self.replace(id, connection, &attempt, false);
-                }
-                Wake::Live(id, Outcome::Renewed(connection, attempt)) => {
-                    self.replace(id, connection, &attempt, true);
+                    self.replace(id, connection, &attempt);
                 }
                 Wake::Hurry(why) => self.hurry(why),
-                Wake::Renamed => self.tell(Event::Elsewhere),
+                Wake::Renamed => self.tell(Event::Renamed),
                 Wake::NewFiles => self.tell(Event::NewFiles),
             }
         }
@@ -165,7 +155,7 @@ impl Owner {
     /// Waits for whatever happens next. The machine's own moment is always among it.
     async fn next(&mut self) -> Wake {
         let due = self.machine.until();
-        let waits = matches!(self.machine.state(), State::Waiting { wakes: true, .. });
+        let asks = self.machine.asks_names();
         let hop = self.spec.hops.first();
         let reads = self.machine.reads();
         tokio::select! {
@@ -181,9 +171,8 @@ impl Owner {
             () = self.network.changed() => Wake::Hurry(Hurry::Moved),
             (id, result) = of(&mut self.opening, opened) => Wake::Opened(id, result),
             (id, outcome) = of(&mut self.live, outcome) => Wake::Live(id, outcome),
-            () = resolve::renamed(hop), if waits => Wake::Renamed,
+            () = resolve::renamed(hop), if asks => Wake::Renamed,
             () = of(&mut self.files, changed), if reads => Wake::NewFiles,
-            Some(_) = self.retired.join_next() => Wake::RollCall,
         }
     }
 
@@ -198,11 +187,6 @@ impl Owner {
             self.tell(Event::Pause);
         } else if wanted.kick != self.heeded.kick || self.heeded.paused {
             self.tell(Event::Kick);
-        }
-        if wanted.renew != self.heeded.renew
-            && let Some(live) = &mut self.live
-        {
-            live.renew();
         }
         self.shared.handled.store(wanted.kick, Ordering::Release);
         self.heeded = wanted;
@@ -314,25 +298,17 @@ impl Owner {
         Live::new(id, connection, &self.shared, pulse, spare)
     }
 
-    /// Puts a connection in the place of the one that is up. Who opens a channel gets it from here on;
-    /// a silent one is cut, a renewed one goes on until its channels have ended.
-    fn replace(&mut self, id: u64, connection: Connection, attempt: &Attempt, renewed: bool) {
+    /// Puts a connection in the place of the one that fell silent, which is cut. Who opens a channel gets
+    /// it from here on.
+    fn replace(&mut self, id: u64, connection: Connection, attempt: &Attempt) {
         let by = self.machine.next_id();
         let connection = Arc::new(connection);
         self.shared.link.send_replace(Some(connection.clone()));
         let next = self.watch_over(by, connection);
         if let Some(old) = self.live.replace(next) {
-            let old = old.connection;
-            if renewed {
-                self.retired.spawn(async move {
-                    old.idle(RETIRE).await;
-                    old.close().await;
-                });
-            } else {
-                let silent = old.life().last_seen().elapsed();
-                old.life()
-                    .end(liveness::silence(&self.shared.server, silent));
-            }
+            let life = old.connection.life();
+            let silent = life.last_seen().elapsed();
+            life.end(liveness::silence(&self.shared.server, silent));
         }
         self.shared.set_rtt(None);
         self.shared.view.send_modify(|view| {
@@ -342,7 +318,7 @@ impl Owner {
                 since: Instant::now(),
             };
         });
-        tracing::debug!(target = %self.shared.target, renewed, "another connection took over");
+        tracing::debug!(target = %self.shared.target, "another connection took over");
         self.tell(Event::Replaced(id, by));
     }
 }

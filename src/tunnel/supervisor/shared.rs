@@ -19,8 +19,6 @@ pub(super) struct Wanted {
     pub(super) paused: bool,
     /// Rises with every request to connect now.
     pub(super) kick: u64,
-    /// Rises with every request to replace a connection that is well.
-    pub(super) renew: u64,
 }
 
 pub(super) struct Shared {

@@ -1,4 +1,4 @@
-//! A second connection, opened while the first one is in doubt or is to be renewed.
+//! A second connection, opened while the first one is in doubt.
 
 use std::sync::Arc;
 use std::time::Duration;

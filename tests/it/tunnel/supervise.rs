@@ -218,22 +218,6 @@ async fn silence_is_shown_before_the_connection_is_given_up() {
 }
 
 #[tokio::test]
-async fn a_renewed_connection_lets_open_streams_end_in_their_own_time() {
-    let world = World::new(Duration::ZERO).await;
-    let mut before = world.open().await;
-    assert!(echo_works(&mut before).await);
-    world.tunnel.renew();
-    world.replaced().await;
-    let mut after = world.open().await;
-    assert!(echo_works(&mut after).await);
-    assert!(echo_works(&mut before).await);
-    assert_eq!(world.relay.open(), 2);
-    drop(before);
-    eventually("the old one is closed", || world.relay.open() == 1).await;
-    assert!(echo_works(&mut after).await);
-}
-
-#[tokio::test]
 async fn a_server_that_is_away_is_tried_again_every_quarter_of_a_second_and_used_when_it_is_back() {
     let ssh = SshWorld::new(LoopbackOptions {
         port: free_port(),
