@@ -256,11 +256,6 @@ impl Paths {
         self.gateway_state.join("token")
     }
 
-    /// The daemon's own secret, from which device tokens are made.
-    pub fn gateway_identity(&self) -> PathBuf {
-        self.gateway_state.join("identity.json")
-    }
-
     /// The daemon's certificates.
     pub fn gateway_tls_dir(&self) -> PathBuf {
         self.gateway_state.join("tls")

@@ -21,10 +21,3 @@ pub enum TlsSettings {
         key: PathBuf,
     },
 }
-
-impl TlsSettings {
-    /// Whether the port speaks TLS.
-    pub fn is_on(&self) -> bool {
-        *self != Self::Off
-    }
-}

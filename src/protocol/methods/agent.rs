@@ -86,11 +86,6 @@ pub struct AgentReply {
 }
 
 impl AgentReply {
-    /// True while another answer follows.
-    pub fn is_first_of_two(&self) -> bool {
-        self.status == "accepted"
-    }
-
     /// The texts of the result, joined by an empty line.
     pub fn text(&self) -> String {
         let payloads = self

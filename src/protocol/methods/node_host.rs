@@ -43,11 +43,7 @@ pub struct InvokeRequest {
     /// The command.
     pub command: String,
     /// Its parameters: JSON in a text.
-    #[serde(
-        rename = "paramsJSON",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "paramsJSON", skip_serializing_if = "Option::is_none")]
     pub params_json: Option<String>,
     /// How long a result is waited for, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -81,11 +77,7 @@ pub struct NodeInvokeResultParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
     /// The result as JSON in a text; preferred.
-    #[serde(
-        rename = "payloadJSON",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "payloadJSON", skip_serializing_if = "Option::is_none")]
     pub payload_json: Option<String>,
     /// What went wrong.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -139,11 +131,7 @@ pub struct NodeEventParams {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub payload: Option<Value>,
     /// Its content as JSON in a text.
-    #[serde(
-        rename = "payloadJSON",
-        default,
-        skip_serializing_if = "Option::is_none"
-    )]
+    #[serde(rename = "payloadJSON", skip_serializing_if = "Option::is_none")]
     pub payload_json: Option<String>,
 }
 
