@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::nodes::{answer, approved, invoke, node_id, operator};
+use crate::nodes::{answer, approve_next, approved, invoke, node_id, operator, params_of};
 use crate::support::{Client, Connect, Device, TestGateway};
 
 /// A program that shows approvals to a person.
@@ -22,6 +22,11 @@ pub fn ask(id: &str, argv: &[&str]) -> Value {
         "id": id, "commandArgv": argv, "command": argv.join(" "), "cwd": "/", "host": "gateway",
         "agentId": "main", "sessionKey": "agent:main:main", "timeoutMs": 20_000, "twoPhase": true,
     })
+}
+
+/// The parameters of a decision.
+pub fn decision(id: &str, decision: &str) -> Value {
+    json!({"id": id, "decision": decision})
 }
 
 #[tokio::test]
@@ -61,7 +66,7 @@ async fn a_request_is_accepted_shown_decided_and_answered() {
     let wait = asker
         .start("exec.approval.waitDecision", json!({"id": "a1"}))
         .await;
-    let decide = json!({"id": "a1", "decision": "allow-once"});
+    let decide = decision("a1", "allow-once");
     assert_eq!(
         person.ok("exec.approval.resolve", decide).await,
         json!({"ok": true})
@@ -101,7 +106,7 @@ async fn version_3_asks_everybody_and_gets_one_answer() {
     assert_eq!(shown["request"], expected, "version 3's shape");
     assert_eq!(shown.get("approvalKind"), None);
     person.event("exec.approval.requested").await;
-    let decide = json!({"id": "x1", "decision": "deny"});
+    let decide = decision("x1", "deny");
     person
         .ok(
             "approval.resolve",
@@ -145,7 +150,7 @@ async fn a_request_that_nobody_answers_ends_with_its_time() {
         .ok("exec.approval.waitDecision", json!({"id": "a1"}))
         .await;
     assert_eq!(waited["terminalReason"], "timeout");
-    let late = json!({"id": "a1", "decision": "allow-once"});
+    let late = decision("a1", "allow-once");
     let error = person.error("exec.approval.resolve", late).await;
     assert_eq!(error["details"]["reason"], "APPROVAL_NOT_FOUND");
 }
@@ -161,9 +166,9 @@ async fn what_is_asked_always_cannot_be_allowed_always() {
     let shown = person.event("exec.approval.requested").await;
     let allowed = &shown["payload"]["request"]["allowedDecisions"];
     assert_eq!(*allowed, json!(["allow-once", "deny"]));
-    for decision in ["allow-always", "yes", ""] {
-        let params = json!({"id": "a1", "decision": decision});
-        let error = person.error("exec.approval.resolve", params).await;
+    for said in ["allow-always", "yes", ""] {
+        let decide = decision("a1", said);
+        let error = person.error("exec.approval.resolve", decide).await;
         assert_eq!(error["message"], "invalid decision");
     }
 }
@@ -178,12 +183,8 @@ async fn an_allowed_command_runs_on_a_node_with_the_gateways_word() {
     let call = asker.start("exec.approval.request", request).await;
     asker.response(&call).await;
     person.event("exec.approval.requested").await;
-    person
-        .ok(
-            "exec.approval.resolve",
-            json!({"id": "a1", "decision": "allow-once"}),
-        )
-        .await;
+    let decide = decision("a1", "allow-once");
+    person.ok("exec.approval.resolve", decide).await;
     asker.response(&call).await;
     let run = json!({
         "command": ["uptime", "-p"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
@@ -194,8 +195,7 @@ async fn an_allowed_command_runs_on_a_node_with_the_gateways_word() {
         .await;
     let told = answer(&mut host, json!({"payloadJSON": "{\"exitCode\":0}"})).await;
     assert_eq!(asker.response(&call).await["ok"], true);
-    let params: Value =
-        serde_json::from_str(told["payload"]["paramsJSON"].as_str().unwrap()).unwrap();
+    let params = params_of(&told);
     assert_eq!(params["approved"], true);
     assert_eq!(params["approvalDecision"], "allow-once");
     assert_eq!(
@@ -254,13 +254,7 @@ async fn standing_policies_are_read_and_written_by_their_own_methods() {
     let commands = json!(["system.execApprovals.get", "system.execApprovals.set"]);
     let host = crate::nodes::node(4, &gateway.secret, 3).set("/commands", commands);
     let (mut host, _) = Client::connect(gateway.address, &host).await;
-    let asked = admin.event("node.pair.requested").await["payload"].clone();
-    admin
-        .ok(
-            "node.pair.approve",
-            json!({"requestId": asked["requestId"]}),
-        )
-        .await;
+    approve_next(&mut admin).await;
     let call = admin
         .start(
             "exec.approvals.node.set",
@@ -269,8 +263,7 @@ async fn standing_policies_are_read_and_written_by_their_own_methods() {
         .await;
     let told = answer(&mut host, json!({"payloadJSON": "{\"hash\":\"n\"}"})).await;
     assert_eq!(told["payload"]["command"], "system.execApprovals.set");
-    let params: Value =
-        serde_json::from_str(told["payload"]["paramsJSON"].as_str().unwrap()).unwrap();
+    let params = params_of(&told);
     assert_eq!(params, json!({"file": file, "baseHash": "h"}));
     assert_eq!(admin.response(&call).await["payload"], json!({"hash": "n"}));
 }

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Stdio;
+use std::time::Instant;
 
 use clawline_gateway::Gateway;
 use clawline_gateway::settings::{AuthMode, BindTo, GatewaySettings};
@@ -14,9 +14,8 @@ use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::support::{Client, Connect, Device, ELSEWHERE, TestGateway, is_inside};
-
-const DEADLINE: Duration = Duration::from_secs(60);
+use crate::support::program::{DEADLINE, said};
+use crate::support::{self, Client, Connect, Device, ELSEWHERE, TestGateway, is_inside};
 
 async fn on_lan() -> (TestGateway, SocketAddr) {
     let gateway = TestGateway::start_with(|settings| settings.bind = BindTo::Lan).await;
@@ -175,32 +174,14 @@ async fn without_a_secret_nothing_but_loopback_is_opened() {
 }
 
 pub fn program(home: &Path, config: Option<&Value>, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clawline-gateway"));
-    command.args(args);
+    let mut command = support::program::program(home, args);
     if let Some(config) = config {
         let file = home.join("config.json5");
         std::fs::write(&file, config.to_string()).unwrap();
         command.arg("--config").arg(file);
     }
+    command.env("PATH", "/usr/bin:/bin");
     command
-        .env_clear()
-        .env("HOME", home)
-        .env("PATH", "/usr/bin:/bin")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-pub async fn ended(mut command: Command) -> (i32, String) {
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = timeout(DEADLINE, command.output()).await.unwrap().unwrap();
-    let text = String::from_utf8_lossy(&[stdout, stderr].concat()).into_owned();
-    (status.code().unwrap(), text)
 }
 
 /// What a daemon says it listens on, and the daemon.
@@ -267,7 +248,7 @@ async fn what_would_be_open_to_all_does_not_start_and_the_key_and_the_next_step_
         ),
     ] {
         let args = [&["run", "--port", "0"], args].concat();
-        let (code, text) = ended(program(home.path(), config, &args)).await;
+        let (code, text) = said(program(home.path(), config, &args)).await;
         assert_eq!(code, 2, "{args:?}: {text}");
         assert!(
             text.contains(key) && text.contains(next),
@@ -305,7 +286,7 @@ async fn the_option_wins_over_the_environment_and_that_over_the_file() {
         child.kill().await.unwrap();
     }
     // A token that was made once will do.
-    let (code, _) = ended(program(home.path(), None, &["token"])).await;
+    let (code, _) = said(program(home.path(), None, &["token"])).await;
     assert_eq!(code, 0);
     let made = program(home.path(), None, &["run", "--port", "0", "--bind", "lan"]);
     let (addresses, _child) = listening(made).await;
@@ -318,7 +299,7 @@ async fn who_holds_the_port_is_named() {
     let home = tempfile::tempdir().unwrap();
     let holder = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = holder.local_addr().unwrap().port().to_string();
-    let (code, text) = ended(program(home.path(), None, &["run", "--port", &port])).await;
+    let (code, text) = said(program(home.path(), None, &["run", "--port", &port])).await;
     assert_eq!(code, 8, "{text}");
     if cfg!(target_os = "linux") {
         let pid = format!("(pid {})", std::process::id());

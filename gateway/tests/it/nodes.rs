@@ -49,12 +49,15 @@ pub async fn operator(gateway: &TestGateway, version: u32) -> Client {
 pub async fn approved(gateway: &TestGateway, seed: u8) -> (Client, Client) {
     let mut operator = operator(gateway, 4).await;
     let (node, _) = Client::connect(gateway.address, &node(4, &gateway.secret, seed)).await;
-    let request = operator.event("node.pair.requested").await;
-    let request_id = &request["payload"]["requestId"];
-    operator
-        .ok("node.pair.approve", json!({"requestId": request_id}))
-        .await;
+    approve_next(&mut operator).await;
     (node, operator)
+}
+
+/// Approves what the next node asks for.
+pub async fn approve_next(operator: &mut Client) {
+    let asked = operator.event("node.pair.requested").await;
+    let params = json!({"requestId": asked["payload"]["requestId"]});
+    operator.ok("node.pair.approve", params).await;
 }
 
 pub fn invoke(seed: u8, command: &str, params: Value, key: &str) -> Value {
@@ -75,6 +78,11 @@ pub async fn answer(node: &mut Client, result: Value) -> Value {
     }
     node.ok("node.invoke.result", params).await;
     request
+}
+
+/// The parameters of a command, as its node was told them.
+pub fn params_of(told: &Value) -> Value {
+    serde_json::from_str(told["payload"]["paramsJSON"].as_str().unwrap()).unwrap()
 }
 
 #[tokio::test]

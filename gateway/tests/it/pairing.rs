@@ -1,10 +1,9 @@
 //! Devices: let in silently, made to wait, approved on the host, rotated, revoked, removed.
 
-use std::process::Output;
-
 use clawline_gateway::settings::SilentScopes;
 use serde_json::{Value, json};
 
+use crate::support::program::command;
 use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const OTHER_USER: u32 = 4001;
@@ -15,19 +14,6 @@ fn laptop(token: &str, scopes: &[&str]) -> Connect {
         .set("/client/mode", json!("ui"))
         .set("/client/displayName", json!("laptop"))
         .with_device(Device::new(11))
-}
-
-/// The program itself, over the gateway's state directory.
-async fn command(gateway: &TestGateway, args: &[&str]) -> Output {
-    let base = gateway.settings.state_dir.parent().unwrap();
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_clawline-gateway"))
-        .args(args)
-        .env_clear()
-        .env("HOME", base)
-        .env("CLAWLINE_STATE_DIR", base)
-        .output()
-        .await
-        .unwrap()
 }
 
 #[tokio::test]

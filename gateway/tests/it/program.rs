@@ -2,72 +2,14 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
-use std::time::Duration;
 
-use clawline::notice::GatewayNotice;
+use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
-use tokio::process::{Child, Command};
 
-use crate::support::program::wait_for;
+use crate::support::program::{DEADLINE, Daemon, NOTICE, program, said};
 use crate::support::{Client, Connect, Device};
-
-const DEADLINE: Duration = Duration::from_secs(60);
-
-fn program(home: &Path, args: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_clawline-gateway"));
-    command
-        .args(args)
-        .env_clear()
-        .env("HOME", home)
-        .env("CLAWLINE_LOG", "trace")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-/// Runs to its end: exit code and everything it said.
-async fn said(home: &Path, args: &[&str]) -> (i32, String) {
-    let output = program(home, args).output();
-    let output = tokio::time::timeout(DEADLINE, output)
-        .await
-        .unwrap()
-        .unwrap();
-    let text = [output.stdout, output.stderr].concat();
-    (
-        output.status.code().unwrap(),
-        String::from_utf8_lossy(&text).into_owned(),
-    )
-}
-
-pub struct Running {
-    pub child: Child,
-    pub notice: GatewayNotice,
-    pub notice_file: PathBuf,
-}
-
-pub async fn running(home: &Path) -> Running {
-    let child = program(home, &["run", "--port", "0"]).spawn().unwrap();
-    let notice_file = home.join(".clawline/gateway.json");
-    let notice = wait_for("the notice", async || {
-        let text = std::fs::read_to_string(&notice_file).ok()?;
-        Some(GatewayNotice::parse(&text).unwrap())
-    });
-    Running {
-        child,
-        notice: notice.await,
-        notice_file,
-    }
-}
-
-fn signal(child: &Child, signal: nix::sys::signal::Signal) {
-    let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id().unwrap()).unwrap());
-    nix::sys::signal::kill(pid, signal).unwrap();
-}
 
 fn every_file(below: &Path, out: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(below).unwrap() {
@@ -83,10 +25,12 @@ fn every_file(below: &Path, out: &mut Vec<PathBuf>) {
 #[tokio::test]
 async fn no_secret_reaches_log_or_terminal_and_every_file_is_owner_only() {
     let home = tempfile::tempdir().unwrap();
-    let gateway = running(home.path()).await;
-    let address = ([127, 0, 0, 1], gateway.notice.port).into();
+    let mut command = program(home.path(), &["run", "--port", "0"]);
+    command.env("CLAWLINE_LOG", "trace");
+    let gateway = Daemon::started(home.path(), command).await;
+    let address = gateway.address();
     let token_file = gateway.notice.token_file.clone().unwrap();
-    let token = std::fs::read_to_string(&token_file).unwrap();
+    let token = gateway.token();
     let connect = Connect::cli(4, &token, &["operator.admin"]).with_device(Device::new(1));
     let (mut client, hello) = Client::connect(address, &connect).await;
     let device_token = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
@@ -107,7 +51,7 @@ async fn no_secret_reaches_log_or_terminal_and_every_file_is_owner_only() {
         let mode = std::fs::metadata(file).unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{}", file.display());
     }
-    signal(&gateway.child, nix::sys::signal::Signal::SIGTERM);
+    gateway.signal(Signal::SIGTERM);
     assert_eq!(client.closed().await.0, 1012);
     drop(client);
     let output = gateway.child.wait_with_output();
@@ -116,7 +60,7 @@ async fn no_secret_reaches_log_or_terminal_and_every_file_is_owner_only() {
         .unwrap()
         .unwrap();
     assert_eq!(output.status.code(), Some(0), "{output:?}");
-    assert!(!gateway.notice_file.exists());
+    assert!(!home.path().join(NOTICE).exists());
     let log = files.iter().find(|f| f.ends_with("gateway.jsonl")).unwrap();
     let log = std::fs::read_to_string(log).unwrap();
     assert!(log.contains("connect refused"), "the log was looked at");
@@ -131,9 +75,10 @@ async fn no_secret_reaches_log_or_terminal_and_every_file_is_owner_only() {
 #[tokio::test]
 async fn wrong_usage_a_second_instance_and_a_taken_port_have_their_own_exit_codes() {
     let home = tempfile::tempdir().unwrap();
+    let said = async |home: &Path, args: &[&str]| said(program(home, args)).await;
     let (code, text) = said(home.path(), &["status"]).await;
     assert_eq!(code, 1, "{text}");
-    let gateway = running(home.path()).await;
+    let mut gateway = Daemon::start(home.path()).await;
     let (code, text) = said(home.path(), &["status"]).await;
     assert_eq!(code, 0, "{text}");
     let (code, text) = said(home.path(), &["run", "--port", "0"]).await;
@@ -155,13 +100,10 @@ async fn wrong_usage_a_second_instance_and_a_taken_port_have_their_own_exit_code
         assert_eq!(code, 2, "{args:?}: {text}");
     }
     let (code, token) = said(home.path(), &["token"]).await;
-    let file = gateway.notice.token_file.clone().unwrap();
-    assert_eq!(
-        (code, token.trim()),
-        (0, std::fs::read_to_string(file).unwrap().as_str())
-    );
-    signal(&gateway.child, nix::sys::signal::Signal::SIGINT);
-    let mut child = gateway.child;
-    let status = tokio::time::timeout(DEADLINE, child.wait()).await.unwrap();
+    assert_eq!((code, token.trim()), (0, gateway.token().as_str()));
+    gateway.signal(Signal::SIGINT);
+    let status = tokio::time::timeout(DEADLINE, gateway.child.wait())
+        .await
+        .unwrap();
     assert_eq!(status.unwrap().code(), Some(0));
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::program;
+use crate::support::program::Daemon;
 use crate::support::{Client, Connect, Device, TestGateway};
 
 const ALL: &[&str] = &["operator.admin", "operator.read", "operator.write"];
@@ -157,17 +157,13 @@ async fn a_reset_that_was_acknowledged_before_kill_nine_is_not_done_again() {
     let mut sessions = Vec::new();
     let mut statuses = Vec::new();
     for _ in 0..2 {
-        let mut gateway = program::running(home.path()).await;
-        let address = ([127, 0, 0, 1], gateway.notice.port).into();
-        let token_file = gateway.notice.token_file.clone().unwrap();
-        let token = std::fs::read_to_string(&token_file).unwrap();
-        let connect = Connect::cli(4, token.trim(), ALL);
-        let mut client = Client::connect(address, &connect).await.0;
+        let mut gateway = Daemon::start(home.path()).await;
+        let connect = Connect::cli(4, &gateway.token(), ALL);
+        let mut client = Client::connect(gateway.address(), &connect).await.0;
         let sent = client.ok("chat.send", message("main", "/new", "n-1")).await;
         statuses.push(sent["status"].clone());
         sessions.push(described(&mut client).await["sessionId"].clone());
         gateway.child.kill().await.unwrap();
-        std::fs::remove_file(&gateway.notice_file).unwrap();
     }
     assert_eq!(statuses, ["started", "ok"]);
     assert_eq!(sessions[0], sessions[1]);

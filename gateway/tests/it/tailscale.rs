@@ -17,8 +17,8 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::bind::{ended, program};
-use crate::support::program::wait_for;
+use crate::bind::program;
+use crate::support::program::{said, wait_for};
 use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -351,7 +351,7 @@ async fn what_would_be_published_without_protection_does_not_start() {
     assert_eq!(tailscale.calls(), "");
     let config = json!({"gateway": {"tailscale": {"mode": "funnel"}}});
     let command = program(home.path(), Some(&config), &["run", "--port", "0"]);
-    let (code, text) = ended(command).await;
+    let (code, text) = said(command).await;
     assert_eq!(code, 2, "{text}");
     assert!(text.contains("CLAWLINE_GATEWAY_PASSWORD"), "{text}");
 }
@@ -422,7 +422,7 @@ async fn bind_tailnet_listens_on_the_machines_address_there() {
         "PATH",
         format!("{}:/usr/bin:/bin", tailscale.dir.path().display()),
     );
-    let (code, text) = ended(command).await;
+    let (code, text) = said(command).await;
     assert_eq!(code, 8, "{text}");
     assert!(text.contains("sudo tailscale up"), "{text}");
 }

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::nodes::reaches;
-use super::{no_change, refused_unless};
-use crate::approvals::{approver, ask};
+use super::{no_change, outcome, refused_unless};
+use crate::approvals::{approver, ask, decision};
 use crate::nodes::{answer, approved, invoke, node_id, operator};
 use crate::support::{Client, TestGateway};
 
@@ -48,11 +48,7 @@ async fn s53_a_command_that_cannot_be_shown_whole_is_not_asked_about() {
             let call = asker
                 .start("exec.approval.request", ask("a1", &["echo", &long]))
                 .await;
-            let answer = asker.response(&call).await;
-            match answer["ok"] == true {
-                true => Ok(answer["payload"].clone()),
-                false => Err(answer["error"].clone()),
-            }
+            outcome(&asker.response(&call).await)
         },
     )
     .await;
@@ -71,7 +67,7 @@ async fn s59_an_approval_that_was_used_lets_nothing_run_again() {
             request["nodeId"] = json!(node_id(1));
             asker.start("exec.approval.request", request).await;
             person.event("exec.approval.requested").await;
-            let decide = json!({"id": "a1", "decision": "allow-once"});
+            let decide = decision("a1", "allow-once");
             person.ok("exec.approval.resolve", decide).await;
             let run = json!({
                 "command": ["id"], "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
@@ -99,12 +95,8 @@ async fn b38_somebody_elses_approval_is_not_there() {
                 .start("exec.approval.request", ask("foreign", &["ls"]))
                 .await;
             owner.response(&call).await;
-            let decide = json!({"id": "foreign", "decision": "allow-once"});
-            let answer = stranger.call("exec.approval.resolve", decide).await;
-            match answer["ok"] == true {
-                true => Ok(answer["payload"].clone()),
-                false => Err(answer["error"].clone()),
-            }
+            let decide = decision("foreign", "allow-once");
+            outcome(&stranger.call("exec.approval.resolve", decide).await)
         },
     )
     .await;
@@ -175,7 +167,7 @@ async fn s59_an_approval_is_used_once_for_what_was_asked_by_whom_it_was_asked() 
     request["nodeId"] = json!(node_id(1));
     asker.start("exec.approval.request", request).await;
     person.event("exec.approval.requested").await;
-    let decide = json!({"id": "a1", "decision": "allow-once"});
+    let decide = decision("a1", "allow-once");
     person.ok("exec.approval.resolve", decide.clone()).await;
     // The second of two people, and the same one's second click.
     for client in [&mut second, &mut person] {
@@ -292,12 +284,8 @@ async fn s59_a_restart_denies_what_waits_and_what_was_not_used() {
         let call = asker.start("exec.approval.request", request).await;
         asker.response(&call).await;
     }
-    person
-        .ok(
-            "exec.approval.resolve",
-            json!({"id": "allowed", "decision": "allow-once"}),
-        )
-        .await;
+    let decide = decision("allowed", "allow-once");
+    person.ok("exec.approval.resolve", decide).await;
     drop((asker, person, _host));
     let gateway = gateway.restart().await;
     let mut asker = operator(&gateway, 4).await;
@@ -307,7 +295,7 @@ async fn s59_a_restart_denies_what_waits_and_what_was_not_used() {
             .ok("exec.approval.waitDecision", json!({"id": id}))
             .await;
         assert_eq!(waited["decision"], "deny", "{id}");
-        let decide = json!({"id": id, "decision": "allow-once"});
+        let decide = decision(id, "allow-once");
         let error = person.error("exec.approval.resolve", decide).await;
         assert_eq!(error["details"]["reason"], "APPROVAL_NOT_FOUND");
         let error = asker.error("exec.approval.request", ask(id, &["id"])).await;
@@ -340,12 +328,8 @@ async fn b38_an_approval_that_is_not_there_for_somebody_is_not_there() {
         .start("exec.approval.request", ask("used", &["ls"]))
         .await;
     person.event("exec.approval.requested").await;
-    person
-        .ok(
-            "exec.approval.resolve",
-            json!({"id": "used", "decision": "deny"}),
-        )
-        .await;
+    let decide = decision("used", "deny");
+    person.ok("exec.approval.resolve", decide).await;
     let call = owner
         .start("exec.approval.request", ask("foreign", &["ls"]))
         .await;

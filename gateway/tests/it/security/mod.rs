@@ -41,6 +41,14 @@ async fn refused_unless(
     refusal
 }
 
+/// From the answer to a call to what the attack got, or the refusal.
+fn outcome(answer: &Value) -> Outcome {
+    match answer["ok"] == true {
+        true => Ok(answer["payload"].clone()),
+        false => Err(answer["error"].clone()),
+    }
+}
+
 /// Opens a socket with these headers and connects; the hello, or the refusal: `{status, body}` of
 /// HTTP, or `{error, close, reason}`.
 async fn enter(gateway: &TestGateway, headers: &[(&str, &str)], connect: &Connect) -> Outcome {

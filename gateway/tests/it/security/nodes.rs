@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Outcome, no_change, refused_unless};
-use crate::nodes::{approved, invoke, node, node_id, operator};
+use crate::nodes::{approve_next, approved, invoke, node, node_id, operator};
 use crate::support::{Client, TestGateway};
 
 /// A command that reaches its node is waited for in vain; everything else is a refusal.
@@ -79,9 +79,7 @@ async fn s50_invoke_does_not_write_a_nodes_own_policy() {
             let commands = json!(["system.execApprovals.set"]);
             let host = node(4, &gateway.secret, 1).set("/commands", commands);
             let (_host, _) = Client::connect(gateway.address, &host).await;
-            let asked = admin.event("node.pair.requested").await["payload"].clone();
-            let approve = json!({"requestId": asked["requestId"]});
-            admin.ok("node.pair.approve", approve).await;
+            approve_next(&mut admin).await;
             let params = invoke(1, "system.execApprovals.set", json!({}), "k");
             reaches(&mut admin, params).await
         },
@@ -122,12 +120,8 @@ async fn s43_a_paired_node_runs_nothing_before_its_commands_are_approved() {
     assert_eq!(error["details"]["code"], "NODE_COMMAND_NOT_APPROVED");
     assert_eq!(error["details"]["requestId"], asked["requestId"]);
     // Refused means dropped: the approval does not let it out later.
-    admin
-        .ok(
-            "node.pair.approve",
-            json!({"requestId": asked["requestId"]}),
-        )
-        .await;
+    let approve = json!({"requestId": asked["requestId"]});
+    admin.ok("node.pair.approve", approve).await;
     let call = admin
         .start("node.invoke", invoke(1, "system.which", json!({}), "k2"))
         .await;

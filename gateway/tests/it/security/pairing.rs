@@ -5,7 +5,7 @@ use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::SilentScopes;
 use serde_json::{Value, json};
 
-use super::{enter, enter_keeping, no_change, refused_unless};
+use super::{enter, enter_keeping, no_change, outcome, refused_unless};
 use crate::support::{Client, Connect, Device, TestGateway};
 
 const OTHER_USER: u32 = 4001;
@@ -59,11 +59,7 @@ async fn s27_nobody_gives_what_it_has_not() {
             let refusal = enter(gateway, &[], &wider).await.unwrap_err();
             let request = refusal["error"]["details"]["requestId"].clone();
             let params = json!({"requestId": request});
-            let answer = pairer.call("device.pair.approve", params).await;
-            if answer["ok"] == true {
-                return Ok(answer);
-            }
-            Err(answer["error"].clone())
+            outcome(&pairer.call("device.pair.approve", params).await)
         },
     )
     .await;
@@ -107,10 +103,7 @@ async fn s46_a_device_sees_and_decides_about_itself_alone() {
             let request = json!({"requestId": refusal["error"]["details"]["requestId"]});
             let answer = pairer.call("device.pair.approve", request).await;
             assert_eq!(answer["ok"] == true, sees, "{answer}");
-            if sees {
-                return Ok(answer);
-            }
-            Err(answer["error"].clone())
+            outcome(&answer)
         },
     )
     .await;

@@ -3,8 +3,8 @@
 use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
-use super::setup::command;
 use super::{enter, enter_keeping, no_change, refused_unless};
+use crate::support::program::command;
 use crate::support::{Connect, Device, TestGateway};
 
 fn admin(gateway: &TestGateway) -> Connect {

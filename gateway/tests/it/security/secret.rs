@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{enter, enter_keeping, no_change, refused_unless, told, told_and_closed};
+use super::{enter, enter_keeping, no_change, outcome, refused_unless, told, told_and_closed};
 use crate::support::{Client, Connect, Device, TestGateway};
 
 #[tokio::test]
@@ -85,11 +85,7 @@ async fn s14_who_asks_for_no_scope_has_none() {
                 .with_device(Device::new(3));
             let (mut client, hello) = enter_keeping(gateway, &[], &connect).await?;
             assert_eq!(hello["auth"]["scopes"], json!([]));
-            let answer = client.call("sessions.list", json!({})).await;
-            if answer["ok"] == true {
-                return Ok(answer);
-            }
-            Err(answer["error"].clone())
+            outcome(&client.call("sessions.list", json!({})).await)
         },
     )
     .await;

@@ -1,27 +1,13 @@
 //! SECURITY S42, B36, F41: setup codes.
 
-use std::process::Output;
-
 use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
 use super::{enter, no_change, refused_unless};
+use crate::support::program::command;
 use crate::support::{Connect, Device, TestGateway};
 
 const OTHER_USER: u32 = 4001;
-
-/// The program itself, over the gateway's state directory.
-pub(super) async fn command(gateway: &TestGateway, args: &[&str]) -> Output {
-    let base = gateway.settings.state_dir.parent().unwrap();
-    tokio::process::Command::new(env!("CARGO_BIN_EXE_clawline-gateway"))
-        .args(args)
-        .env_clear()
-        .env("HOME", base)
-        .env("CLAWLINE_STATE_DIR", base)
-        .output()
-        .await
-        .unwrap()
-}
 
 async fn code(gateway: &TestGateway, args: &[&str]) -> String {
     let done = command(gateway, &[&["token", "--setup"], args].concat()).await;

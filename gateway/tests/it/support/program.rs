@@ -1,12 +1,14 @@
 //! The program itself, run in a home of its own.
 
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use clawline::notice::GatewayNotice;
 use nix::sys::signal::Signal;
 use tokio::process::{Child, Command};
+
+use super::TestGateway;
 
 /// Longest wait for anything.
 pub const DEADLINE: Duration = Duration::from_secs(60);
@@ -24,6 +26,17 @@ pub fn program(home: &Path, args: &[&str]) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+/// A command over the state directory of a gateway that runs inside the test, to its end.
+pub async fn command(gateway: &TestGateway, args: &[&str]) -> Output {
+    let base = gateway.settings.state_dir.parent().unwrap();
+    let mut command = program(base, args);
+    command.env("CLAWLINE_STATE_DIR", base);
+    tokio::time::timeout(DEADLINE, command.output())
+        .await
+        .unwrap()
+        .unwrap()
 }
 
 /// Runs to its end: exit code and everything it said.
@@ -54,6 +67,9 @@ pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -
     seen.await.unwrap_or_else(|_| panic!("waited for {what}"))
 }
 
+/// Where a daemon of the default profile says that it is there.
+pub const NOTICE: &str = ".clawline/gateway.json";
+
 /// A daemon of the default profile on a free port.
 pub struct Daemon {
     pub child: Child,
@@ -68,8 +84,13 @@ impl Daemon {
 
     pub async fn start_with(home: &Path, args: &[&str]) -> Self {
         let all = [&["run", "--port", "0"], args].concat();
-        let mut child = program(home, &all).spawn().unwrap();
-        let file = home.join(".clawline/gateway.json");
+        Self::started(home, program(home, &all)).await
+    }
+
+    /// A command that runs the daemon in this home.
+    pub async fn started(home: &Path, mut command: Command) -> Self {
+        let mut child = command.spawn().unwrap();
+        let file = home.join(NOTICE);
         let pid = child.id();
         let notice = wait_for("the daemon's notice", async || {
             if let Some(status) = child.try_wait().unwrap() {
