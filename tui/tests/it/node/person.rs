@@ -1,98 +1,9 @@
 //! The person at the node's terminal, who is asked about programs.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::process::{Child, Command};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::Instant;
-
-use nix::pty::openpty;
 use serde_json::json;
 
 use super::gateway::{Gateway, Node};
-use crate::support::Home;
-use crate::tunnel::world::DEADLINE;
-
-/// A node in a terminal of its own.
-struct Seat {
-    child: Child,
-    keys: File,
-    output: Receiver<Vec<u8>>,
-    seen: String,
-    _home: Home,
-}
-
-impl Seat {
-    fn new(gateway: &Gateway) -> Self {
-        let pty = openpty(None, None).unwrap();
-        let (home, terminal) = (Home::new(), File::from(pty.slave));
-        let end = || terminal.try_clone().unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_clawline"))
-            .args([
-                "node",
-                "run",
-                "--url",
-                &gateway.url(),
-                "--token",
-                "t",
-                "--exec",
-                "allowlist",
-            ])
-            .env_clear()
-            .env("HOME", home.path())
-            .env("TERM", "xterm-256color")
-            .stdin(end())
-            .stdout(end())
-            .stderr(end())
-            .spawn()
-            .unwrap();
-        let keys = File::from(pty.master);
-        let mut reader = keys.try_clone().unwrap();
-        let (tx, output) = channel();
-        std::thread::spawn(move || {
-            let mut buffer = [0; 4096];
-            while let Ok(count @ 1..) = reader.read(&mut buffer) {
-                if tx.send(buffer[..count].to_vec()).is_err() {
-                    return;
-                }
-            }
-        });
-        Self {
-            child,
-            keys,
-            output,
-            seen: String::new(),
-            _home: home,
-        }
-    }
-
-    /// Reads on until `text`; what came until then is not looked at again.
-    fn until(&mut self, text: &str) -> String {
-        let end = Instant::now() + DEADLINE;
-        loop {
-            if let Some(at) = self.seen.find(text) {
-                let rest = self.seen.split_off(at + text.len());
-                return std::mem::replace(&mut self.seen, rest);
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            match self.output.recv_timeout(left) {
-                Ok(bytes) => self.seen.push_str(&String::from_utf8_lossy(&bytes)),
-                Err(_) => panic!("{text:?} never came: {:?}", self.seen),
-            }
-        }
-    }
-
-    fn types(&mut self, keys: &str) {
-        self.keys.write_all(keys.as_bytes()).unwrap();
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
+use crate::support::screen::Screen;
 
 fn begin(node: &mut Node, argv: &[&str]) -> String {
     node.begin(
@@ -105,12 +16,14 @@ fn begin(node: &mut Node, argv: &[&str]) -> String {
 #[test]
 fn a_person_sees_what_would_run_and_decides() {
     let gateway = Gateway::new(3);
-    let mut seat = Seat::new(&gateway);
+    let (url, exec) = (gateway.url(), ["--exec", "allowlist"]);
+    let node = ["node", "run", "--url", &url, "--token", "t"];
+    let mut seat = Screen::run(&[&node[..], &exec].concat());
     let mut node = gateway.accept();
-    seat.until("state=up");
+    seat.take_until("state=up");
 
     let id = begin(&mut node, &["echo", "a\u{202e}b"]);
-    let question = seat.until("Run it?");
+    let question = seat.take_until("Run it?");
     assert!(
         question.contains("echo 'a\\u{202E}b'") && question.contains("invisible"),
         "{question}"
@@ -120,12 +33,12 @@ fn a_person_sees_what_would_run_and_decides() {
     assert_eq!(node.result(&id).unwrap()["stdout"], "a\u{202e}b\n");
 
     let id = begin(&mut node, &["uname", "-s"]);
-    seat.until("[a] yes, and put it on the list");
+    seat.take_until("[a] yes, and put it on the list");
     seat.types("\r");
     assert!(node.result(&id).unwrap_err().contains("said no"));
 
     let id = begin(&mut node, &["uname", "-s"]);
-    seat.until("Run it?");
+    seat.take_until("Run it?");
     seat.types("a\r");
     assert!(node.result(&id).is_ok());
     // From now on without a question.

@@ -1,5 +1,7 @@
 //! Runs the binary in a home of its own.
 
+pub mod screen;
+
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
