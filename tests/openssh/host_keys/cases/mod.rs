@@ -2,6 +2,15 @@
 //!
 //! Where ours differs on purpose the case says so, with the reason.
 
+/// A row each: `what: server, user's file => what ssh makes of it`, and what else is special.
+macro_rules! cases {
+    ($($what:literal: $server:ident, $user:literal => $ssh:ident $(, $more:ident($($told:expr),*))*;)*) => {
+        pub(super) const CASES: &[Case] = &[
+            $(case($what, $server, $user, $ssh)$(.$more($($told),*))*,)*
+        ];
+    };
+}
+
 mod certificates;
 mod plain;
 mod revoked;
