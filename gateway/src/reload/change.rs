@@ -80,15 +80,17 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
         return Ok(change);
     }
     let models = app.runs.models();
-    models
-        .replace(&new.models, &new.agents)
-        .map_err(|problems| {
-            problems
-                .iter()
-                .map(|p| format!("{}: {}", p.key, p.text))
-                .collect::<Vec<_>>()
-        })?;
-    app.sessions.set_default_agent(models.default_agent());
+    if new.models != old.models || new.agents != old.agents {
+        models
+            .replace(&new.models, &new.agents)
+            .map_err(|problems| {
+                problems
+                    .iter()
+                    .map(|p| format!("{}: {}", p.key, p.text))
+                    .collect::<Vec<_>>()
+            })?;
+        app.sessions.set_default_agent(models.default_agent());
+    }
 
     // Everything that is not named here stays as it was at the start.
     let mut settings = (*old).clone();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use crate::sessions::Price;
 
 /// `models.*`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ModelsConfig {
     /// `provider/model` for sessions and agents that name none.
@@ -18,7 +18,7 @@ pub struct ModelsConfig {
 }
 
 /// `models.providers.NAME`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ProviderConfig {
     pub kind: ProviderKind,
@@ -128,7 +128,7 @@ impl From<ModelEntry> for ModelConfig {
 }
 
 /// `agents.*`.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct AgentsConfig {
     /// Empty means one agent, `main`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use clawline::layer::printable;
+use genai::Client;
 use tokio::sync::OnceCell;
 
 use super::config::{AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderKind};
@@ -80,19 +81,29 @@ struct Catalog {
 /// The models and agents in force. A run that has begun keeps the model that it was given.
 pub struct Models {
     live: ArcSwap<Catalog>,
+    /// What does not change with the configuration.
+    kept: Kept,
+}
+
+/// What outlives a change of the configuration.
+#[derive(Default)]
+struct Kept {
+    /// The built-in echo, at the speed that it was given at the start.
+    echo: Arc<Echo>,
+    /// One for all providers and for good: the addresses and keys are in the requests, and a new one
+    /// would read its certificates and fill its pools again.
+    client: Arc<OnceCell<Client>>,
 }
 
 impl Catalog {
     fn read(
         models: &ModelsConfig,
         agents: &AgentsConfig,
-        echo_delay: Option<Duration>,
+        kept: &Kept,
     ) -> Result<Self, Vec<ConfigProblem>> {
         let mut problems = Vec::new();
-        let echo: Arc<dyn Provider> =
-            Arc::new(echo_delay.map_or_else(Echo::default, Echo::with_delay));
         let mut made = Self {
-            providers: providers(models, &echo, &mut problems),
+            providers: providers(models, kept, &mut problems),
             default: (ECHO_PROVIDER.to_owned(), ECHO_MODEL.to_owned()),
             agents: agent_list(agents, &mut problems).into(),
         };
@@ -172,12 +183,17 @@ impl Models {
         agents: &AgentsConfig,
         echo_delay: Option<Duration>,
     ) -> Result<Self, Vec<ConfigProblem>> {
-        Ok(Self::of(Catalog::read(models, agents, echo_delay)?))
+        let kept = Kept {
+            echo: Arc::new(echo_delay.map_or_else(Echo::default, Echo::with_delay)),
+            client: Arc::default(),
+        };
+        Ok(Self::of(Catalog::read(models, agents, &kept)?, kept))
     }
 
-    fn of(catalog: Catalog) -> Self {
+    fn of(catalog: Catalog, kept: Kept) -> Self {
         Self {
             live: ArcSwap::from_pointee(catalog),
+            kept,
         }
     }
 
@@ -190,8 +206,8 @@ impl Models {
         models: &ModelsConfig,
         agents: &AgentsConfig,
     ) -> Result<(), Vec<ConfigProblem>> {
-        self.live
-            .store(Arc::new(Catalog::read(models, agents, None)?));
+        let catalog = Catalog::read(models, agents, &self.kept)?;
+        self.live.store(Arc::new(catalog));
         Ok(())
     }
 
@@ -202,11 +218,12 @@ impl Models {
             provider,
             models: vec![plain("model", None)],
         };
-        Self::of(Catalog {
+        let catalog = Catalog {
             providers: BTreeMap::from([("test".to_owned(), entry)]),
             default: ("test".to_owned(), "model".to_owned()),
             agents: agent_list(&AgentsConfig::default(), &mut Vec::new()).into(),
-        })
+        };
+        Self::of(catalog, Kept::default())
     }
 
     /// Every model, the default first.
@@ -297,10 +314,9 @@ impl Models {
 
 fn providers(
     config: &ModelsConfig,
-    echo: &Arc<dyn Provider>,
+    kept: &Kept,
     problems: &mut Vec<ConfigProblem>,
 ) -> BTreeMap<String, Entry> {
-    let client = Arc::new(OnceCell::new());
     let mut made = BTreeMap::new();
     for (name, provider) in &config.providers {
         let key = format!("models.providers.{name}");
@@ -326,7 +342,7 @@ fn providers(
                 if models.is_empty() {
                     models.push(echo_model());
                 }
-                echo.clone()
+                kept.echo.clone()
             }
             kind => Arc::new(Genai::new(
                 Target {
@@ -336,7 +352,7 @@ fn providers(
                     api_key: provider.api_key.clone(),
                     api_key_env: provider.api_key_env.clone(),
                 },
-                client.clone(),
+                kept.client.clone(),
             )),
         };
         let entry = Entry {
@@ -347,7 +363,7 @@ fn providers(
     }
     made.entry(ECHO_PROVIDER.to_owned())
         .or_insert_with(|| Entry {
-            provider: echo.clone(),
+            provider: kept.echo.clone(),
             models: vec![echo_model()],
         });
     made
@@ -505,5 +521,24 @@ mod tests {
         };
         assert!(models.replace(&bad, &AgentsConfig::default()).is_err());
         assert_eq!(models.default_agent().as_str(), "v");
+    }
+
+    #[test]
+    fn a_new_configuration_keeps_the_http_client_and_the_echo() {
+        let none = (ModelsConfig::default(), AgentsConfig::default());
+        let slow = Some(Duration::from_millis(7));
+        let models = Models::with_echo_delay(&none.0, &none.1, slow).unwrap();
+        let home = serde_json::json!({"providers": {"home": {"models": ["a"]}}});
+        let home: ModelsConfig = serde_json::from_value(home).unwrap();
+        for _ in 0..3 {
+            models.replace(&home, &none.1).unwrap();
+            models.replace(&none.0, &none.1).unwrap();
+        }
+        models.replace(&home, &none.1).unwrap();
+        // Ours, and that of the one provider in force; none of those before.
+        assert_eq!(Arc::strong_count(&models.kept.client), 2);
+        let echo = models.choose(Some("builtin/echo"), None, "main").unwrap();
+        let kept: Arc<dyn Provider> = models.kept.echo.clone();
+        assert!(Arc::ptr_eq(&echo.provider, &kept));
     }
 }
