@@ -1,6 +1,6 @@
 //! What `health` says, for one caller or for everybody: cheap enough to be asked all the time.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use clawline::protocol::methods::system::{HealthReply, HealthSessions, RecentSession};
@@ -17,57 +17,58 @@ const RECENT: usize = 5;
 /// What was last read of the sessions; read again after something changed.
 #[derive(Debug, Default)]
 pub(crate) struct HealthCache {
-    is_stale: AtomicBool,
-    sessions: Mutex<Option<Arc<HealthSessions>>>,
+    /// Rises with each change.
+    changes: AtomicU64,
+    /// What was read, and how many changes there had been before it was asked for.
+    read: Mutex<Option<(u64, Arc<HealthSessions>)>>,
 }
 
 impl HealthCache {
     /// Something about sessions has changed.
     pub(crate) fn invalidate(&self) {
-        self.is_stale.store(true, Ordering::Release);
+        self.changes.fetch_add(1, Ordering::AcqRel);
     }
 
+    /// What is known, unless something has changed since, and how many changes there have been.
+    fn fresh(&self) -> (u64, Option<Arc<HealthSessions>>) {
+        let now = self.changes.load(Ordering::Acquire);
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = read.as_ref().filter(|(at, _)| *at == now);
+        (now, known.map(|(_, sessions)| sessions.clone()))
+    }
+
+    /// Keeps what was asked for after `at` changes; of two readings the later one stays, whichever
+    /// ends last.
+    fn keep(&self, at: u64, sessions: &Arc<HealthSessions>) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if read.as_ref().is_none_or(|(known, _)| *known <= at) {
+            *read = Some((at, sessions.clone()));
+        }
+    }
+
+    /// Dropped half-way, the next caller reads.
     async fn sessions(&self, service: &Sessions) -> Result<Arc<HealthSessions>, SessionError> {
-        let is_stale = self.is_stale.swap(false, Ordering::AcqRel);
-        let cached = {
-            let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-            sessions.clone().filter(|_| !is_stale)
-        };
-        if let Some(sessions) = cached {
-            return Ok(sessions);
+        let (at, known) = self.fresh();
+        if let Some(known) = known {
+            return Ok(known);
         }
-        let read = async {
-            let page = service
-                .list(&ListQuery {
-                    limit: RECENT,
-                    ..ListQuery::default()
-                })
-                .await?;
-            Ok::<_, SessionError>(Arc::new(HealthSessions {
-                path: String::new(),
-                count: page.total,
-                recent: page
-                    .sessions
-                    .iter()
-                    .map(|session| RecentSession {
-                        key: session.key.to_string(),
-                        updated_at: Some(session.updated_at),
-                        age: None,
-                    })
-                    .collect(),
-            }))
+        let query = ListQuery {
+            limit: RECENT,
+            ..ListQuery::default()
         };
-        match read.await {
-            Ok(fresh) => {
-                let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
-                *sessions = Some(fresh.clone());
-                Ok(fresh)
-            }
-            Err(error) => {
-                self.invalidate();
-                Err(error)
-            }
-        }
+        let page = service.list(&query).await?;
+        let recent = page.sessions.iter().map(|session| RecentSession {
+            key: session.key.to_string(),
+            updated_at: Some(session.updated_at),
+            age: None,
+        });
+        let sessions = Arc::new(HealthSessions {
+            path: String::new(),
+            count: page.total,
+            recent: recent.collect(),
+        });
+        self.keep(at, &sessions);
+        Ok(sessions)
     }
 }
 
@@ -160,4 +161,40 @@ fn agent(id: &str, is_default: bool, sessions: &HealthSessions) -> Value {
         },
         "sessions": {"path": sessions.path, "count": recent.len(), "recent": recent},
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn counted(count: u64) -> Arc<HealthSessions> {
+        Arc::new(HealthSessions {
+            count,
+            ..HealthSessions::default()
+        })
+    }
+
+    fn known(cache: &HealthCache) -> Option<u64> {
+        cache.fresh().1.map(|sessions| sessions.count)
+    }
+
+    #[test]
+    fn a_reading_that_was_given_up_or_overtaken_leaves_nothing_stale_behind() {
+        let cache = HealthCache::default();
+        let (first, nothing) = cache.fresh();
+        assert!(nothing.is_none());
+        // Whoever was about to read went away: the next one still has to.
+        assert!(known(&cache).is_none());
+        // A change while it is read: what was read is not what is.
+        cache.invalidate();
+        cache.keep(first, &counted(1));
+        assert_eq!(known(&cache), None);
+        let (second, _) = cache.fresh();
+        cache.keep(second, &counted(2));
+        // The earlier reading ends last.
+        cache.keep(first, &counted(1));
+        assert_eq!(known(&cache), Some(2));
+        cache.invalidate();
+        assert_eq!(known(&cache), None);
+    }
 }
