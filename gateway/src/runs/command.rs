@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use super::driver::{self, plain_ending};
 use super::event::{RunEvent, RunStep};
-use super::model::{Accepted, RunId, RunKind, SubmitStatus};
-use super::service::{Inner, RunError, Runs, answer, answer_known, body_hash};
+use super::model::{Accepted, Run, RunId, RunKind, RunState, SubmitStatus};
+use super::service::{BY_REQUEST, Inner, RunError, Runs, answer, answer_known, body_hash};
 use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
-use crate::store::{Command, CommandEffect, CommandOutcome, Compacted, DoneCommand, now_ms};
+use crate::store::{
+    Command, CommandEffect, CommandOutcome, Compacted, DoneCommand, EndedRun, RunEnd, now_ms,
+};
 
 /// Who "wrote" an answer of the gateway, in the words that official clients know.
 pub const INJECTED_PROVIDER: &str = "openclaw";
@@ -27,7 +30,14 @@ pub struct CommandSubmit {
     /// As it was typed; `None` leaves the transcript as it is.
     pub message: Option<String>,
     pub effect: CommandEffect,
+    /// [`CommandEffect::Stop`] has one of its own: what was stopped.
     pub answer: String,
+}
+
+impl CommandSubmit {
+    fn hash(&self) -> [u8; 32] {
+        body_hash(self.kind, &self.params_canonical_json)
+    }
 }
 
 impl Runs {
@@ -55,7 +65,8 @@ impl Runs {
 
     /// Carries a command out: its effect, its messages and its key are committed together before
     /// this returns `Started`, so that the same key never does it twice, whatever happens between.
-    /// A reset stops the session's runs first.
+    /// A reset also stops the session's runs: those that wait in the same commit, those that a model
+    /// is answering after it.
     ///
     /// Dropping the future changes nothing: what was begun is completed.
     pub async fn command(&self, command: CommandSubmit) -> Result<Accepted> {
@@ -68,29 +79,140 @@ impl Runs {
     }
 }
 
+impl Runs {
+    /// Stops everything in a session, once a key, and says what was stopped. The key is committed
+    /// first, with the runs that it is about; those that wait end in that commit. A second copy of
+    /// the request, after whatever, is answered from it and stops nothing that came later.
+    ///
+    /// Dropping the future changes nothing: what was begun is completed.
+    pub async fn halt(&self, command: CommandSubmit) -> Result<Vec<RunId>> {
+        let inner = self.inner.clone();
+        self.inner
+            .tasks
+            .spawn(async move { halt(inner, command).await })
+            .await
+            .unwrap_or(Err(RunError::Inside))
+    }
+}
+
+/// The runs that the answer of [`Runs::halt`] names, as it is stored.
+pub(crate) fn halted(answer: &str) -> Vec<RunId> {
+    let ids: Vec<String> = serde_json::from_str(answer).unwrap_or_default();
+    ids.iter().filter_map(|id| RunId::parse(id).ok()).collect()
+}
+
+fn to_answer(runs: &[RunId]) -> String {
+    let ids: Vec<&str> = runs.iter().map(RunId::as_str).collect();
+    serde_json::to_string(&ids).unwrap_or_default()
+}
+
+async fn halt(inner: Arc<Inner>, command: CommandSubmit) -> Result<Vec<RunId>> {
+    let hash = command.hash();
+    let (done, chosen) = match commit(&inner, command).await? {
+        Committed::New(done, chosen) => (done, chosen),
+        Committed::Known(known) => {
+            return answer_known(&known, &hash).map(|_| halted(&known.text));
+        }
+    };
+    let stopped = stop(&inner, &done.run.session_key, &chosen, done.ended).await;
+    if stopped != chosen {
+        // Some ended by themselves at the last moment.
+        let run_id = &done.run.run_id;
+        let amended = inner.commands.amend(run_id, &to_answer(&stopped)).await;
+        if let Err(error) = amended {
+            tracing::warn!(%error, run = %run_id, "a repeated /stop will name runs that ended by themselves");
+        }
+    }
+    Ok(stopped)
+}
+
+/// How a run ends that waited when it was stopped.
+fn stop_of(run_id: &RunId, at: i64) -> RunEnd {
+    RunEnd {
+        run_id: run_id.clone(),
+        state: RunState::Aborted,
+        text: String::new(),
+        message: None,
+        usage: None,
+        error: None,
+        stop_reason: Some(BY_REQUEST.to_owned()),
+        at,
+    }
+}
+
+/// Tells of the runs that ended in the commit, and ends the other chosen ones. Returns the stopped
+/// ones, in their order.
+async fn stop(
+    inner: &Arc<Inner>,
+    key: &SessionKey,
+    chosen: &[RunId],
+    ended: Vec<EndedRun>,
+) -> Vec<RunId> {
+    let mut stopped = Vec::new();
+    for ended in ended {
+        inner.unqueue(key, ended.run.outcome());
+        stopped.push(ended.run.run_id.clone());
+        driver::tell_end(inner, plain_ending(1, RunState::Aborted, BY_REQUEST), ended);
+    }
+    let waited = stopped.clone();
+    let is_left = move |id: &RunId| chosen.contains(id) && !waited.contains(id);
+    stopped.extend(inner.clone().abort(key, is_left).await);
+    stopped.sort_by_key(|id| chosen.iter().position(|known| known == id));
+    stopped
+}
+
 async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted> {
-    let (key, kind) = (command.session_key, command.kind);
+    let hash = command.hash();
+    let reason = match command.effect {
+        CommandEffect::Reset => ChangeReason::Reset,
+        CommandEffect::Patch(_) => ChangeReason::Patch,
+        CommandEffect::Compact(_) | CommandEffect::Stop | CommandEffect::Nothing => {
+            ChangeReason::Send
+        }
+    };
+    match commit(&inner, command).await? {
+        Committed::Known(known) => answer_known(&known, &hash),
+        Committed::New(mut done, chosen) => {
+            let accepted = answer(&done.run, SubmitStatus::Started);
+            let ended = std::mem::take(&mut done.ended);
+            stop(&inner, &done.run.session_key, &chosen, ended).await;
+            tell(&inner, *done, reason);
+            Ok(accepted)
+        }
+    }
+}
+
+/// What the store says to a command.
+pub(super) enum Committed {
+    /// The key was used before.
+    Known(Box<Run>),
+    /// It is committed; these runs of its session are to be stopped, where they have not ended in it.
+    New(Box<DoneCommand>, Vec<RunId>),
+}
+
+/// Commits a command, and does nothing yet that the store cannot take back.
+pub(super) async fn commit(inner: &Inner, command: CommandSubmit) -> Result<Committed> {
+    let (hash, key) = (command.hash(), command.session_key);
     if !inner.models.has_agent(key.agent_id()) {
         let id = key.agent_id().to_owned();
         return Err(RunError::UnknownAgent { id });
     }
-    let hash = body_hash(kind, &command.params_canonical_json);
     if let Some(known) = inner.store.get(&command.idempotency_key).await? {
-        return answer_known(&known, &hash);
+        return Ok(Committed::Known(Box::new(known)));
     }
-    let reason = match command.effect {
-        CommandEffect::Reset => ChangeReason::Reset,
-        CommandEffect::Patch(_) => ChangeReason::Patch,
-        CommandEffect::Compact(_) | CommandEffect::Nothing => ChangeReason::Send,
-    };
-    if matches!(command.effect, CommandEffect::Reset) {
-        inner.clone().abort(&key, None).await;
-    }
-    let order = inner.submitting.lock().await;
+    let _order = inner.submitting.lock().await;
     if inner.is_stopping() {
         return Err(RunError::Stopping);
     }
     let at = now_ms();
+    let chosen = match command.effect {
+        CommandEffect::Reset | CommandEffect::Stop => inner.of_session(&key),
+        _ => Vec::new(),
+    };
+    let text = match command.effect {
+        CommandEffect::Stop => to_answer(&chosen),
+        _ => command.answer,
+    };
     let run_id = Some(command.idempotency_key.to_string());
     let messages = command.message.map(|typed| {
         let question = NewMessage {
@@ -104,7 +226,7 @@ async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted
             model: Some(INJECTED_MODEL.to_owned()),
             stop_reason: Some("stop".to_owned()),
             aside: true,
-            ..NewMessage::text(Role::Assistant, &command.answer, at)
+            ..NewMessage::text(Role::Assistant, &text, at)
         };
         (question, answer)
     });
@@ -113,23 +235,19 @@ async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted
         .carry_out(Command {
             run_id: command.idempotency_key,
             session_key: key,
-            kind,
+            kind: command.kind,
             body_hash: hash,
             effect: command.effect,
+            stops: chosen.iter().map(|id| stop_of(id, at)).collect(),
             messages,
-            answer: command.answer,
+            answer: text,
             at,
         })
         .await?;
-    drop(order);
-    match outcome {
-        CommandOutcome::Existing(known) => answer_known(&known, &hash),
-        CommandOutcome::Done(done) => {
-            let accepted = answer(&done.run, SubmitStatus::Started);
-            tell(&inner, *done, reason);
-            Ok(accepted)
-        }
-    }
+    Ok(match outcome {
+        CommandOutcome::Existing(known) => Committed::Known(known),
+        CommandOutcome::Done(done) => Committed::New(done, chosen),
+    })
 }
 
 fn tell(inner: &Arc<Inner>, done: DoneCommand, reason: ChangeReason) {
@@ -137,6 +255,7 @@ fn tell(inner: &Arc<Inner>, done: DoneCommand, reason: ChangeReason) {
         run,
         session,
         messages,
+        ended: _,
     } = done;
     let key = run.session_key.clone();
     let changed = DomainEvent::Session(SessionEvent::Changed {

@@ -269,7 +269,8 @@ pub(super) fn run_end(run: &Run, ending: &Ending, at: i64) -> RunEnd {
     }
 }
 
-fn tell_end(inner: &Inner, ending: Ending, ended: EndedRun) {
+/// Tells everybody how a run ended.
+pub(super) fn tell_end(inner: &Inner, ending: Ending, ended: EndedRun) {
     let EndedRun {
         run,
         message,

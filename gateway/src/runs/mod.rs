@@ -15,6 +15,7 @@ mod queue;
 mod service;
 mod upkeep;
 
+pub(crate) use command::halted;
 pub use command::{CommandSubmit, INJECTED_MODEL, INJECTED_PROVIDER};
 pub use config::{
     AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig, ProviderKind,

@@ -29,6 +29,9 @@ const ABORT_DEADLINE: Duration = Duration::from_secs(5);
 /// How long stopping waits, after the grace time, for runs to be committed as interrupted.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
+/// Why a run ended that somebody stopped.
+pub(super) const BY_REQUEST: &str = "rpc";
+
 /// Why a run was not accepted, or could not be asked about.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
@@ -161,7 +164,10 @@ impl Runs {
         let run_id = run_id.cloned();
         self.inner
             .tasks
-            .spawn(async move { inner.abort(&key, run_id.as_ref()).await })
+            .spawn(async move {
+                let fits = |id: &RunId| run_id.as_ref().is_none_or(|wanted| wanted == id);
+                inner.abort(&key, fits).await
+            })
             .await
             .map_err(|_| RunError::Inside)
     }
@@ -339,7 +345,7 @@ impl Inner {
     pub(super) async fn abort(
         self: Arc<Self>,
         key: &SessionKey,
-        run_id: Option<&RunId>,
+        fits: impl Fn(&RunId) -> bool,
     ) -> Vec<RunId> {
         let mut waiting = Vec::new();
         let mut running = Vec::new();
@@ -349,7 +355,7 @@ impl Inner {
                 .queue
                 .of_session(key)
                 .into_iter()
-                .filter(|id| run_id.is_none_or(|wanted| wanted == id))
+                .filter(|id| fits(id))
                 .collect();
             for id in chosen {
                 if state.queue.remove(key, &id) {
@@ -377,7 +383,7 @@ impl Inner {
         }
         for id in waiting {
             if let Ok(Some(run)) = self.store.get(&id).await {
-                driver::end(&self, &run, plain_ending(1, RunState::Aborted, "rpc")).await;
+                driver::end(&self, &run, plain_ending(1, RunState::Aborted, BY_REQUEST)).await;
                 aborted.push(id);
             } else {
                 self.close(&id, None);
@@ -434,6 +440,18 @@ impl Inner {
             }
             ended.await;
         }
+    }
+
+    /// The runs of a session that wait or are being answered, in order.
+    pub(super) fn of_session(&self, key: &SessionKey) -> Vec<RunId> {
+        self.state().queue.of_session(key)
+    }
+
+    /// Takes a run that has ended out of the line.
+    pub(super) fn unqueue(&self, key: &SessionKey, outcome: RunOutcome) {
+        self.state().queue.remove(key, &outcome.run_id);
+        let run_id = outcome.run_id.clone();
+        self.close(&run_id, Some(outcome));
     }
 
     /// Forgets an active run and wakes whoever waits for it.

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::StoreError;
+use super::{EndedRun, RunEnd, StoreError};
 use crate::runs::{Run, RunId, RunKind};
 use crate::sessions::{Message, NewMessage, Session, SessionKey, SessionPatch};
 
@@ -16,6 +16,8 @@ pub struct Command {
     pub kind: RunKind,
     pub body_hash: [u8; 32],
     pub effect: CommandEffect,
+    /// Runs that it stops, where they have not been given to a model yet: after this they never are.
+    pub stops: Vec<RunEnd>,
     /// The command as it was typed and the answer; without them the transcript stays as it is.
     pub messages: Option<(NewMessage, NewMessage)>,
     /// What the key is answered with from now on.
@@ -27,6 +29,8 @@ pub struct Command {
 #[derive(Debug, Clone)]
 pub enum CommandEffect {
     Nothing,
+    /// Nothing beside the runs that it stops.
+    Stop,
     /// A new, empty transcript.
     Reset,
     Patch(Box<SessionPatch>),
@@ -48,6 +52,8 @@ pub struct DoneCommand {
     pub run: Run,
     pub session: Session,
     pub messages: Option<(Message, Message)>,
+    /// Of the runs that it stops those that had still waited.
+    pub ended: Vec<EndedRun>,
 }
 
 /// How much of a transcript models are shown after compacting.
@@ -62,8 +68,10 @@ pub struct Compacted {
 /// Commands and compacting.
 #[async_trait]
 pub trait CommandStore: Send + Sync {
-    /// Effect, messages and key in one transaction; makes the session when absent.
+    /// Effect, ended runs, messages and key in one transaction; makes the session when absent.
     async fn carry_out(&self, command: Command) -> Result<CommandOutcome>;
+    /// What a key of a command is answered with from now on.
+    async fn amend(&self, run_id: &RunId, answer: &str) -> Result<()>;
     /// Shows models only this many of the newest messages; `None` without such a session.
     async fn compact(&self, key: &SessionKey, keep: u64) -> Result<Option<Compacted>>;
 }

@@ -118,6 +118,12 @@ impl Store {
 
     /// Notes a clean stop and closes the file; everything after this fails. Stop the runs first.
     pub async fn close(&self) {
+    /// From now on nothing can be written, as after a disk that failed.
+    #[cfg(test)]
+    pub(crate) fn break_for_test(&self) {
+        self.db.break_for_test();
+    }
+
         // A file whose check did not end is checked again at the next start.
         let is_checked = self.stop_check();
         if tokio::time::timeout(CLOSE_DEADLINE, self.db.close(is_checked))

@@ -16,7 +16,7 @@ use super::Failure;
 use super::chat_send::{self, Outgoing};
 use super::sessions::read_patch;
 use crate::conn::Conn;
-use crate::runs::{CommandSubmit, RunId, RunKind, SubmitStatus};
+use crate::runs::{CommandSubmit, RunId, RunKind, SubmitStatus, halted};
 use crate::sessions::Session;
 use crate::shape;
 use crate::state::App;
@@ -58,8 +58,7 @@ pub(super) async fn carry_out(
         if typed.command == Some(Command::Stop)
             && let SubmitStatus::Ok(outcome) = &known.status
         {
-            let ids = serde_json::from_str(&outcome.text).unwrap_or_default();
-            return Ok(stopped(run_id, ids));
+            return Ok(stopped(run_id, &halted(&outcome.text)));
         }
         return Ok(chat_send::reply(known));
     }
@@ -92,27 +91,25 @@ async fn stop(
     outgoing: Outgoing,
     has_session: bool,
 ) -> Result<ChatSendReply, Failure> {
-    let failed = |error| shape::run_error(method, error);
-    let canonical = outgoing.canonical();
-    let ids = app.runs.abort(&outgoing.key, None).await.map_err(failed)?;
-    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    if has_session {
-        // A late second copy of this request must not stop what was sent after it.
-        let noted = CommandSubmit {
-            idempotency_key: outgoing.run_id.clone(),
-            session_key: outgoing.key,
-            kind: RunKind::Chat,
-            params_canonical_json: canonical,
-            message: None,
-            effect: CommandEffect::Nothing,
-            answer: json!(ids).to_string(),
-        };
-        app.runs.command(noted).await.map_err(failed)?;
+    if !has_session {
+        return Ok(stopped(&outgoing.run_id, &[]));
     }
-    Ok(stopped(&outgoing.run_id, ids))
+    let halt = CommandSubmit {
+        idempotency_key: outgoing.run_id.clone(),
+        params_canonical_json: outgoing.canonical(),
+        session_key: outgoing.key,
+        kind: RunKind::Chat,
+        message: None,
+        effect: CommandEffect::Stop,
+        answer: String::new(),
+    };
+    let ids = app.runs.halt(halt).await;
+    let ids = ids.map_err(|error| shape::run_error(method, error))?;
+    Ok(stopped(&outgoing.run_id, &ids))
 }
 
-fn stopped(run_id: &RunId, run_ids: Vec<String>) -> ChatSendReply {
+fn stopped(run_id: &RunId, run_ids: &[RunId]) -> ChatSendReply {
+    let run_ids: Vec<&str> = run_ids.iter().map(RunId::as_str).collect();
     let mut more = Map::new();
     more.insert("ok".into(), json!(true));
     more.insert("aborted".into(), json!(!run_ids.is_empty()));

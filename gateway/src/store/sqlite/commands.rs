@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
 use super::rows::{self, run_columns};
-use super::{Db, StoreError, sessions};
+use super::{Db, StoreError, runs, sessions};
+use crate::runs::RunId;
 use crate::sessions::SessionKey;
 use crate::store::{
     Command, CommandEffect, CommandOutcome, CommandStore, Compacted, DoneCommand, RunStore,
@@ -20,6 +21,17 @@ impl CommandStore for Db {
         }
         let mut tx = self.begin().await?;
         let result = carry_out(&mut tx, command).await;
+        self.end(tx, result).await
+    }
+
+    async fn amend(&self, run_id: &RunId, answer: &str) -> Result<()> {
+        let mut tx = self.begin().await?;
+        let amended = sqlx::query("UPDATE runs SET answer = $2 WHERE run_id = $1")
+            .bind(run_id.as_str())
+            .bind(answer)
+            .execute(&mut *tx)
+            .await;
+        let result = amended.map(|_| ()).map_err(StoreError::from);
         self.end(tx, result).await
     }
 
@@ -46,9 +58,20 @@ async fn carry_out(connection: &mut SqliteConnection, command: Command) -> Resul
     if let Some(known) = known {
         return Ok(CommandOutcome::Existing(Box::new(rows::run(&known)?)));
     }
+    let mut ended = Vec::new();
+    for end in command.stops {
+        // What was given to a model meanwhile ends there, with the text that has come.
+        let waits = "SELECT 1 FROM runs WHERE run_id = $1 AND state = 'accepted'";
+        let waits = sqlx::query(waits).bind(end.run_id.as_str());
+        if waits.fetch_optional(&mut *connection).await?.is_some() {
+            ended.extend(runs::finish(connection, end).await?);
+        }
+    }
     let (key, at) = (&command.session_key, command.at);
     let session = match command.effect {
-        CommandEffect::Nothing => sessions::ensure(connection, key, at).await?.0,
+        CommandEffect::Nothing | CommandEffect::Stop => {
+            sessions::ensure(connection, key, at).await?.0
+        }
         CommandEffect::Reset => sessions::reset(connection, key, at).await?,
         CommandEffect::Patch(patch) => sessions::apply(connection, key, *patch, at).await?.0,
         CommandEffect::Compact(keep) => {
@@ -97,6 +120,7 @@ async fn carry_out(connection: &mut SqliteConnection, command: Command) -> Resul
         run: rows::run(&row)?,
         session,
         messages,
+        ended,
     })))
 }
 

@@ -198,6 +198,11 @@ impl Db {
 
     /// The pause before a full disk is tried again is over.
     #[cfg(test)]
+    #[cfg(test)]
+    pub(super) fn break_for_test(&self) {
+        self.turn_read_only_for_good("a test says so".to_owned());
+    }
+
     pub(super) fn forget_pause(&self) {
         *self.full_at.lock().unwrap() = Some(Instant::now() - FULL_DISK_RETRY);
     }

@@ -194,7 +194,11 @@ async fn give(
     Ok(Some((run, session)))
 }
 
-async fn finish(connection: &mut SqliteConnection, end: RunEnd) -> Result<Option<EndedRun>> {
+/// Commits an end; `None` when the run has ended before.
+pub(super) async fn finish(
+    connection: &mut SqliteConnection,
+    end: RunEnd,
+) -> Result<Option<EndedRun>> {
     let usage = end
         .usage
         .map(|usage| rows::to_json("run", &usage))
