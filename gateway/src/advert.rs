@@ -1,5 +1,6 @@
 //! The daemon's notice to its user's clients, here and through SSH: there while it runs, and never
-//! in the place of another running daemon's.
+//! in the place of another running daemon's. Of two daemons the one that stays looks at the place of
+//! the one that went when its configuration is next read, not before.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -26,9 +27,13 @@ pub(crate) struct Advert {
 
 impl Advert {
     /// Publishes how to reach the daemon: in the file of its profile, and in the one that clients read
-    /// first, where no running daemon of another profile stands there already. `None` when the settings
-    /// want none.
-    pub(crate) fn publish(
+    /// first, where no running daemon of another profile stands there already. A file that says so
+    /// already is left alone, another one is replaced in one step: no client finds none meanwhile.
+    /// `before` is what was published until now. `None` when the settings want none.
+    ///
+    /// Reads files and may ask a port: not for an async task.
+    pub(crate) fn renew(
+        before: Option<Self>,
         settings: &GatewaySettings,
         port: u16,
         tls: Option<Fingerprint>,
@@ -47,12 +52,18 @@ impl Advert {
             None => paths.push(common),
         }
         paths.retain(|path| {
+            if read(path).as_ref() == Some(&notice) {
+                return true;
+            }
             let written = owner_file::replace(path, &Secret::new(notice.to_text()));
             if let Err(error) = &written {
                 tracing::warn!(path = %path.display(), %error, "clients cannot be told how to reach this gateway");
             }
             written.is_ok()
         });
+        if let Some(mut before) = before {
+            before.paths.retain(|path| !paths.contains(path));
+        }
         Some(Self { paths, notice })
     }
 }
@@ -125,17 +136,17 @@ mod tests {
         let path = home.path().join(".clawline/gateway.json");
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
-        let main = Advert::publish(&settings(home.path(), None), port, None).unwrap();
+        let main = Advert::renew(None, &settings(home.path(), None), port, None).unwrap();
         let dev = settings(home.path(), Some("dev"));
         let own = home.path().join(".clawline/gateway-dev.json");
-        let beside = Advert::publish(&dev, 1, None).unwrap();
+        let beside = Advert::renew(None, &dev, 1, None).unwrap();
         assert_eq!(read(&path).unwrap().port, port);
         assert_eq!(read(&own).unwrap().port, 1);
         drop(beside);
         assert!(!own.exists());
         drop(main);
         assert!(!path.exists());
-        let alone = Advert::publish(&dev, 1, None).unwrap();
+        let alone = Advert::renew(None, &dev, 1, None).unwrap();
         assert_eq!(read(&path), read(&own));
         drop(alone);
         assert!(!path.exists() && !own.exists());
@@ -146,11 +157,48 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join(".clawline/gateway.json");
         // Nothing listens there any more, though the process lives.
-        let old = Advert::publish(&settings(home.path(), None), 1, None).unwrap();
-        let new = Advert::publish(&settings(home.path(), Some("dev")), 2, None).unwrap();
+        let old = Advert::renew(None, &settings(home.path(), None), 1, None).unwrap();
+        let new = Advert::renew(None, &settings(home.path(), Some("dev")), 2, None).unwrap();
         drop(old);
         assert_eq!(read(&path).unwrap().profile.as_deref(), Some("dev"));
         drop(new);
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_notice_is_replaced_when_it_says_something_else_and_is_there_all_the_time() {
+        use std::os::unix::fs::MetadataExt as _;
+        let home = tempfile::tempdir().unwrap();
+        let mut settings = settings(home.path(), None);
+        let path = settings.advert.clone().unwrap();
+        let inode = || std::fs::metadata(&path).unwrap().ino();
+        let first = Advert::renew(None, &settings, 1, None);
+        let was = inode();
+        let second = Advert::renew(first, &settings, 1, None);
+        assert_eq!(inode(), was, "it says the same");
+        settings.token_file_given = Some("/elsewhere".into());
+        let third = Advert::renew(second, &settings, 1, None);
+        let token_file = read(&path).unwrap().token_file.unwrap();
+        assert_eq!(token_file, Path::new("/elsewhere"));
+        settings.advert = None;
+        assert!(Advert::renew(third, &settings, 1, None).is_none());
+        assert!(!path.exists());
+    }
+
+    #[test]
+    fn the_place_of_a_daemon_that_went_is_taken_at_the_next_look() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join(".clawline/gateway.json");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let main = Advert::renew(None, &settings(home.path(), None), port, None);
+        let dev = settings(home.path(), Some("dev"));
+        let beside = Advert::renew(None, &dev, 1, None);
+        drop((main, listener));
+        assert!(!path.exists());
+        let beside = Advert::renew(beside, &dev, 1, None);
+        assert_eq!(read(&path).unwrap().port, 1);
+        drop(beside);
         assert!(!path.exists());
     }
 

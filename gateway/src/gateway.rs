@@ -1,6 +1,7 @@
 //! [`Gateway`]: everything is opened and bound first, then it runs until told to stop.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -60,7 +61,7 @@ pub enum StartError {
     #[error("{}: {source}", path.display())]
     StateDir {
         /// The directory.
-        path: std::path::PathBuf,
+        path: PathBuf,
         /// Why.
         source: std::io::Error,
     },
@@ -186,7 +187,7 @@ impl Gateway {
             return Err(StartError::OpenToAll);
         }
         let tls = Tls::open(&settings.tls, &settings.tls_dir())?.map(Arc::new);
-        let store_path = settings.state_dir.join(DATABASE);
+        let store_path = database(&settings.state_dir);
         let store = Store::open(&store_path).await?;
         let listeners = {
             let tailnet = match settings.bind {
@@ -351,11 +352,7 @@ impl Gateway {
             source,
             ..
         } = self;
-        let publish = || {
-            let fingerprint = app.tls.as_ref().map(|tls| tls.fingerprint());
-            Advert::publish(&app.settings(), app.boot.port, fingerprint)
-        };
-        let mut advert = publish();
+        let mut advert = advertise(&app, None).await;
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener, Listener::Main));
@@ -390,13 +387,30 @@ impl Gateway {
             if stop.run_until_cancelled(changed).await != Some(true) {
                 break;
             }
-            drop(advert.take());
-            advert = publish();
+            advert = advertise(&app, advert).await;
         }
         shutdown::stop(&app, servers).await;
         drop(advert);
         drop(lock);
     }
+}
+
+/// The store of a state directory.
+pub(crate) fn database(state_dir: &Path) -> PathBuf {
+    state_dir.join(DATABASE)
+}
+
+/// Tells clients on this machine how to reach the gateway. Dropped half-way, the notice is taken back.
+async fn advertise(app: &App, before: Option<Advert>) -> Option<Advert> {
+    let fingerprint = app.tls.as_ref().map(|tls| tls.fingerprint());
+    let (settings, port) = (app.settings(), app.boot.port);
+    let renew = move || Advert::renew(before, &settings, port, fingerprint);
+    tokio::task::spawn_blocking(renew)
+        .await
+        .unwrap_or_else(|error| {
+            tracing::error!(%error, "clients cannot be told how to reach this gateway");
+            None
+        })
 }
 
 /// What makes the configured sign-in worthless, found before anything is bound.

@@ -112,7 +112,12 @@ impl Live {
         self.changes.send_replace(());
     }
 
-    /// Told each time something was replaced.
+    /// The configuration was read and nothing was replaced: what depends on more than it looks again.
+    pub(crate) fn look_again(&self) {
+        self.changes.send_replace(());
+    }
+
+    /// Told each time something was replaced, or should be looked at again.
     pub(crate) fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }

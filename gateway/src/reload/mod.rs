@@ -129,7 +129,10 @@ async fn read(app: &App, source: &Source) {
         Err(error) => Err(vec![error.to_string()]),
     };
     let news = match &outcome {
-        Ok(change) if change.is_nothing() => app.reload.good(&[]),
+        Ok(change) if change.is_nothing() => {
+            app.live.look_again();
+            app.reload.good(&[])
+        }
         Ok(change) => {
             (source.on_change)(&app.settings());
             let keys = change.changed.join(", ");
