@@ -15,7 +15,7 @@ use clawline::owner_file;
 use clawline::secret::Secret;
 
 use crate::lock::{LockError, StateLock};
-use crate::store::{self, StoreError, now_ms};
+use crate::store::{self, Carried, StoreError, now_ms};
 use manifest::{Manifest, ManifestError};
 
 /// The database, in the state directory and in a backup.
@@ -24,6 +24,8 @@ const DATABASE: &str = "gateway.db";
 const CONFIG: &str = "clawline.json5";
 /// The state directory's other files in a backup.
 const STATE: &str = "state";
+/// The shared token, in the state directory and in the backup's copy of it.
+const TOKEN: &str = "token";
 /// What belongs to one life of a daemon, not to its state.
 const LEFT_OUT: [&str; 6] = [
     "lock",
@@ -151,9 +153,25 @@ pub struct Restored {
     pub aside: Option<PathBuf>,
     /// Whether the config file was put back; one that is there is left alone.
     pub config: bool,
+    /// Who may connect now.
+    pub devices: Devices,
 }
 
-/// Puts the backup `source` in the place of `state_dir`, and its config where there is none.
+/// What became of the devices in a restored state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Devices {
+    /// The state before knew what was removed, revoked and replaced since, and it stays so; the shared
+    /// token is that of the state before, too.
+    Carried(Carried),
+    /// Nothing says what was, and why: whoever could come in then, can now.
+    Unknown(String),
+    /// None is left, and no token of a device counts.
+    Forgotten,
+}
+
+/// Puts the backup `source` in the place of `state_dir`, and its config where there is none. Devices
+/// that were removed or revoked since stay so where the state before can tell; with `forget` every
+/// device has to be paired again.
 ///
 /// # Errors
 /// [`BackupError`]; the state is then the old one.
@@ -161,6 +179,7 @@ pub async fn restore(
     source: &Path,
     state_dir: &Path,
     config: &Path,
+    forget: bool,
 ) -> Result<Restored, BackupError> {
     let manifest = Manifest::read(source)?;
     manifest.verify(source)?;
@@ -183,16 +202,29 @@ pub async fn restore(
     if rest.exists() {
         files::copy_tree(&rest, staged.path(), &LEFT_OUT)?;
     }
-    // What the check left beside the database is not part of it.
-    for name in ["gateway.db-wal", "gateway.db-shm"] {
-        let _ = std::fs::remove_file(staged.path().join(name));
-    }
-    files::sync_tree(staged.path())?;
     // Held until the new state is in its place: nobody starts on the old one meanwhile.
     let _lock = match state_dir.exists() {
         true => Some(StateLock::take(state_dir)?),
         false => None,
     };
+    let devices = if forget {
+        store::forget_devices(&database).await?;
+        Devices::Forgotten
+    } else {
+        devices_since(&database, state_dir).await?
+    };
+    if let (Devices::Carried(_), token) = (&devices, state_dir.join(TOKEN))
+        && token.exists()
+    {
+        let place = staged.path().join(TOKEN);
+        let _ = std::fs::remove_file(&place);
+        files::copy_file(&token, &place)?;
+    }
+    // What the check left beside the database is not part of it.
+    for name in ["gateway.db-wal", "gateway.db-shm"] {
+        let _ = std::fs::remove_file(staged.path().join(name));
+    }
+    files::sync_tree(staged.path())?;
     let aside = swap::put(staged, state_dir, now_ms())?;
     let saved = source.join(CONFIG);
     let is_wanted = saved.exists() && !config.exists();
@@ -205,5 +237,22 @@ pub async fn restore(
     Ok(Restored {
         aside,
         config: is_wanted,
+        devices,
+    })
+}
+
+/// Carries what was decided about devices since the backup from the state before into the database.
+async fn devices_since(database: &Path, state_dir: &Path) -> Result<Devices, BackupError> {
+    let old = state_dir.join(DATABASE);
+    let since = match old.exists() {
+        true => store::decisions(&old).await.map_err(|e| e.to_string()),
+        false => Err("there was no state before".to_owned()),
+    };
+    Ok(match since {
+        Ok(since) => match store::carry_over(database, &since).await? {
+            Some(carried) => Devices::Carried(carried),
+            None => Devices::Unknown("the state before was another gateway's".to_owned()),
+        },
+        Err(why) => Devices::Unknown(why),
     })
 }

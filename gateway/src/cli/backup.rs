@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, Exit, Failure, output};
-use crate::backup::{self, BackupError};
+use crate::backup::{self, BackupError, Devices};
 use crate::state_dir;
 
 /// Options of `backup`.
@@ -20,6 +20,9 @@ pub(super) struct BackupArgs {
 pub(super) struct RestoreArgs {
     /// A directory that `backup` made
     directory: PathBuf,
+    /// Forget every device: each has to be paired again, and no device token of the past counts
+    #[arg(long)]
+    forget_devices: bool,
 }
 
 impl From<BackupError> for Failure {
@@ -62,11 +65,13 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<Exit, Failu
         Some(config) => config.clone(),
         None => paths.config_file().to_owned(),
     };
-    let done = super::wait(backup::restore(&args.directory, state_dir, &config))??;
+    let restoring = backup::restore(&args.directory, state_dir, &config, args.forget_devices);
+    let done = super::wait(restoring)??;
     output::line(&format!("restored to {}", state_dir.display()));
     if let Some(aside) = done.aside {
         output::line(&format!("the state before is in {}", aside.display()));
     }
+    output::line(&devices_line(&done.devices));
     if done.config {
         output::line(&format!("the config file is {}", config.display()));
     } else if args.directory.join("clawline.json5").exists() {
@@ -77,4 +82,24 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<Exit, Failu
         ));
     }
     Ok(Exit::Good)
+}
+
+/// Who may connect now, in words for a person.
+fn devices_line(devices: &Devices) -> String {
+    match devices {
+        Devices::Carried(done) if done.removed + done.revoked == 0 => {
+            "devices: none was removed or revoked since the backup".to_owned()
+        }
+        Devices::Carried(done) => format!(
+            "devices: removed since the backup and still removed: {}; tokens revoked or replaced \
+             since, and still void: {}",
+            done.removed, done.revoked
+        ),
+        Devices::Unknown(why) => format!(
+            "devices: whoever was removed or revoked since the backup CAN COME IN AGAIN, because \
+             nothing says who that is ({why}); look at `clawline-gateway devices list`, or restore \
+             with --forget-devices and pair each again"
+        ),
+        Devices::Forgotten => "devices: all are forgotten; each has to be paired again".to_owned(),
+    }
 }

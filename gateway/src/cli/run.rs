@@ -1,27 +1,35 @@
 //! `run`: serve until SIGTERM or SIGINT; a second signal does not wait any more.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Args;
-use clawline::config::FlagValue;
+use clawline::config::{Environment, FlagValue};
 use clawline::secret::Secret;
 use clawline::service::notify;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
 use super::options::Read;
 use super::{Common, Exit, Failure, output};
-use crate::gateway::Gateway;
+use crate::gateway::{self, Gateway, StartError};
 use crate::reload::Source;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::tailscale::Exposure;
-use crate::{auth, descriptors, logging};
+use crate::{auth, descriptors, logging, store};
 
 /// Threads that serve connections; the store has its own.
 const WORKERS: usize = 2;
 /// Threads for what blocks (files, the kernel's socket tables). Each keeps memory of its own once it
 /// has run, and no more of them work at a time on such a machine.
 const BLOCKING_THREADS: usize = 16;
+
+/// How often systemd is asked for more time during a migration, and for how much; a migration that
+/// takes longer than the last is taken for one that hangs.
+const EXTEND_EVERY: Duration = Duration::from_secs(10);
+const EXTEND_BY: Duration = Duration::from_secs(60);
+const LONGEST_MIGRATION: Duration = Duration::from_secs(3600);
 
 /// Options of `run`.
 #[derive(Debug, Clone, Args)]
@@ -137,7 +145,7 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
     let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::failed)?;
     let words = greeting(read, &settings);
     descriptors::raise_limit();
-    let gateway = Gateway::bind(settings).await?;
+    let gateway = bind(&read.env, settings).await?;
     for address in gateway.addresses() {
         let scheme = gateway.fingerprint().map_or("ws", |_| "wss");
         output::note(&format!("listening on {scheme}://{address}"));
@@ -175,6 +183,31 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
         () = &mut serving => Ok(Exit::Good),
         _ = terminate.recv() => Ok(hurried()),
         _ = interrupt.recv() => Ok(hurried()),
+    }
+}
+
+/// [`Gateway::bind`]. A store that an older release wrote may take longer than a service may take to
+/// start: systemd is asked for more time until that is done.
+async fn bind(env: &Environment, settings: GatewaySettings) -> Result<Gateway, StartError> {
+    let database = gateway::database(&settings.state_dir);
+    let is_long = env.var(notify::SOCKET).is_some() && store::is_behind(&database).await;
+    let mut binding = Box::pin(Gateway::bind(settings));
+    if !is_long {
+        return binding.await;
+    }
+    tracing::info!("the store of an older release is brought up to date");
+    let word = format!(
+        "EXTEND_TIMEOUT_USEC={}\nSTATUS=bringing the store up to date",
+        EXTEND_BY.as_micros()
+    );
+    let since = Instant::now();
+    let mut every = interval(EXTEND_EVERY);
+    loop {
+        tokio::select! {
+            biased;
+            _ = every.tick(), if since.elapsed() < LONGEST_MIGRATION => notify::tell(env, &word),
+            bound = &mut binding => return bound,
+        }
     }
 }
 

@@ -29,7 +29,9 @@ pub use health::StoreHealth;
 pub use nodes::{NewNodeRequest, Node, NodeFacts, NodeRequest, NodeStore, StoredRequest, Surface};
 pub use setup_codes::{NewSetupCode, Redeemed, SetupCodeStore};
 use sqlite::Db;
-pub use sqlite::{Inspection, copy, inspect};
+pub use sqlite::{
+    Carried, Decisions, Inspection, carry_over, copy, decisions, forget_devices, inspect, is_behind,
+};
 pub use traits::{
     Accept, AcceptOutcome, AcceptedRun, Device, DeviceGrant, DeviceRole, DeviceStore, EndedRun,
     NewPairing, PairingRequest, PairingStore, RunEnd, RunStore, SessionStore,
@@ -116,14 +118,14 @@ impl Store {
         self.db.clone()
     }
 
-    /// Notes a clean stop and closes the file; everything after this fails. Stop the runs first.
-    pub async fn close(&self) {
     /// From now on nothing can be written, as after a disk that failed.
     #[cfg(test)]
     pub(crate) fn break_for_test(&self) {
         self.db.break_for_test();
     }
 
+    /// Notes a clean stop and closes the file; everything after this fails. Stop the runs first.
+    pub async fn close(&self) {
         // A file whose check did not end is checked again at the next start.
         let is_checked = self.stop_check();
         if tokio::time::timeout(CLOSE_DEADLINE, self.db.close(is_checked))

@@ -187,3 +187,95 @@ async fn a_restore_that_is_killed_leaves_the_old_state_or_the_new_one() {
         stopped(daemon).await;
     }
 }
+
+/// Pairs a device and gives its token.
+async fn paired(daemon: &Daemon, seed: u8) -> String {
+    let connect =
+        Connect::cli(4, &daemon.token(), &["operator.admin"]).with_device(Device::new(seed));
+    let (_, hello) = Client::connect(daemon.address(), &connect).await;
+    hello["auth"]["deviceToken"].as_str().unwrap().to_owned()
+}
+
+/// Whether the token lets the device in.
+async fn comes_in(daemon: &Daemon, seed: u8, token: &str) -> bool {
+    let connect = Connect::cli(4, token, &["operator.admin"]).with_device(Device::new(seed));
+    let mut client = Client::open(daemon.address()).await;
+    let hello = client.greet(&connect).await;
+    hello["ok"].as_bool().unwrap()
+}
+
+async fn devices(home: &Path, words: &[&str]) -> String {
+    let (code, text) = said(program(home, &[&["devices"], words].concat())).await;
+    assert_eq!(code, 0, "{text}");
+    text
+}
+
+#[tokio::test]
+async fn a_restore_brings_no_device_back_that_was_removed_revoked_or_given_another_token() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    let mut tokens = Vec::new();
+    for seed in 1..=4 {
+        tokens.push(paired(&daemon, seed).await);
+    }
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    let ids: Vec<String> = (1..=4)
+        .map(|seed| Device::new(seed).identity.device_id().to_owned())
+        .collect();
+    devices(home.path(), &["revoke", &ids[0], "--role", "operator"]).await;
+    devices(home.path(), &["remove", &ids[1]]).await;
+    devices(home.path(), &["rotate", &ids[2], "--role", "operator"]).await;
+    // One that comes after the backup starts over after the restore.
+    let late = paired(&daemon, 5).await;
+    stopped(daemon).await;
+
+    let (code, words) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("still removed: 1"), "{words}");
+    assert!(words.contains("still void: 2"), "{words}");
+    let daemon = Daemon::start(home.path()).await;
+    let mut let_in = Vec::new();
+    for (seed, token) in (1..).zip(tokens.iter().chain([&late])) {
+        let_in.push(comes_in(&daemon, seed, token).await);
+    }
+    assert_eq!(let_in, [false, false, false, true, false]);
+    // Paired anew it gets another token: the old one stays void.
+    assert_ne!(paired(&daemon, 2).await, tokens[1]);
+    assert!(!comes_in(&daemon, 2, &tokens[1]).await);
+    stopped(daemon).await;
+}
+
+#[tokio::test]
+async fn without_a_state_before_a_restore_says_what_it_cannot_know_and_can_forget_all_devices() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    let token = paired(&daemon, 1).await;
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    stopped(daemon).await;
+
+    std::fs::remove_dir_all(state(home.path())).unwrap();
+    let (code, words) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("CAN COME IN AGAIN"), "{words}");
+    assert!(words.contains("there was no state before"), "{words}");
+    let daemon = Daemon::start(home.path()).await;
+    assert!(comes_in(&daemon, 1, &token).await);
+    stopped(daemon).await;
+
+    let (code, words) = said(program(
+        home.path(),
+        &["restore", "--forget-devices", target],
+    ))
+    .await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("all are forgotten"), "{words}");
+    let daemon = Daemon::start(home.path()).await;
+    assert!(!comes_in(&daemon, 1, &token).await);
+    assert_ne!(paired(&daemon, 1).await, token);
+    assert!(!comes_in(&daemon, 1, &token).await);
+    stopped(daemon).await;
+}

@@ -8,6 +8,8 @@ use clawline_gateway::store::{self, Store, StoreError};
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 
+use crate::support::program::{DEADLINE, program};
+
 /// What each released schema wrote.
 const RELEASED: [(i64, &str); 1] = [(1, include_str!("../data/schema-1.sql"))];
 
@@ -62,6 +64,42 @@ async fn every_released_schema_opens_with_its_conversations_runs_and_devices() {
         assert_eq!((after.schema, after.damage), (after.known, None));
         // Once more: nothing is left to be done.
         Store::open(&path).await.unwrap().close().await;
+    }
+}
+
+#[tokio::test]
+async fn systemd_is_asked_for_time_while_a_store_is_migrated_and_only_then() {
+    let home = tempfile::tempdir().unwrap();
+    let state = home.path().join(".local/state/clawline-gateway");
+    clawline::owner_file::create_dir(&state).unwrap();
+    released(&state, RELEASED[0].1).await;
+    for is_old in [true, false] {
+        let socket = home.path().join(format!("notify-{is_old}"));
+        let systemd = tokio::net::UnixDatagram::bind(&socket).unwrap();
+        let mut command = program(home.path(), &["run", "--port", "0"]);
+        let mut daemon = command.env("NOTIFY_SOCKET", &socket).spawn().unwrap();
+        let mut told = Vec::new();
+        let ready = async {
+            let mut word = [0; 256];
+            loop {
+                let length = systemd.recv(&mut word).await.unwrap();
+                let word = String::from_utf8_lossy(&word[..length]).into_owned();
+                if word.starts_with("READY=1") {
+                    return;
+                }
+                told.push(word);
+            }
+        };
+        tokio::time::timeout(DEADLINE, ready).await.unwrap();
+        let is_asked = told
+            .iter()
+            .any(|word| word.starts_with("EXTEND_TIMEOUT_USEC=60000000\n"));
+        assert_eq!(is_asked, is_old, "{told:?}");
+        let pid = i32::try_from(daemon.id().unwrap()).unwrap();
+        let pid = nix::unistd::Pid::from_raw(pid);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+        let ended = tokio::time::timeout(DEADLINE, daemon.wait()).await;
+        assert!(ended.unwrap().unwrap().success());
     }
 }
 

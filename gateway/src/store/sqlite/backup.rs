@@ -40,10 +40,7 @@ pub async fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         .fetch_one(&mut connection)
         .await
         .map_err(named)?;
-    let schema = sqlx::query_scalar::<_, i64>("SELECT MAX(version) FROM _sqlx_migrations")
-        .fetch_one(&mut connection)
-        .await
-        .map_err(named)?;
+    let schema = schema(&mut connection).await.map_err(named)?;
     let _ = connection.close().await;
     Ok(Inspection {
         schema,
@@ -52,7 +49,29 @@ pub async fn inspect(path: &Path) -> Result<Inspection, StoreError> {
     })
 }
 
-async fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
+/// Whether opening the database at `path` would migrate it. False as well where that cannot be told:
+/// opening it tells more.
+pub async fn is_behind(path: &Path) -> bool {
+    if !path.exists() {
+        return false;
+    }
+    let schema = async {
+        let mut connection = reader(path).await?;
+        let schema = schema(&mut connection).await;
+        let _ = connection.close().await;
+        schema.map_err(|error| open_error(path, error))
+    };
+    schema.await.is_ok_and(|schema| schema < known_schema())
+}
+
+async fn schema(connection: &mut SqliteConnection) -> Result<i64, sqlx::Error> {
+    sqlx::query_scalar("SELECT MAX(version) FROM _sqlx_migrations")
+        .fetch_one(connection)
+        .await
+}
+
+/// A connection that changes nothing.
+pub(super) async fn reader(path: &Path) -> Result<SqliteConnection, StoreError> {
     SqliteConnectOptions::new()
         .filename(path)
         .create_if_missing(false)

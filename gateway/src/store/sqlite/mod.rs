@@ -9,6 +9,7 @@ mod nodes;
 mod open;
 mod pages;
 mod pairing;
+mod restore;
 mod rows;
 mod runs;
 mod search;
@@ -27,8 +28,9 @@ use tokio::sync::watch;
 
 use super::{StoreError, StoreHealth};
 
-pub use backup::{Inspection, copy, inspect};
+pub use backup::{Inspection, copy, inspect, is_behind};
 use open::BUSY_TIMEOUT;
+pub use restore::{Carried, Decisions, carry_over, decisions, forget_devices};
 
 /// After the disk was full, one write in this time may try whether there is room again.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(5);
@@ -196,13 +198,13 @@ impl Db {
         sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
     }
 
-    /// The pause before a full disk is tried again is over.
-    #[cfg(test)]
     #[cfg(test)]
     pub(super) fn break_for_test(&self) {
         self.turn_read_only_for_good("a test says so".to_owned());
     }
 
+    /// The pause before a full disk is tried again is over.
+    #[cfg(test)]
     pub(super) fn forget_pause(&self) {
         *self.full_at.lock().unwrap() = Some(Instant::now() - FULL_DISK_RETRY);
     }

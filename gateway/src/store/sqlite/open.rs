@@ -30,7 +30,8 @@ const STATEMENTS: usize = 48;
 const SECRET_BYTES: usize = 32;
 
 const CLEAN: &str = "clean_shutdown";
-const SECRET: &str = "gateway_secret";
+/// The name of the secret from which device tokens are derived, in `meta`.
+pub(super) const SECRET: &str = "gateway_secret";
 
 impl Db {
     /// Opens, migrates, and says whether the last stop was clean.
