@@ -1,6 +1,7 @@
 //! Hears what the gateway asks, has the desk do it, and sends the results; says how this machine is.
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,14 +9,16 @@ use clawline::client::{CallError, Client, ClientEvent, ClientView};
 use clawline::layer::printable;
 use clawline::protocol::Protocol;
 use clawline::protocol::frame::Event;
+use clawline::protocol::limits::MAX_MESSAGE;
 use clawline::protocol::method::Method as _;
 use clawline::protocol::methods::node_host::{
     HOST_STATS, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeError, NodeEvent,
     NodeEventParams, NodeInvokeResult, NodeInvokeResultParams, NodeRunnerInventoryUpdate,
 };
+use futures_util::FutureExt as _;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast, mpsc};
-use tokio::task::JoinSet;
+use tokio::task::{self, JoinSet};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
@@ -24,8 +27,13 @@ use super::{Desk, Refused, command_text, stats};
 
 /// Commands at the same time; more are told to come again.
 const MAX_TASKS: usize = 32;
-/// How long a result may take to be taken.
+/// How long a result may take to be taken, and how much longer for each piece of this many bytes: it
+/// may have to go through a slow link.
 const RESULT: Duration = Duration::from_secs(10);
+const RESULT_PIECE: usize = 128 * 1024;
+const RESULT_PIECE_TIME: Duration = Duration::from_secs(1);
+/// What is around a result in its message, in bytes; less than this.
+const RESULT_ENVELOPE: usize = 1024;
 /// How often load, memory and disk are told.
 const REPORT: Duration = Duration::from_secs(60);
 /// How often is looked whether the commands are approved.
@@ -63,8 +71,9 @@ pub(crate) struct Host {
     client: Client,
     desk: Desk,
     news: mpsc::Sender<News>,
-    tasks: JoinSet<String>,
-    active: HashMap<String, CancellationToken>,
+    tasks: JoinSet<()>,
+    /// By the id of the command: its task, and what ends it.
+    active: HashMap<String, (task::Id, CancellationToken)>,
     /// Somebody decided about us: look now.
     decided: Arc<Notify>,
     _reporting: AbortOnDropHandle<()>,
@@ -96,10 +105,10 @@ impl Host {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
-                Some(ended) = self.tasks.join_next() => {
-                    if let Ok(id) = ended {
-                        self.active.remove(&id);
-                    }
+                Some(ended) = self.tasks.join_next_with_id() => {
+                    // Also of one that broke.
+                    let ended = ended.map_or_else(|error| error.id(), |(id, ())| id);
+                    self.active.retain(|_, (id, _)| *id != ended);
                 }
                 event = events.recv() => match event {
                     Ok(event) => self.hear(event),
@@ -136,7 +145,7 @@ impl Host {
                 let running = cancel
                     .ok()
                     .and_then(|cancel| self.active.get(&cancel.invoke_id));
-                if let Some(stop) = running {
+                if let Some((_, stop)) = running {
                     stop.cancel();
                 }
             }
@@ -152,7 +161,7 @@ impl Host {
         }
         let stop = CancellationToken::new();
         let is_busy = self.active.len() >= MAX_TASKS;
-        self.active.insert(request.id.clone(), stop.clone());
+        let id = request.id.clone();
         let hello = self.client.hello();
         let is_guarded = hello.is_some_and(|hello| hello.protocol == Protocol::V4);
         let work = Work {
@@ -162,13 +171,14 @@ impl Host {
             request,
             is_guarded,
             is_busy,
-            stop,
+            stop: stop.clone(),
         };
-        self.tasks.spawn(work.run());
+        let task = self.tasks.spawn(work.run());
+        self.active.insert(id, (task.id(), stop));
     }
 
     fn end_all(&mut self) {
-        self.active.drain().for_each(|(_, stop)| stop.cancel());
+        self.active.drain().for_each(|(_, (_, stop))| stop.cancel());
     }
 }
 
@@ -184,8 +194,8 @@ struct Work {
 }
 
 impl Work {
-    /// Carries it out and sends the result; returns its id.
-    async fn run(self) -> String {
+    /// Carries it out and sends the result.
+    async fn run(self) {
         let started = Instant::now();
         let params = self.params();
         let detail = detail(&self.request.command, params.as_ref().ok());
@@ -200,8 +210,11 @@ impl Work {
                     is_guarded: self.is_guarded,
                     stop: self.stop.clone(),
                 };
+                let answer = AssertUnwindSafe(self.desk.answer(task)).catch_unwind();
                 tokio::select! {
-                    answer = self.desk.answer(task) => answer,
+                    answer = answer => answer.unwrap_or_else(|_| {
+                        Err(Refused::unavailable("the node failed inside; this is a fault of clawline"))
+                    }),
                     () = self.stop.cancelled() => Err(Refused::unavailable("cancelled")),
                 }
             }
@@ -221,7 +234,6 @@ impl Work {
         if !self.stop.is_cancelled() {
             self.send(answer).await;
         }
-        self.request.id
     }
 
     fn params(&self) -> Result<Value, Refused> {
@@ -232,6 +244,26 @@ impl Work {
         }
     }
 
+    /// The text, where the gateway takes a message with it.
+    fn fitting(&self, text: String) -> Result<String, Refused> {
+        let hello = self.client.hello();
+        let told = hello.and_then(|hello| usize::try_from(hello.policy.max_payload).ok());
+        let most = told.filter(|most| *most > 0).unwrap_or(MAX_MESSAGE);
+        // As a text inside a text, where every quote takes one more.
+        let escapes = text
+            .bytes()
+            .filter(|byte| matches!(byte, b'"' | b'\\'))
+            .count();
+        let size = text.len() + escapes + RESULT_ENVELOPE;
+        if size <= most {
+            return Ok(text);
+        }
+        Err(Refused::unavailable(format!(
+            "RESULT_TOO_LARGE: the result needs {size} bytes, and the gateway takes {most} in one \
+             message; ask for less, as with maxBytes of file.fetch"
+        )))
+    }
+
     async fn send(&self, answer: Result<Value, Refused>) {
         let mut params = NodeInvokeResultParams {
             id: self.request.id.clone(),
@@ -239,8 +271,9 @@ impl Work {
             ok: answer.is_ok(),
             ..NodeInvokeResultParams::default()
         };
-        match answer {
-            Ok(payload) => params.payload_json = Some(payload.to_string()),
+        let answer = answer.map(|payload| payload.to_string());
+        match answer.and_then(|text| self.fitting(text)) {
+            Ok(text) => params.payload_json = Some(text),
             Err(refused) => {
                 params.error = Some(NodeError {
                     code: Some(refused.code.to_owned()),
@@ -248,9 +281,12 @@ impl Work {
                 });
             }
         }
+        let size = params.payload_json.as_ref().map_or(0, String::len);
+        let pieces = u32::try_from(size / RESULT_PIECE).unwrap_or(u32::MAX);
+        let deadline = RESULT + RESULT_PIECE_TIME.saturating_mul(pieces);
         let sent = self
             .client
-            .call_within::<NodeInvokeResult>(params, RESULT)
+            .call_within::<NodeInvokeResult>(params, deadline)
             .await;
         if let Err(error) = sent {
             tracing::warn!(%error, id = %self.request.id, "the result was not taken");
