@@ -1,5 +1,6 @@
 //! One command for a node: looked at, sent, and waited for.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,11 @@ const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30);
 const MAX_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Largest parameters, in bytes.
 const MAX_PARAMS: usize = 1024 * 1024;
-/// Largest result, in bytes: the answer holds it twice and has to fit into one message.
-pub(crate) const MAX_RESULT: usize = 8 * 1024 * 1024;
+/// Largest result, in bytes: with what is around it, it has to fit into one message.
+pub(crate) const MAX_RESULT: usize = 24 * 1024 * 1024;
+/// Largest result that the answer holds twice, as a value and as the node wrote it; a larger one is
+/// there as a value alone.
+const MAX_TWICE: usize = 8 * 1024 * 1024;
 /// Longest idempotency key, in bytes.
 const MAX_KEY: usize = 256;
 /// How many characters of a node's words are passed on.
@@ -62,7 +66,9 @@ pub(crate) enum InvokeError {
     GivenUp,
     /// It was carried out; the result was too large to be kept, or others took its room.
     NotKept,
-    TooLarge,
+    TooLarge {
+        size: usize,
+    },
     /// The node's own words.
     Node {
         code: Option<String>,
@@ -347,8 +353,9 @@ impl Waiting<'_> {
             Ok(Err(_)) => return Err(InvokeError::Gone),
             Ok(Ok(result)) => result,
         };
-        if is_too_large(&result) {
-            return Err(InvokeError::TooLarge);
+        let size = result_size(&result);
+        if size > MAX_RESULT {
+            return Err(InvokeError::TooLarge { size });
         }
         if !result.ok {
             let error = result.error.unwrap_or_default();
@@ -361,9 +368,17 @@ impl Waiting<'_> {
             });
         }
         let (payload, payload_json) = match result.payload_json {
-            Some(text) => (serde_json::from_str(&text).unwrap_or_default(), Some(text)),
+            Some(text) => {
+                let value: Value = serde_json::from_str(&text).unwrap_or_default();
+                (value, Some(text).filter(|text| text.len() <= MAX_TWICE))
+            }
             None => (result.payload.unwrap_or_default(), None),
         };
+        // What was no JSON, or became longer by being written anew.
+        let is_lost = payload.is_null() && payload_json.is_none() && size > MAX_TWICE;
+        if is_lost || (size > MAX_TWICE && written_size(&payload) > MAX_RESULT) {
+            return Err(InvokeError::TooLarge { size });
+        }
         Ok(NodeInvokeReply {
             ok: true,
             node_id: params.node_id.clone(),
@@ -374,14 +389,32 @@ impl Waiting<'_> {
     }
 }
 
-/// Whether a result is larger than what is passed on.
-pub(crate) fn is_too_large(result: &node_host::NodeInvokeResultParams) -> bool {
-    let size = match (&result.payload_json, &result.payload) {
+/// How large a result is, in bytes.
+pub(crate) fn result_size(result: &node_host::NodeInvokeResultParams) -> usize {
+    match (&result.payload_json, &result.payload) {
         (Some(text), _) => text.len(),
-        (None, Some(value)) => value.to_string().len(),
+        (None, Some(value)) => written_size(value),
         (None, None) => 0,
-    };
-    size > MAX_RESULT
+    }
+}
+
+/// The length of the JSON text of a value, without making that text.
+fn written_size(value: &Value) -> usize {
+    struct Size(usize);
+    impl io::Write for Size {
+        fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+            self.0 += text.len();
+            Ok(text.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut size = Size(0);
+    // Counting does not fail, and a value always serialises.
+    let _ = serde_json::to_writer(&mut size, value);
+    size.0
 }
 
 impl Drop for Waiting<'_> {

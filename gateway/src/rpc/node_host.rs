@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
 use crate::conn::{Conn, Push};
-use crate::nodes::{MAX_RESULT, Session, is_too_large};
+use crate::nodes::{MAX_RESULT, Session, result_size};
 use crate::state::App;
 use crate::store::now_ms;
 
@@ -37,7 +37,7 @@ pub(crate) fn rows(table: Table) -> Table {
 
 async fn result(app: App, call: Call<NodeInvokeResult>) -> Result<NodeResultReply, Failure> {
     own_id(&call.conn, &call.params.node_id)?;
-    let is_large = is_too_large(&call.params);
+    let is_large = result_size(&call.params) > MAX_RESULT;
     // Its caller learns of a result that is too large in the same way.
     let was_expected = app.nodes.live.resolve(call.conn.id, call.params);
     if is_large && was_expected {

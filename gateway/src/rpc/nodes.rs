@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{Call, Failure, Table};
 use crate::conn::Conn;
-use crate::nodes::{Caller, InvokeError, NodeError};
+use crate::nodes::{Caller, InvokeError, MAX_RESULT, NodeError};
 use crate::shape;
 use crate::state::App;
 use crate::store::now_ms;
@@ -148,7 +148,13 @@ pub(super) fn invoke_error(error: InvokeError, command: &str, version: Protocol)
             "this command was carried out, but its result was not kept",
             "RESULT_NOT_KEPT",
         ),
-        InvokeError::TooLarge => unavailable("the node's result is too large", "RESULT_TOO_LARGE"),
+        InvokeError::TooLarge { size } => {
+            let text = format!(
+                "the node's result has {size} bytes, and at most {MAX_RESULT} are passed on; ask \
+                 for less, as with maxBytes of file.fetch"
+            );
+            unavailable(&text, "RESULT_TOO_LARGE")
+        }
         InvokeError::Node { code, message } => {
             let text = message.clone().or_else(|| code.clone());
             let text = text.unwrap_or_else(|| "node invoke failed".to_owned());

@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use clawline::identity::Identity;
 use clawline::protocol::device_auth::{Payload, PayloadVersion};
+use clawline::protocol::limits::MAX_MESSAGE;
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
 use super::schema;
 
@@ -192,7 +194,10 @@ impl Client {
             request = request.header(*name, *value);
         }
         let request = request.body(()).unwrap();
-        let opened = tokio_tungstenite::client_async(request, stream).await;
+        // As large as official clients take it.
+        let config = WebSocketConfig::default().max_frame_size(Some(MAX_MESSAGE));
+        let opened =
+            tokio_tungstenite::client_async_with_config(request, stream, Some(config)).await;
         let ws = match opened {
             Ok((ws, _)) => ws,
             Err(tokio_tungstenite::tungstenite::Error::Http(response)) => {
