@@ -3,12 +3,13 @@
 //   node month.mjs DAY_SECONDS PORT TOKEN_FILE PID CONFIG_FILE
 //
 // In a day: clients come and go, chats stream, some are aborted, a device is paired, used, its token rotated, revoked and
-// removed, the config is touched and read again, connections drop without a word, one reads nothing. At its end, when
-// everybody has gone, memory and descriptors are written down: they must not grow from the fifth day to the last.
+// removed, the config is read again with a model more or less in it, connections drop without a word, and somebody who
+// signed in reads nothing. At its end, when everybody has gone, memory and descriptors are written down: they must not grow
+// from the fifth day to the last.
 import { readFileSync, readdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
-import { Device, Wire } from "./wire.mjs";
+import { Deaf, Device, Wire } from "./wire.mjs";
 
 const [daySeconds, port, tokenFile, pid, config] = process.argv.slice(2);
 const DAYS = 30;
@@ -70,7 +71,8 @@ const events = {
     done.pairs += 1;
   },
   async reload(day) {
-    writeFileSync(config, readFileSync(config, "utf8").replace(/\/\/ day.*|$/, `// day ${day} ${performance.now()}`));
+    const models = done.reloads % 2 ? '["stub"]' : '["stub", "another"]';
+    writeFileSync(config, readFileSync(config, "utf8").replace(/models: \[.*?\]/, `models: ${models}`));
     process.kill(Number(pid), "SIGHUP");
     await pause(20);
     const wire = await open();
@@ -91,16 +93,18 @@ const events = {
     }
   },
   async silent(day) {
-    // It says what it wants in great number and reads nothing.
+    // Somebody who signed in, wants everything, asks for a great deal, and reads nothing of it.
+    const sessionKey = `agent:main:silent${day}`;
+    const deaf = await Deaf.open(Number(port), token);
+    done.connects += 1;
+    deaf.ask("sessions.subscribe");
     const wire = await open();
-    await wire.call("sessions.subscribe", {});
-    const socket = net.connect({ port: Number(port), host: "127.0.0.1" });
-    socket.on("error", () => {});
-    socket.pause();
-    await new Promise((resolve) => socket.once("connect", resolve));
-    await wire.call("chat.send", { sessionKey: "agent:main:silent", message: "x".repeat(20_000), idempotencyKey: `silent-${day}-${performance.now()}` });
-    await wire.call("chat.abort", { sessionKey: "agent:main:silent" });
-    socket.destroy();
+    const idempotencyKey = `silent-${day}-${performance.now()}`;
+    await wire.call("chat.send", { sessionKey, message: "x".repeat(20_000), idempotencyKey });
+    for (let n = 0; n < 20; n++) deaf.ask("chat.history", { sessionKey, limit: 200 });
+    await wire.call("chat.abort", { sessionKey });
+    await wire.call("agent.wait", { runId: idempotencyKey, timeoutMs: 20_000 });
+    deaf.destroy();
     wire.close();
     done.silent += 1;
   },
