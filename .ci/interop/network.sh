@@ -164,7 +164,12 @@ result() {
   echo "row $name clawline $(secs "$ours") s${told} outage $(secs "$outage") s replaced $(replacements) autossh $(secs "$theirs") s outage $(secs "$their_outage") s $verdict $what"
   [ "$verdict" = pass ]
 }
-echoes_now() { [ $(($(ms) - $(tail -n 60 "$W/echoes" | awk -v name="$1" '$2 == name { at = $1 } END { print at + 0 }'))) -lt 400 ]; }
+# echoes_now NAME: it did in the last moment. The number is a text to awk, which would shorten it.
+echoes_now() {
+  local last
+  last=$(tail -n 60 "$W/echoes" | awk -v name="$1" '$2 == name { at = $1 } END { print at "" }')
+  [ $(($(ms) - ${last:-0})) -lt 400 ]
+}
 fault() { FAULT=$(ms) HEAL=$FAULT; }
 heal() { HEAL=$(ms); }
 # In the log since the fault: its times are UTC, to the microsecond.
