@@ -37,9 +37,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Headed<S> {
     /// Reads the head. `None` when the peer is gone, or was refused. The caller sets the deadline.
     pub(super) async fn read(mut stream: S, strict: bool) -> Option<Self> {
         let mut head = Vec::new();
+        let mut scan = Scan::default();
         loop {
-            match verdict(&head) {
-                _ if !strict => break,
+            if !strict {
+                break;
+            }
+            match scan.look(&head) {
                 Verdict::Good => break,
                 Verdict::Bad(status, reason) => {
                     refuse(stream, status, reason).await;
@@ -85,42 +88,67 @@ async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, status: u16, r
     }
 }
 
-fn verdict(bytes: &[u8]) -> Verdict {
-    let bad = |reason| Verdict::Bad(400, reason);
-    let mut seen = Seen::default();
-    let mut rest = bytes;
-    let mut is_first = true;
-    loop {
-        let Some(end) = rest.iter().position(|byte| *byte == b'\n') else {
-            return if bytes.len() > MAX_HEAD {
-                Verdict::Bad(431, "the head of the request is too long")
-            } else {
-                Verdict::More
+/// A head as far as it has come. What was looked at is not looked at again when more comes.
+#[derive(Default)]
+struct Scan {
+    seen: Seen,
+    /// Where the line begins that has not ended.
+    line: usize,
+    /// What of it was searched for its end.
+    searched: usize,
+    has_request_line: bool,
+}
+
+impl Scan {
+    /// Looks at what came since the last time; `bytes` is everything from the beginning.
+    fn look(&mut self, bytes: &[u8]) -> Verdict {
+        let too_long = Verdict::Bad(431, "the head of the request is too long");
+        loop {
+            let new = bytes.get(self.searched..).unwrap_or_default();
+            let Some(at) = new.iter().position(|byte| *byte == b'\n') else {
+                self.searched = bytes.len();
+                return if bytes.len() > MAX_HEAD {
+                    too_long
+                } else {
+                    Verdict::More
+                };
             };
-        };
-        let (line, after) = rest.split_at(end);
-        rest = after.get(1..).unwrap_or_default();
+            let end = self.searched + at;
+            let line = bytes.get(self.line..end).unwrap_or_default();
+            (self.line, self.searched) = (end + 1, end + 1);
+            match self.take(line) {
+                Verdict::More if self.line > MAX_HEAD => return too_long,
+                Verdict::More => {}
+                done => return done,
+            }
+        }
+    }
+
+    /// One line, without its LF.
+    fn take(&mut self, line: &[u8]) -> Verdict {
         let Some((b'\r', line)) = line.split_last() else {
-            return bad("a line must end with CR LF");
+            return Verdict::Bad(400, "a line must end with CR LF");
         };
         if line
             .iter()
             .any(|byte| matches!(byte, 0..=8 | 10..=31 | 127))
         {
-            return bad("control characters are not taken");
+            return Verdict::Bad(400, "control characters are not taken");
         }
-        if bytes.len() - rest.len() > MAX_HEAD {
-            return Verdict::Bad(431, "the head of the request is too long");
-        }
-        if is_first {
-            is_first = false;
-            if let Err(refused) = request_line(line) {
-                return refused;
-            }
+        let looked = if !self.has_request_line {
+            self.has_request_line = true;
+            request_line(line)
         } else if line.is_empty() {
-            return seen.verdict();
-        } else if let Err(refused) = seen.header(line) {
-            return refused;
+            return match self.line > MAX_HEAD {
+                true => Verdict::Bad(431, "the head of the request is too long"),
+                false => self.seen.verdict(),
+            };
+        } else {
+            self.seen.header(line)
+        };
+        match looked {
+            Ok(()) => Verdict::More,
+            Err(refused) => refused,
         }
     }
 }
@@ -236,6 +264,10 @@ mod tests {
 
     use super::*;
 
+    fn verdict(bytes: &[u8]) -> Verdict {
+        Scan::default().look(bytes)
+    }
+
     const GOOD: &[u8] = b"GET / HTTP/1.1\r\nHost: a\r\nX-Y: \tz\r\n\r\nmore";
 
     #[test]
@@ -248,7 +280,34 @@ mod tests {
         assert_eq!(verdict(GOOD), Verdict::Good);
     }
 
+    #[test]
+    fn a_long_head_that_comes_byte_by_byte_is_cut_where_a_whole_one_is() {
+        let line = format!("X: {}\r\n", "y".repeat(1000));
+        let head = format!("GET / HTTP/1.1\r\n{}", line.repeat(20)).into_bytes();
+        let mut scan = Scan::default();
+        let cut = (0..=head.len()).find(|end| scan.look(&head[..*end]) != Verdict::More);
+        let cut = cut.unwrap();
+        assert!((MAX_HEAD..MAX_HEAD + line.len()).contains(&cut), "{cut}");
+        assert!(matches!(verdict(&head), Verdict::Bad(431, _)));
+    }
+
     proptest! {
+        #[test]
+        fn pieces_are_read_as_the_whole_is(
+            lines in proptest::collection::vec("[A-Za-z: \t]{0,12}(\r\n|\n|\r)", 0..8),
+            at in any::<proptest::sample::Index>(),
+        ) {
+            let bytes = format!("GET / HTTP/1.1\r\n{}", lines.concat()).into_bytes();
+            let cut = at.index(bytes.len() + 1);
+            let mut scan = Scan::default();
+            let early = scan.look(&bytes[..cut]);
+            let late = match early {
+                Verdict::More => scan.look(&bytes),
+                done => done,
+            };
+            prop_assert_eq!(late, verdict(&bytes));
+        }
+
         #[test]
         fn any_bytes_get_a_verdict_and_a_refusal_stays_one(bytes in proptest::collection::vec(any::<u8>(), 0..400)) {
             let early = verdict(&bytes[..bytes.len() / 2]);
