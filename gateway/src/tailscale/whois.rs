@@ -13,6 +13,8 @@ use super::Program;
 const KEPT: Duration = Duration::from_secs(60);
 /// How long a failure does.
 const KEPT_FAILURE: Duration = Duration::from_secs(5);
+/// Programs that are run at the same time.
+const TURNS: usize = 8;
 /// Most addresses that are remembered.
 const MAX_KEPT: usize = 1024;
 
@@ -20,29 +22,35 @@ const MAX_KEPT: usize = 1024;
 #[derive(Debug)]
 pub(crate) struct Whois {
     program: Program,
-    known: Mutex<HashMap<IpAddr, (Instant, Option<String>)>>,
+    known: Mutex<Known>,
+    /// Held while Tailscale is asked: an address is asked about once, however many connections wait for
+    /// the answer, and so many programs run at a time.
+    turns: [tokio::sync::Mutex<()>; TURNS],
 }
+
+/// Until when each answer holds, and the answer.
+type Known = HashMap<IpAddr, (Instant, Option<String>)>;
 
 impl Whois {
     pub(crate) fn new(program: Program) -> Self {
         Self {
             program,
             known: Mutex::default(),
+            turns: Default::default(),
         }
     }
 
     /// The login name of whoever has this address. `None` when it has none, or Tailscale does not tell.
     pub(crate) async fn login(&self, address: IpAddr) -> Option<String> {
-        let now = Instant::now();
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(&address)
-            .cloned();
-        if let Some((_, login)) = known.filter(|(until, _)| now < *until) {
+        if let Some(login) = self.remembered(address) {
             return login;
         }
+        let _turn = self.turns[turn(address)].lock().await;
+        // Whoever had the turn before may have asked the same.
+        if let Some(login) = self.remembered(address) {
+            return login;
+        }
+        let now = Instant::now();
         let (login, kept) = match self.program.whois(address).await {
             Ok(login) => (login, KEPT),
             Err(error) => {
@@ -59,4 +67,20 @@ impl Whois {
         }
         login
     }
+
+    /// What was answered a short time ago.
+    fn remembered(&self, address: IpAddr) -> Option<Option<String>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, login) = known.get(&address)?;
+        (Instant::now() < *until).then(|| login.clone())
+    }
+}
+
+/// Which turn an address waits for.
+fn turn(address: IpAddr) -> usize {
+    let last = match address {
+        IpAddr::V4(v4) => v4.octets()[3],
+        IpAddr::V6(v6) => v6.octets()[15],
+    };
+    usize::from(last) % TURNS
 }
