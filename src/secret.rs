@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 ///
 /// `Debug` prints `***`; there is no `Display` and no `Serialize`, so that a secret leaves the
 /// process only where [`Secret::expose`] is written out.
-#[derive(Clone, Default, PartialEq, Eq)]
+#[derive(Clone, Default)]
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
@@ -39,6 +39,15 @@ impl Secret {
         ours.as_slice().ct_eq(theirs.as_slice()).into()
     }
 }
+
+/// In constant time as well, so that no `==` anywhere tells more than it should.
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        self.matches(other.expose())
+    }
+}
+
+impl Eq for Secret {}
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -73,5 +82,6 @@ mod tests {
         assert!(secret.matches("correct horse"));
         assert!(!secret.matches("correct horsf"));
         assert!(!secret.matches(""));
+        assert!(secret == Secret::new("correct horse") && secret != Secret::new("correct"));
     }
 }

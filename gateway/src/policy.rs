@@ -5,145 +5,181 @@
 //! test can fail. Nothing but [`Policy::leaving_out`] makes anything else than all checks, and neither
 //! configuration nor environment nor a cargo feature reaches it.
 
-/// Which checks are made: all of them, outside tests.
-#[derive(Debug, Clone)]
-pub struct Policy {
-    /// Only our own names may stand in `Host`.
-    pub host_name: bool,
-    /// Web pages that are not ours are refused.
-    pub web_origin: bool,
-    /// Who forwards for others has to be a trusted proxy.
-    pub proxy_headers: bool,
-    /// Tailscale is asked whether a user is who the headers say.
-    pub tailscale_whois: bool,
-    /// The first request is `connect`.
-    pub first_is_connect: bool,
-    /// The shared secret, or a device token, is compared.
-    pub credential: bool,
-    /// Callers without a device may do nothing, but for the owner's own tools.
-    pub deviceless_scopes: bool,
-    /// A node shows a device.
-    pub node_device: bool,
-    /// Calls need their scope.
-    pub call_scope: bool,
-    /// Of the hops that proxies name, the rightmost untrusted one is the client.
-    pub rightmost_hop: bool,
-    /// A proxy on this machine shows its secret or its user id.
-    pub proxy_proves_itself: bool,
-    /// Wrong device tokens and setup codes count like wrong shared secrets.
-    pub count_every_guess: bool,
-    /// All sources share one budget of guesses.
-    pub guess_budget: bool,
-    /// Blank, copied and short secrets are refused at the start.
-    pub weak_secret: bool,
-    /// A locked source is refused.
-    pub lockout: bool,
-    /// The device id is the hash of the key.
-    pub device_id: bool,
-    /// The challenge of this very connection was signed.
-    pub nonce: bool,
-    /// The signature is fresh.
-    pub signature_age: bool,
-    /// The signature is the key's.
-    pub signature: bool,
-    /// Silent pairing is for the gateway's own user, without `Origin` and proxy.
-    pub silent_for_owner: bool,
-    /// Platform and family stay as they were approved.
-    pub metadata_pin: bool,
-    /// A device manages itself only.
-    pub own_device_only: bool,
-    /// Nobody grants more than it has.
-    pub grant_within_own: bool,
-    /// Only so many devices may wait for an approval.
-    pub pending_cap: bool,
-    /// What a client says about itself is cleaned before others see it.
-    pub clean_names: bool,
-    /// A setup code is good once, and for ten minutes.
-    pub code_once: bool,
-    /// A revoked role stays so until it is approved again.
-    pub revoked_stays: bool,
-    /// Connections end when their credential is void.
-    pub close_voided: bool,
-    /// A node's commands need an approval of their own.
-    pub node_approval: bool,
-    /// A node tells only of runs that its connection was asked for.
-    pub issued_runs: bool,
-    /// A node's own policy is reached through its own methods only.
-    pub node_policy: bool,
-    /// The parameters of `system.run` are checked and reduced.
-    pub run_params: bool,
-    /// That a run is approved needs an approval of this very run, unused.
-    pub run_approval: bool,
-    /// What hides text is made visible to whoever approves.
-    pub visible_commands: bool,
-    /// A command that cannot be shown whole is not asked about.
-    pub whole_commands: bool,
-    /// An approval is there only for those who may see it.
-    pub approval_privacy: bool,
-    /// A head that two readers could read in two ways is refused.
-    pub strict_heads: bool,
-    /// So is such a path.
-    pub plain_paths: bool,
-    /// A message has so many fragments and no more.
-    pub fragment_cap: bool,
-    /// Pings have a budget.
-    pub ping_budget: bool,
-    /// So have calls and frames that are refused.
-    pub fault_budget: bool,
-    /// The id of a call is short, and no other call with it is under way.
-    pub call_ids: bool,
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::auth::Compares;
+
+/// In the place of a deadline that is left out.
+const NO_DEADLINE: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// Declares [`Policy`]: each check once, and all of them made unless a test leaves one out.
+macro_rules! checks {
+    ($($(#[$doc:meta])* $name:ident,)*) => {
+        /// Which checks are made: all of them, outside tests.
+        #[derive(Debug, Clone)]
+        pub struct Policy {
+            $($(#[$doc])* pub $name: bool,)*
+            /// How secrets were compared under this policy.
+            pub compares: Arc<Compares>,
+        }
+
+        impl Default for Policy {
+            fn default() -> Self {
+                Self {
+                    $($name: true,)*
+                    compares: Arc::default(),
+                }
+            }
+        }
+    };
 }
 
-impl Default for Policy {
-    fn default() -> Self {
-        Self {
-            host_name: true,
-            web_origin: true,
-            proxy_headers: true,
-            tailscale_whois: true,
-            first_is_connect: true,
-            credential: true,
-            deviceless_scopes: true,
-            node_device: true,
-            call_scope: true,
-            rightmost_hop: true,
-            proxy_proves_itself: true,
-            count_every_guess: true,
-            guess_budget: true,
-            weak_secret: true,
-            lockout: true,
-            device_id: true,
-            nonce: true,
-            signature_age: true,
-            signature: true,
-            silent_for_owner: true,
-            metadata_pin: true,
-            own_device_only: true,
-            grant_within_own: true,
-            pending_cap: true,
-            clean_names: true,
-            code_once: true,
-            revoked_stays: true,
-            close_voided: true,
-            node_approval: true,
-            issued_runs: true,
-            node_policy: true,
-            run_params: true,
-            run_approval: true,
-            visible_commands: true,
-            whole_commands: true,
-            approval_privacy: true,
-            strict_heads: true,
-            plain_paths: true,
-            fragment_cap: true,
-            ping_budget: true,
-            fault_budget: true,
-            call_ids: true,
-        }
-    }
+checks! {
+    /// Only our own names may stand in `Host`.
+    host_name,
+    /// Web pages that are not ours are refused.
+    web_origin,
+    /// Who forwards for others has to be a trusted proxy.
+    proxy_headers,
+    /// Tailscale is asked whether a user is who the headers say.
+    tailscale_whois,
+    /// The first request is `connect`.
+    first_is_connect,
+    /// The shared secret, or a device token, is compared.
+    credential,
+    /// Callers without a device may do nothing, but for the owner's own tools.
+    deviceless_scopes,
+    /// A node shows a device.
+    node_device,
+    /// Calls need their scope.
+    call_scope,
+    /// Of the hops that proxies name, the rightmost untrusted one is the client.
+    rightmost_hop,
+    /// A proxy on this machine shows its secret or its user id.
+    proxy_proves_itself,
+    /// Wrong device tokens and setup codes count like wrong shared secrets.
+    count_every_guess,
+    /// All sources share one budget of guesses.
+    guess_budget,
+    /// Blank, copied and short secrets are refused at the start.
+    weak_secret,
+    /// A locked source is refused.
+    lockout,
+    /// The device id is the hash of the key.
+    device_id,
+    /// The challenge of this very connection was signed.
+    nonce,
+    /// The signature is fresh.
+    signature_age,
+    /// The signature is the key's.
+    signature,
+    /// Silent pairing is for the gateway's own user, without `Origin` and proxy.
+    silent_for_owner,
+    /// Platform and family stay as they were approved.
+    metadata_pin,
+    /// A device manages itself only.
+    own_device_only,
+    /// Nobody grants more than it has.
+    grant_within_own,
+    /// Only so many devices may wait for an approval.
+    pending_cap,
+    /// What a client says about itself is cleaned before others see it.
+    clean_names,
+    /// A setup code is good once, and for ten minutes.
+    code_once,
+    /// A revoked role stays so until it is approved again.
+    revoked_stays,
+    /// Connections end when their credential is void.
+    close_voided,
+    /// A node's commands need an approval of their own.
+    node_approval,
+    /// A node tells only of runs that its connection was asked for.
+    issued_runs,
+    /// A node's own policy is reached through its own methods only.
+    node_policy,
+    /// The parameters of `system.run` are checked and reduced.
+    run_params,
+    /// That a run is approved needs an approval of this very run, unused.
+    run_approval,
+    /// What hides text is made visible to whoever approves.
+    visible_commands,
+    /// A command that cannot be shown whole is not asked about.
+    whole_commands,
+    /// An approval is there only for those who may see it.
+    approval_privacy,
+    /// A head that two readers could read in two ways is refused.
+    strict_heads,
+    /// So is such a path.
+    plain_paths,
+    /// A message has so many fragments and no more.
+    fragment_cap,
+    /// Pings have a budget.
+    ping_budget,
+    /// So have calls and frames that are refused.
+    fault_budget,
+    /// The id of a call is short, and no other call with it is under way.
+    call_ids,
+    /// What a hello tells of this machine's paths is for admins.
+    private_snapshot,
+    /// A name that no scope has gives nothing.
+    known_scopes,
+    /// Secrets are compared in a time that tells nothing about them.
+    constant_time,
+    /// Over HTTP a secret counts in its header alone, wherever else it stands.
+    secret_in_header,
+    /// What a client sends is written into the log without its secrets.
+    masked_log,
+    /// Who is on this machine is what the socket says, whatever the request claims.
+    socket_locality,
+    /// Nothing but loopback is opened without a secret.
+    secret_beyond_loopback,
+    /// What Tailscale publishes asks for a secret, and Funnel for a password.
+    safe_publishing,
+    /// On the private listener the kernel says that it is Tailscale who connects.
+    tailscale_peer,
+    /// Sockets before hello have so many places, and one remote address a part of them.
+    places,
+    /// A head is so long, and has so many headers, and no more.
+    head_limits,
+    /// Whoever is behind a trusted proxy has places of its own.
+    places_behind_proxy,
+    /// From the accept to head, first frame and hello there is so much time and no more.
+    deadlines,
+    /// A message is so long and no longer.
+    message_limits,
+    /// What a client sends is masked, as RFC 6455 wants it.
+    masked_frames,
+    /// A request is answered from its head; its body is not waited for.
+    body_unread,
+    /// Writes of the configuration have a budget.
+    write_budget,
+    /// A configuration with which the daemon would not start is not written.
+    startable_config,
+    /// Nobody overwrites a configuration that it has not seen.
+    seen_config,
+    /// A configuration is shown without its secrets.
+    redacted_config,
+    /// A placeholder that is sent back means the secret that stands there.
+    kept_secrets,
+    /// OpenClaw's own files are never written.
+    foreign_config,
+    /// What was undecided or unused when the gateway stopped is denied.
+    denied_by_restart,
+    /// What a command in a chat does needs the scope of the method that does the same.
+    slash_scope,
 }
 
 impl Policy {
+    /// How long something may take that has this deadline.
+    pub(crate) fn time(&self, deadline: Duration) -> Duration {
+        if self.deadlines {
+            deadline
+        } else {
+            NO_DEADLINE
+        }
+    }
+
     /// All checks but those that `leave` sets to false. For tests.
     #[doc(hidden)]
     pub fn leaving_out(leave: impl FnOnce(&mut Self)) -> Self {

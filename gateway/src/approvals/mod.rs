@@ -80,7 +80,9 @@ impl Approvals {
         policy: PolicyFile,
         checks: Arc<Policy>,
     ) -> Result<Self, StoreError> {
-        store.restart(now_ms()).await?;
+        if checks.denied_by_restart {
+            store.restart(now_ms()).await?;
+        }
         let approvals = Self {
             store,
             registry,

@@ -108,14 +108,15 @@ impl New {
         }
         let parts = argv.iter().flatten().map(String::as_str).chain([text]);
         for (at, part) in parts.enumerate() {
-            if part.contains(['\0', '\r']) {
+            if checks.visible_commands && part.contains(['\0', '\r']) {
                 let text = format!("command, part {at}: NUL and carriage return are not taken");
                 return Err(BadRequest(text));
             }
         }
         // The arguments win: how callers write them as one text differs.
         let shown = match &argv {
-            Some(argv) => show::arguments(argv),
+            Some(argv) if checks.visible_commands => show::arguments(argv),
+            Some(argv) => argv.join(" "),
             None => text.to_owned(),
         };
         if checks.whole_commands {

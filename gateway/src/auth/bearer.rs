@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use super::{Authority, Source};
+use super::{Authority, Source, is_same};
 use crate::settings::AuthMode;
 
 /// Why a request may not have what it asks for.
@@ -33,21 +33,25 @@ impl Authority {
         }
         let (source, now) = (Source::of(uid, client), Instant::now());
         let locked = self.throttle.locked_for(source, now);
+        let locked = locked.filter(|_| self.policy.lockout);
         let Some(shown) = header.and_then(bearer_text) else {
             return Err(locked.map_or(BearerRefusal::Unauthorized, BearerRefusal::Locked));
         };
         if self.is_own(uid) {
-            if self.secret.matches(shown) {
+            if is_same(&self.policy, &self.secret, shown) {
                 return Ok(());
             }
         } else {
             if let Some(remaining) = locked {
                 return Err(BearerRefusal::Locked(remaining));
             }
-            self.throttle
-                .take_guess(now)
-                .map_err(BearerRefusal::Locked)?;
-            if self.secret.matches(shown) {
+            match self.throttle.take_guess(now) {
+                Err(remaining) if self.policy.guess_budget => {
+                    return Err(BearerRefusal::Locked(remaining));
+                }
+                _ => {}
+            }
+            if is_same(&self.policy, &self.secret, shown) {
                 self.throttle.give_back();
                 return Ok(());
             }

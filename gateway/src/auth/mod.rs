@@ -3,6 +3,7 @@
 
 mod bearer;
 mod caller;
+mod compare;
 mod peers;
 mod proof;
 mod refusal;
@@ -26,6 +27,8 @@ use crate::store::{Device, DeviceRole, now_ms};
 
 pub use bearer::BearerRefusal;
 pub use caller::{Caller, IdentityFault, Listener, ProxyUser};
+pub use compare::Compares;
+pub(crate) use compare::is_same;
 pub use peers::{KernelPeers, PeerLookup};
 pub use proof::ProofFault;
 pub use refusal::{ORIGIN_REFUSED, PairingRefusal, Refusal};
@@ -238,7 +241,9 @@ impl Authority {
             Some((role, right)) => {
                 // A good device token does not make guesses at the shared secret free.
                 let candidates = self.candidates(attempt.version, auth);
-                let guesses = candidates.into_iter().any(|text| !right.matches(text));
+                let guesses = candidates
+                    .into_iter()
+                    .any(|text| !is_same(&self.policy, &right, text));
                 let shown = if guesses {
                     self.shared_secret(attempt, auth)
                 } else {
@@ -314,7 +319,9 @@ impl Authority {
         if is_counted {
             self.may_compare(attempt)?;
         }
-        let is_right = candidates.iter().any(|text| self.secret.matches(text));
+        let is_right = candidates
+            .iter()
+            .any(|text| is_same(&self.policy, &self.secret, text));
         if is_right || !self.policy.credential {
             if is_counted {
                 self.throttle.give_back();
@@ -379,7 +386,7 @@ impl Authority {
         [given(&auth.token), given(&auth.device_token)]
             .into_iter()
             .flatten()
-            .any(|text| right.matches(text))
+            .any(|text| is_same(&self.policy, &right, text))
             .then_some((role, right))
     }
 

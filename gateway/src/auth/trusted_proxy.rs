@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use http::HeaderMap;
 
-use super::{AuthMethod, IdentityFault, PeerLookup, ProxyUser};
+use super::{AuthMethod, IdentityFault, PeerLookup, ProxyUser, is_same};
 use crate::policy::Policy;
 use crate::settings::{IpRange, TrustedProxySettings};
 
@@ -74,11 +74,11 @@ pub(crate) fn read(
     headers: &HeaderMap,
     is_trusted: bool,
     settings: &TrustedProxySettings,
+    policy: &Policy,
 ) -> ProxyWord {
-    let shown = settings
-        .secret
-        .as_ref()
-        .is_some_and(|(name, secret)| one(headers, name).is_some_and(|text| secret.matches(text)));
+    let shown = settings.secret.as_ref().is_some_and(|(name, secret)| {
+        one(headers, name).is_some_and(|text| is_same(policy, secret, text))
+    });
     ProxyWord {
         user: if is_trusted {
             user(headers, settings)
@@ -199,7 +199,8 @@ mod tests {
     #[test]
     fn a_user_is_named_once_by_a_complete_request_of_the_proxy_and_allowed() {
         let proto = ("x-forwarded-proto", "https");
-        let user = |pairs: &[(&str, &str)]| read(&headers(pairs), true, &settings()).user;
+        let all = Policy::default();
+        let user = |pairs: &[(&str, &str)]| read(&headers(pairs), true, &settings(), &all).user;
         let name = "x-forwarded-user";
         assert_eq!(user(&[proto, (name, "ana@x")]), Ok("ana@x".into()));
         for (pairs, fault) in [
@@ -217,7 +218,12 @@ mod tests {
         ] {
             assert_eq!(user(&pairs), Err(fault), "{pairs:?}");
         }
-        let direct = read(&headers(&[proto, (name, "ana@x")]), false, &settings());
+        let direct = read(
+            &headers(&[proto, (name, "ana@x")]),
+            false,
+            &settings(),
+            &all,
+        );
         assert_eq!(direct.user, Err(IdentityFault::NotTheProxy));
     }
 

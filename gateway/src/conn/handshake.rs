@@ -18,6 +18,7 @@ use super::{Conn, Principal, Seat, connect_params, hello};
 use crate::auth::{Attempt, AuthMethod, Caller, Refusal, SignedIn};
 use crate::nodes::Claims;
 use crate::pairing::{Admission, Ask};
+use crate::redact::redacted;
 use crate::settings::GatewaySettings;
 use crate::state::App;
 use crate::store::now_ms;
@@ -26,6 +27,8 @@ use crate::store::now_ms;
 const BROWSER_IDS: [&str; 3] = ["openclaw-control-ui", "webchat", "webchat-ui"];
 /// Challenge capability of version 4's current release.
 const CHALLENGE_CAPABILITY: &str = "model-catalog-snapshot";
+/// What the log shows of the parameters of a connect at level trace, in characters.
+const MAX_TRACED: usize = 4096;
 /// Longest text that a client may say about itself, in characters; the rest is cut.
 const MAX_CLIENT_TEXT: usize = 64;
 
@@ -91,12 +94,15 @@ pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         .map_err(|_| Farewell::gone())?;
     let too_late = |_| Farewell::silent(close::NORMAL, "");
     let first = first_text(socket);
-    let text = timeout_at(accepted + limits::FIRST_FRAME_DEADLINE, first)
-        .await
-        .map_err(too_late)??;
+    let text = timeout_at(
+        accepted + app.policy.time(limits::FIRST_FRAME_DEADLINE),
+        first,
+    )
+    .await
+    .map_err(too_late)??;
     seat.spoke();
     let decided = decide(app, &text, caller, &nonce);
-    let conn = timeout_at(accepted + limits::HELLO_DEADLINE, decided)
+    let conn = timeout_at(accepted + app.policy.time(limits::HELLO_DEADLINE), decided)
         .await
         .map_err(too_late)??;
     socket.raise_limit();
@@ -148,6 +154,14 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     if app.policy.first_is_connect && request.method != CONNECT {
         let error = RpcError::invalid("invalid handshake: first request must be connect");
         return Err(refuse(error));
+    }
+    if tracing::enabled!(tracing::Level::TRACE) {
+        let shown = match app.policy.masked_log {
+            true => redacted(&request.params),
+            false => request.params.clone(),
+        };
+        let shown = clawline::layer::printable(&shown.to_string(), MAX_TRACED);
+        tracing::trace!(peer = %caller.peer, params = %shown, "connect");
     }
     let mut params = connect_params::read(request.params, version)
         .map_err(|why| refuse(RpcError::invalid_params(CONNECT, why)))?;

@@ -1,5 +1,7 @@
 //! The reply to a good `connect`, in the full shape of the connection's version (PROTOCOL.md §2.6, §2.7).
 
+use std::path::Path;
+
 use clawline::protocol::Protocol;
 use clawline::protocol::event;
 use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK};
@@ -27,7 +29,12 @@ pub(crate) async fn payload(
 ) -> Value {
     let may = |scope| conn.principal.role == Role::Operator && conn.principal.scopes.grants(scope);
     let is_v4 = conn.version == Protocol::V4;
-    let health = snapshot_health(app.health_report().await, is_v4);
+    let mut report = app.health_report().await;
+    let is_private = app.policy.private_snapshot && !may(Scope::Admin);
+    if is_private {
+        without_paths(&mut report);
+    }
+    let health = snapshot_health(report, is_v4);
     let presence = if may(Scope::Read) {
         app.registry.presence(app.own_presence())
     } else {
@@ -53,7 +60,7 @@ pub(crate) async fn payload(
         defaults["ownership"] = json!("sole");
         defaults["selectionRequired"] = json!(false);
     }
-    if may(Scope::Admin) {
+    if !is_private {
         let settings = app.settings();
         let config = &settings.config.path;
         if !config.as_os_str().is_empty() {
@@ -97,10 +104,25 @@ pub(crate) async fn payload(
         hello["policy"]["allowedSessionVisibilities"] = json!(["shared"]);
         hello["policy"]["hasMultipleSessionSharingIdentities"] = json!(false);
     }
-    if let Some(auth) = auth(conn, admission, asked) {
+    if let Some(auth) = auth(app, conn, admission, asked) {
         hello["auth"] = auth;
     }
     hello
+}
+
+/// Leaves of the store's path what everybody knows.
+fn without_paths(report: &mut HealthReply) {
+    let name = |path: &str| {
+        let name = Path::new(path).file_name();
+        name.map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    };
+    report.sessions.path = name(&report.sessions.path);
+    for agent in &mut report.agents {
+        if let Some(Value::String(path)) = agent.pointer_mut("/sessions/path") {
+            *path = name(path);
+        }
+    }
 }
 
 /// The health that hello shows. Version 4 has a closed list for it, without what we add to `health`,
@@ -122,7 +144,7 @@ fn snapshot_health(report: HealthReply, is_v4: bool) -> Value {
 
 /// Version 4 always tells the scopes of this connection; version 3 tells, for a device only, those
 /// that are stored with its token.
-fn auth(conn: &Conn, admission: Option<&Admission>, asked: &[String]) -> Option<Value> {
+fn auth(app: &App, conn: &Conn, admission: Option<&Admission>, asked: &[String]) -> Option<Value> {
     let role = conn.principal.role.as_str();
     let with_token = |mut auth: Value| {
         if let Some(admission) = admission {
@@ -137,7 +159,8 @@ fn auth(conn: &Conn, admission: Option<&Admission>, asked: &[String]) -> Option<
             let mut scopes: Vec<&String> = Vec::new();
             for text in asked {
                 let is_held = Scope::parse(text).is_some_and(|s| held.iter().any(|h| h == s));
-                if is_held && !scopes.contains(&text) {
+                let is_told = is_held || !app.policy.known_scopes;
+                if is_told && !scopes.contains(&text) {
                     scopes.push(text);
                 }
             }

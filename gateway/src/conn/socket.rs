@@ -60,12 +60,15 @@ pub(crate) struct Socket<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The server's end, after the upgrade; `head` is what came right behind the request.
     pub(crate) fn server(stream: S, head: Vec<u8>, policy: &Policy) -> Self {
-        let limit = Some(limits::MAX_MESSAGE_BEFORE_HELLO);
+        let limit = policy
+            .message_limits
+            .then_some(limits::MAX_MESSAGE_BEFORE_HELLO);
         let config = WebSocketConfig::default()
             .read_buffer_size(limits::READ_BUFFER)
             .write_buffer_size(WRITE_BUFFER)
             .max_message_size(limit)
-            .max_frame_size(limit);
+            .max_frame_size(limit)
+            .accept_unmasked_frames(!policy.masked_frames);
         let mut stream = Polled {
             stream,
             waker: Waker::noop().clone(),
@@ -93,8 +96,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// Allows messages of full size: the peer has said hello.
     pub(crate) fn raise_limit(&mut self) {
         self.ws.set_config(|config| {
-            config.max_message_size = Some(limits::MAX_MESSAGE);
-            config.max_frame_size = Some(limits::MAX_MESSAGE);
+            config.max_message_size = config.max_message_size.and(Some(limits::MAX_MESSAGE));
+            config.max_frame_size = config.max_frame_size.and(Some(limits::MAX_MESSAGE));
         });
     }
 

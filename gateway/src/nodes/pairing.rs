@@ -10,6 +10,7 @@ use rand::RngExt as _;
 use sha2::{Digest as _, Sha256};
 
 use super::{Nodes, policy, rows};
+use crate::auth::is_same;
 use crate::conn::{ConnId, Principal};
 use crate::pairing::PairingError;
 use crate::settings::NodesSettings;
@@ -269,7 +270,7 @@ impl Nodes {
     ) -> Result<Option<NodePairRow>, NodeError> {
         let node = self.store.get(node_id).await?;
         let shown = token_hash(&Secret::new(token));
-        let is_right = |held: &String| Secret::new(held.clone()).matches(&shown);
+        let is_right = |held: &String| is_same(&self.checks, &Secret::new(held.clone()), &shown);
         Ok(node
             .filter(|node| node.token_hash.as_ref().is_some_and(is_right))
             .map(|node| rows::paired_row(&node)))

@@ -43,7 +43,11 @@ pub(super) async fn read(path: &Path) -> std::io::Result<Option<String>> {
 async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
     let settings = app.settings();
     let view = &settings.config;
-    let effective = redacted(&view.effective);
+    let shown = |value: &Value| match app.policy.redacted_config {
+        true => redacted(value),
+        false => value.clone(),
+    };
+    let effective = shown(&view.effective);
     let mut issues = Vec::new();
     let mut complain = |message: String| issues.push(json!({"path": "", "message": message}));
     // What the running gateway did not take over from the file, and why.
@@ -62,7 +66,7 @@ async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
             json!({})
         }),
     };
-    let parsed = redacted(&parsed);
+    let parsed = shown(&parsed);
     // Comments of the file could hold a secret that no key betrays: the text shown is written anew.
     let raw = serde_json::to_string_pretty(&parsed).unwrap_or_default();
     let mut more = Map::new();

@@ -4,7 +4,7 @@
 //! The first stops a web page whose name was pointed at loopback, the second any other web page,
 //! the third a proxy that makes the world look local.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use axum::response::IntoResponse;
 use http::header::{HOST, HeaderMap, HeaderName, ORIGIN, UPGRADE};
@@ -27,6 +27,8 @@ const PROBE: &str = "/healthz";
 pub(super) struct Passed {
     pub(super) has_origin: bool,
     pub(super) via_proxy: bool,
+    /// The other end of the socket.
+    pub(super) peer: IpAddr,
     /// The client's address, as far as trusted proxies tell.
     pub(super) client: IpAddr,
     /// What a proxy says about the user; in mode `trusted-proxy` only.
@@ -88,8 +90,14 @@ pub(super) fn check<B>(
     request: &Request<B>,
     peer: IpAddr,
 ) -> Result<Passed, Refused> {
-    let has_origin = check_name_and_page(settings, policy, (here, peer), request, None)?;
     let from_proxy = request.headers().keys().any(is_proxy_header);
+    let peer = match policy.socket_locality {
+        true => peer,
+        false => claimed(request, peer),
+    };
+    // What comes through a proxy may be shown anywhere, wherever the proxy stands.
+    let is_here = peer.to_canonical().is_loopback() && !from_proxy;
+    let has_origin = check_name_and_page(settings, policy, (here, is_here), request, None)?;
     let is_trusted = settings
         .trusted_proxies
         .iter()
@@ -105,21 +113,22 @@ pub(super) fn check<B>(
         peer
     };
     let word = (settings.auth.mode == AuthMode::TrustedProxy)
-        .then(|| trusted_proxy::read(headers, is_trusted, &settings.auth.trusted_proxy));
+        .then(|| trusted_proxy::read(headers, is_trusted, &settings.auth.trusted_proxy, policy));
     Ok(Passed {
         has_origin,
         via_proxy: from_proxy,
+        peer,
         client,
         word,
     })
 }
 
-/// The name that a request of `peer` is addressed to, and the page that it comes from; `name` is one more of
-/// ours, by https. Whether a page is behind it.
+/// The name that a request is addressed to, and the page that it comes from, which is shown on this machine
+/// or not; `name` is one more of ours, by https. Whether a page is behind it.
 pub(super) fn check_name_and_page<B>(
     settings: &GatewaySettings,
     policy: &Policy,
-    (here, peer): (Addressed, IpAddr),
+    (here, is_here): (Addressed, bool),
     request: &Request<B>,
     name: Option<&str>,
 ) -> Result<bool, Refused> {
@@ -140,7 +149,7 @@ pub(super) fn check_name_and_page<B>(
         let text = origin.to_str().unwrap_or("null");
         let is_named = name.is_some() && text.strip_prefix("https://") == name;
         let is_allowed = origins.next().is_none()
-            && (is_named || is_allowed_origin(settings, here.port, peer, text));
+            && (is_named || is_allowed_origin(settings, here.port, is_here, text));
         if policy.web_origin && !is_allowed {
             let mut refused =
                 Refused::new(StatusCode::FORBIDDEN, "origin_not_allowed", ORIGIN_REFUSED);
@@ -202,6 +211,14 @@ fn is_our_name(settings: &GatewaySettings, here: Addressed, host: &str) -> bool 
             .any(|name| without_port(name) == host)
 }
 
+/// Where a request says that it comes from: `Host: localhost` makes it local where nobody looks at the socket.
+fn claimed<B>(request: &Request<B>, peer: IpAddr) -> IpAddr {
+    match host(request.headers(), request.uri()).as_deref() {
+        Some("localhost" | "127.0.0.1") => Ipv4Addr::LOCALHOST.into(),
+        _ => peer,
+    }
+}
+
 fn is_proxy_header(name: &HeaderName) -> bool {
     let name = name.as_str();
     PROXY_HEADERS.contains(&name) || PROXY_PREFIXES.iter().any(|p| name.starts_with(p))
@@ -209,13 +226,13 @@ fn is_proxy_header(name: &HeaderName) -> bool {
 
 /// Our own pages, and what the configuration names. Pages of other programs on this machine are
 /// not ours: loopback is no proof of anything.
-fn is_allowed_origin(settings: &GatewaySettings, port: u16, peer: IpAddr, origin: &str) -> bool {
+fn is_allowed_origin(settings: &GatewaySettings, port: u16, is_here: bool, origin: &str) -> bool {
     let listed = settings
         .allowed_origins
         .iter()
         .any(|allowed| allowed == "*" || allowed.trim_end_matches('/') == origin);
     // A page of this machine's is shown on this machine.
-    let own = peer.to_canonical().is_loopback()
+    let own = is_here
         && ["http://", "https://"].iter().any(|scheme| {
             origin.strip_prefix(scheme).is_some_and(|host| {
                 ["127.0.0.1", "[::1]", "localhost"]
@@ -335,6 +352,26 @@ mod tests {
             ("origin", "http://evil.example:18789"),
         ];
         assert_eq!(verdict(&rebound), Err(421));
+    }
+
+    #[test]
+    fn a_page_behind_a_proxy_is_not_ours_wherever_the_proxy_stands() {
+        let own = ("origin", "http://127.0.0.1:18789");
+        let mut settings = GatewaySettings::new("/nowhere");
+        settings.trusted_proxies = vec![crate::settings::IpRange::parse("127.0.0.1").unwrap()];
+        let here = Addressed::to("127.0.0.1:18789".parse().unwrap());
+        let passes = |headers: &[(&str, &str)]| {
+            let mut request = Request::builder().uri("/");
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (request, peer) = (request.body(()).unwrap(), Ipv4Addr::LOCALHOST.into());
+            check(&settings, &Policy::default(), here, &request, peer).is_ok()
+        };
+        assert!(passes(&[OURS, own]));
+        assert!(passes(&[OURS, ("x-forwarded-for", "203.0.113.9")]));
+        assert!(!passes(&[OURS, own, ("x-forwarded-for", "203.0.113.9")]));
+        assert!(!passes(&[OURS, own, ("via", "1.1 proxy")]));
     }
 
     #[test]

@@ -103,6 +103,21 @@ pub(crate) fn bind_private() -> Result<TcpListener, ListenError> {
     listen((Ipv4Addr::LOCALHOST, 0).into())
 }
 
+/// Whether an address is one of this machine's: nothing else can be listened on.
+///
+/// # Errors
+/// [`ListenError`].
+pub(crate) fn check_ours(address: IpAddr) -> Result<(), ListenError> {
+    let address = (address, 0).into();
+    match std::net::UdpSocket::bind(address) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            Err(ListenError::NotOurs { address })
+        }
+        Err(source) => Err(ListenError::Io { address, source }),
+    }
+}
+
 fn all(wanted: &[(IpAddr, bool)], port: u16) -> Result<Vec<TcpListener>, ListenError> {
     let mut listeners: Vec<TcpListener> = Vec::new();
     let mut port = port;

@@ -11,17 +11,18 @@ mod upgrade;
 mod wire;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::Body;
 use axum::response::IntoResponse as _;
 use clawline::protocol::limits;
-use http::{Request, Response, StatusCode};
+use http::header::AUTHORIZATION;
+use http::{HeaderValue, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::upgrade::OnUpgrade;
+use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
@@ -36,7 +37,7 @@ use reserve::Reserve;
 use wire::Wire;
 
 pub use listen::ListenError;
-pub(crate) use listen::{bind, bind_private};
+pub(crate) use listen::{bind, bind_private, check_ours};
 
 use routes::Visitor;
 
@@ -56,16 +57,28 @@ pub(crate) async fn accept(app: App, listener: TcpListener, door: Listener) {
         };
         match accepted {
             Ok((stream, peer)) => {
-                let seat = app.lobby.enter(peer.ip());
+                let seat = app.lobby.enter(whose(&app, peer, door));
                 let work = connection(app.clone(), router.clone(), stream, (peer, door), seat);
                 app.tasks.spawn(work);
             }
             Err(error) => {
-                app.lobby.shed();
+                if reserve::is_exhausted(&error) {
+                    app.lobby.shed();
+                }
                 reserve.recover(&listener, &error).await;
             }
         }
     }
+}
+
+/// Whose place a socket takes before its head is read: a proxy's is nobody's until it names its client.
+fn whose(app: &App, peer: SocketAddr, door: Listener) -> Option<IpAddr> {
+    let is_proxy = || {
+        let trusted = &app.settings().trusted_proxies;
+        trusted.iter().any(|range| range.contains(peer.ip()))
+    };
+    let is_nobodys = app.policy.places_behind_proxy && (door == Listener::Tailscale || is_proxy());
+    (!is_nobodys).then_some(peer.ip())
 }
 
 /// What a request that was accepted for upgrade leaves behind.
@@ -90,6 +103,7 @@ async fn connection(
     // Small frames must not wait for each other.
     let _ = stream.set_nodelay(true);
     let slot = Arc::new(Mutex::new(None));
+    let deadline = accepted + app.policy.time(limits::HTTP_HEAD_DEADLINE);
     // Answers are short: the deadline of the head holds for the whole exchange.
     let served = {
         let ends = (local, peer);
@@ -97,11 +111,11 @@ async fn connection(
             // Tailscale ends TLS itself.
             let tls = app.tls.as_deref().filter(|_| door == Listener::Main);
             if let Some(wire) = Wire::open(stream, tls).await {
-                http(&app, router, wire, (ends, door), slot.clone()).await;
+                http(&app, router, wire, (ends, door), &seat, slot.clone()).await;
             }
         });
         tokio::select! {
-            served = timeout_at(accepted + limits::HTTP_HEAD_DEADLINE, work) => served.is_ok(),
+            served = timeout_at(deadline, work) => served.is_ok(),
             () = seat.evicted() => false,
             () = app.stop.cancelled() => return,
         }
@@ -110,23 +124,12 @@ async fn connection(
     let (true, Some(upgrading)) = (served, upgrading) else {
         return;
     };
-    let mut caller = Caller {
-        has_origin: upgrading.passed.has_origin,
-        via_proxy: upgrading.passed.via_proxy,
-        client: upgrading.passed.client.to_canonical(),
-        identity: upgrading.identity,
-        ..Caller::direct(local, peer, door)
+    let upgraded = tokio::select! {
+        upgraded = timeout_at(deadline, opened(&app, upgrading, (local, peer), door)) => upgraded,
+        () = seat.evicted() => return,
+        () = app.stop.cancelled() => return,
     };
-    if let Some(word) = upgrading.passed.word {
-        let settings = app.settings();
-        let proxy = &settings.auth.trusted_proxy;
-        let peers = app.authority().peers.clone();
-        match trusted_proxy::vouch(proxy, peers, (local, peer), word, &app.policy).await {
-            Ok(user) => caller.identity = Some(user),
-            Err(fault) => caller.identity_fault = Some(fault),
-        }
-    }
-    let Ok(upgraded) = upgrading.on_upgrade.await else {
+    let Ok(Some((upgraded, caller))) = upgraded else {
         return;
     };
     // Back to the socket itself: no box, no second buffer for the life of the connection.
@@ -139,25 +142,64 @@ async fn connection(
     conn::serve(app, socket, caller, seat, accepted).await;
 }
 
+/// The stream behind a request that was upgraded, and who is on its other end.
+async fn opened(
+    app: &App,
+    upgrading: Upgrading,
+    (local, peer): (SocketAddr, SocketAddr),
+    door: Listener,
+) -> Option<(Upgraded, Caller)> {
+    let Upgrading {
+        on_upgrade,
+        passed,
+        identity,
+    } = upgrading;
+    let mut caller = Caller {
+        has_origin: passed.has_origin,
+        via_proxy: passed.via_proxy,
+        client: passed.client.to_canonical(),
+        identity,
+        ..Caller::direct(local, SocketAddr::new(passed.peer, peer.port()), door)
+    };
+    if let Some(word) = passed.word {
+        let settings = app.settings();
+        let proxy = &settings.auth.trusted_proxy;
+        let peers = app.authority().peers.clone();
+        match trusted_proxy::vouch(proxy, peers, (local, peer), word, &app.policy).await {
+            Ok(user) => caller.identity = Some(user),
+            Err(fault) => caller.identity_fault = Some(fault),
+        }
+    }
+    Some((on_upgrade.await.ok()?, caller))
+}
+
 async fn http(
     app: &App,
     router: axum::Router,
     wire: Wire,
     (ends, door): ((SocketAddr, SocketAddr), Listener),
+    seat: &Seat,
     slot: Arc<Mutex<Option<Upgrading>>>,
 ) {
+    let (max_head, max_headers) = match app.policy.head_limits {
+        true => (MAX_HEAD, MAX_HEADERS),
+        false => (MAX_HEAD * 16, MAX_HEADERS * 16),
+    };
     let Some(stream) = Headed::read(wire, app.policy.strict_heads).await else {
         return;
     };
     let service = service_fn(move |request: Request<Incoming>| {
         let (app, router, slot) = (app.clone(), router.clone(), slot.clone());
-        async move { Ok::<_, Infallible>(answer(&app, router, request, (ends, door), &slot).await) }
+        async move {
+            let ends = (ends, door);
+            Ok::<_, Infallible>(answer(&app, router, request, ends, seat, &slot).await)
+        }
     });
     let served = http1::Builder::new()
-        .max_buf_size(MAX_HEAD)
-        .max_headers(MAX_HEADERS)
+        .max_buf_size(max_head)
+        .max_headers(max_headers)
         .timer(TokioTimer::new())
-        .header_read_timeout(limits::HTTP_HEAD_DEADLINE)
+        .header_read_timeout(app.policy.time(limits::HTTP_HEAD_DEADLINE))
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()
         .await;
@@ -172,6 +214,7 @@ async fn answer(
     router: axum::Router,
     mut request: Request<Incoming>,
     ((local, peer), door): ((SocketAddr, SocketAddr), Listener),
+    seat: &Seat,
     slot: &Mutex<Option<Upgrading>>,
 ) -> Response<Body> {
     let checked = match door {
@@ -186,6 +229,9 @@ async fn answer(
         Ok(checked) => checked,
         Err(refused) => return refused.into_response(),
     };
+    if passed.via_proxy && app.policy.places_behind_proxy {
+        seat.is_of(passed.client);
+    }
     if app.drain.is_cancelled() && !routes::is_probe(&request) {
         return routes::stopping();
     }
@@ -214,8 +260,26 @@ async fn answer(
         via_proxy: passed.via_proxy,
         client: passed.client,
     });
+    if !app.policy.body_unread {
+        let _ = http_body_util::BodyExt::collect(request.body_mut()).await;
+    }
+    if !app.policy.secret_in_header {
+        secret_from_query(&mut request);
+    }
     match router.oneshot(request.map(Body::new)).await {
         Ok(response) => response,
         Err(never) => match never {},
+    }
+}
+
+/// Takes `?token=` for a secret that was shown: what a gateway without the check would do.
+fn secret_from_query<B>(request: &mut Request<B>) {
+    let query = request.uri().query().unwrap_or_default();
+    let token = query
+        .split('&')
+        .find_map(|pair| pair.strip_prefix("token="));
+    let bearer = token.and_then(|token| HeaderValue::from_str(&format!("Bearer {token}")).ok());
+    if let Some(bearer) = bearer {
+        request.headers_mut().entry(AUTHORIZATION).or_insert(bearer);
     }
 }

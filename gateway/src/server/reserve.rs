@@ -53,7 +53,8 @@ impl Reserve {
     }
 }
 
-fn is_exhausted(error: &io::Error) -> bool {
+/// Whether the failure is that no descriptor is left.
+pub(super) fn is_exhausted(error: &io::Error) -> bool {
     let number = error.raw_os_error();
     number == Some(Errno::EMFILE as i32) || number == Some(Errno::ENFILE as i32)
 }

@@ -1,6 +1,7 @@
 //! The plain HTTP routes: probes, and the page for Prometheus.
 
 use std::net::{IpAddr, SocketAddr};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -70,10 +71,16 @@ impl Visitor {
         authority.bearer(header, self.client, uid)
     }
 
-    /// Whether details are for this visitor.
-    async fn may_know(self, app: &App, headers: &HeaderMap) -> bool {
-        self.is_local()
-            || (headers.contains_key(AUTHORIZATION) && self.bearer(app, headers).await.is_ok())
+    /// Whether details are for this visitor; an error when it has guessed too often.
+    async fn may_know(self, app: &App, headers: &HeaderMap) -> Result<bool, Duration> {
+        if self.is_local() || !headers.contains_key(AUTHORIZATION) {
+            return Ok(self.is_local());
+        }
+        match self.bearer(app, headers).await {
+            Ok(()) => Ok(true),
+            Err(BearerRefusal::Unauthorized) => Ok(false),
+            Err(BearerRefusal::Locked(remaining)) => Err(remaining),
+        }
     }
 }
 
@@ -99,7 +106,11 @@ async fn started(
     headers: HeaderMap,
 ) -> Response<Body> {
     let mut body = json!({"ok": true, "status": "started"});
-    if visitor.may_know(&app, &headers).await {
+    let knows = match visitor.may_know(&app, &headers).await {
+        Ok(knows) => knows,
+        Err(remaining) => return too_many(&app, remaining),
+    };
+    if knows {
         body["version"] = json!(env!("CARGO_PKG_VERSION"));
         body["uptimeMs"] = json!(app.uptime_ms());
     }
@@ -127,20 +138,23 @@ async fn prometheus(
                 .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
             response
         }
-        Err(BearerRefusal::Locked(remaining)) => {
-            app.metrics.refused("HTTP_RATE_LIMITED");
-            let body = json!({"error": {
-                "message": "Too many failed authentication attempts. Please try again later.",
-                "type": "rate_limited",
-            }});
-            let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
-            let seconds = remaining.as_secs() + 1;
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, HeaderValue::from(seconds));
-            response
-        }
+        Err(BearerRefusal::Locked(remaining)) => too_many(&app, remaining),
     }
+}
+
+/// Whoever has guessed too often may come back after this time.
+fn too_many(app: &App, remaining: Duration) -> Response<Body> {
+    app.metrics.refused("HTTP_RATE_LIMITED");
+    let body = json!({"error": {
+        "message": "Too many failed authentication attempts. Please try again later.",
+        "type": "rate_limited",
+    }});
+    let mut response = json_response(StatusCode::TOO_MANY_REQUESTS, &body);
+    let seconds = remaining.as_secs() + 1;
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, HeaderValue::from(seconds));
+    response
 }
 
 /// The process answers.
@@ -154,6 +168,10 @@ async fn ready(
     Extension(visitor): Extension<Visitor>,
     headers: HeaderMap,
 ) -> Response<Body> {
+    let knows = match visitor.may_know(&app, &headers).await {
+        Ok(knows) => knows,
+        Err(remaining) => return too_many(&app, remaining),
+    };
     let mut failing = Vec::new();
     if let StoreHealth::ReadOnly { .. } = &*app.store_health.borrow() {
         failing.push("store");
@@ -166,7 +184,7 @@ async fn ready(
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    if !visitor.may_know(&app, &headers).await {
+    if !knows {
         return json_response(status, &json!({"ready": failing.is_empty()}));
     }
     let body = json!({

@@ -37,7 +37,7 @@ pub(super) async fn check<B>(
     let own = peers.own();
     let uid = tokio::task::spawn_blocking(move || peers.uid(local, peer)).await;
     let uid = uid.ok().flatten();
-    if uid.is_some_and(|uid| uid != ROOT && uid != own) {
+    if app.policy.tailscale_peer && uid.is_some_and(|uid| uid != ROOT && uid != own) {
         return Err(guard::unattributed());
     }
     let name = match &*app.exposure.borrow() {
@@ -47,7 +47,8 @@ pub(super) async fn check<B>(
     let has_origin = guard::check_name_and_page(
         &app.settings(),
         &app.policy,
-        (Addressed::to(local), client),
+        // Its pages are shown elsewhere in the tailnet.
+        (Addressed::to(local), false),
         request,
         name.as_deref(),
     )?;
@@ -66,6 +67,7 @@ pub(super) async fn check<B>(
     let passed = Passed {
         has_origin,
         via_proxy: true,
+        peer: peer.ip(),
         client,
         word: None,
     };
