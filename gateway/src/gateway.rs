@@ -2,7 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use clawline::client::Fingerprint;
@@ -30,7 +30,8 @@ use crate::policy::Policy;
 use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
 use crate::server::ListenError;
 use crate::sessions::Sessions;
-use crate::settings::{AuthMode, BindTo, GatewaySettings, TailscaleMode};
+use crate::settings::{BindTo, GatewaySettings, TailscaleMode};
+use crate::start_check::{check_auth, check_publishing, check_reach, shared_secret};
 use crate::state::{App, Boot, Live, Shared};
 use crate::state_dir::{self, StateDirError};
 use crate::store::{Store, StoreError, now_ms};
@@ -169,7 +170,9 @@ impl Gateway {
         policy: Policy,
     ) -> Result<Self, StartError> {
         let policy = Arc::new(policy);
-        check_publishing(&settings)?;
+        if policy.safe_publishing {
+            check_publishing(&settings)?;
+        }
         let started = Instant::now();
         state_dir::check(&settings.state_dir)?;
         owner_file::create_dir(&settings.state_dir).map_err(|source| StartError::StateDir {
@@ -183,8 +186,8 @@ impl Gateway {
             check_auth(&settings)?;
         }
         let secret = shared_secret(&settings)?;
-        if secret.is_blank() && !settings.bind.is_loopback() {
-            return Err(StartError::OpenToAll);
+        if policy.secret_beyond_loopback {
+            check_reach(&settings, &secret)?;
         }
         let tls = Tls::open(&settings.tls, &settings.tls_dir())?.map(Arc::new);
         let store_path = database(&settings.state_dir);
@@ -256,12 +259,12 @@ impl Gateway {
         )
         .await?;
         let app = App::new(Shared {
+            lobby: lobby(&policy),
             pairing,
             nodes,
             approvals,
             policy,
             registry,
-            lobby: Lobby::new(limits::MAX_BEFORE_HELLO),
             table: rpc::table(),
             store_health: store.health(),
             store_path: store_path.display().to_string(),
@@ -286,6 +289,8 @@ impl Gateway {
             stop: CancellationToken::new(),
             live: Live::new(settings, authority),
             reload: reload::Board::default(),
+            draft: OnceLock::new(),
+            writes: rpc::WriteBudget::default(),
             metrics,
         });
         Ok(Self {
@@ -301,6 +306,9 @@ impl Gateway {
     /// Reads its settings again from `source` while it runs.
     #[must_use]
     pub fn with_reload(mut self, source: reload::Source) -> Self {
+        if let Some(draft) = source.draft() {
+            let _ = self.app.draft.set(draft);
+        }
         self.source = Some(source);
         self
     }
@@ -413,64 +421,11 @@ async fn advertise(app: &App, before: Option<Advert>) -> Option<Advert> {
         })
 }
 
-/// What makes the configured sign-in worthless, found before anything is bound.
-pub(crate) fn check_auth(settings: &GatewaySettings) -> Result<(), StartError> {
-    let auth = &settings.auth;
-    let proxy = auth.trusted_proxy.secret.as_ref().map(|(_, secret)| secret);
-    let secrets = [
-        ("gateway.auth.token", auth.token.as_ref()),
-        ("gateway.auth.password", auth.password.as_ref()),
-        ("gateway.auth.trustedProxy.secret", proxy),
-    ];
-    for (at, (key, secret)) in secrets.iter().enumerate() {
-        let Some(secret) = secret else { continue };
-        auth::check_secret(secret).map_err(|why| StartError::WeakSecret { key, why })?;
-        if auth::is_short(secret) {
-            tracing::warn!(
-                key,
-                "the secret is short; 24 characters or more are not guessed"
-            );
-        }
-        let same = |(_, other): &&(&str, Option<&Secret>)| other.is_some_and(|o| o == *secret);
-        if let Some((other, _)) = secrets[..at].iter().find(same) {
-            return Err(StartError::SameSecret(other, key));
-        }
-    }
-    if auth.mode == AuthMode::TrustedProxy {
-        let complaint = if auth.token.is_some() || auth.password.is_some() {
-            Some(
-                "there is a token or a password, too; remove it: the proxy alone decides who comes in",
-            )
-        } else if settings.trusted_proxies.is_empty() {
-            Some("gateway.trustedProxies is empty; name the proxy's address")
-        } else if auth.trusted_proxy.user_header.is_empty() {
-            Some("gateway.auth.trustedProxy.userHeader is missing")
-        } else {
-            None
-        };
-        if let Some(complaint) = complaint {
-            return Err(StartError::TrustedProxy(complaint));
-        }
-    }
-    Ok(())
-}
-
-/// Refuses what would be published without protection.
-fn check_publishing(settings: &GatewaySettings) -> Result<(), StartError> {
-    let mode = settings.tailscale.mode;
-    if mode == TailscaleMode::Off {
-        return Ok(());
-    }
-    if settings.bind != BindTo::Loopback {
-        return Err(StartError::PublishedBeyondLoopback {
-            mode: mode.as_str(),
-        });
-    }
-    match settings.auth.mode {
-        AuthMode::None => Err(StartError::PublishedToAll),
-        AuthMode::Password => Ok(()),
-        _ if mode == TailscaleMode::Funnel => Err(StartError::FunnelWithoutPassword),
-        _ => Ok(()),
+/// The places before hello.
+fn lobby(policy: &Policy) -> Lobby {
+    match policy.places {
+        true => Lobby::new(limits::MAX_BEFORE_HELLO),
+        false => Lobby::without_end(),
     }
 }
 
@@ -494,17 +449,4 @@ fn publisher(
         state,
     };
     Ok((exposure, Some((listener, publisher))))
-}
-
-/// The secret that the settings ask for; a token file that is not there is made.
-pub(crate) fn shared_secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
-    let auth = &settings.auth;
-    match auth.mode {
-        AuthMode::None | AuthMode::TrustedProxy => Ok(Secret::default()),
-        AuthMode::Password => auth.password.clone().ok_or(StartError::NoPassword),
-        AuthMode::Token => match &auth.token {
-            Some(token) => Ok(token.clone()),
-            None => Ok(auth::read_or_create(&settings.token_file())?),
-        },
-    }
 }

@@ -32,6 +32,7 @@ pub mod sessions;
 pub mod settings;
 mod shape;
 mod shutdown;
+mod start_check;
 mod state;
 pub mod state_dir;
 pub mod store;

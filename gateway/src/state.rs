@@ -1,7 +1,7 @@
 //! [`App`]: the one value through which every part of the daemon reaches the others.
 
 use std::ops::Deref;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
@@ -20,8 +20,8 @@ use crate::metrics::Metrics;
 use crate::nodes::Nodes;
 use crate::pairing::Pairing;
 use crate::policy::Policy;
-use crate::reload::Board;
-use crate::rpc::Table;
+use crate::reload::{Board, ReadDraft};
+use crate::rpc::{Table, WriteBudget};
 use crate::runs::Runs;
 use crate::sessions::Sessions;
 use crate::settings::GatewaySettings;
@@ -41,6 +41,10 @@ pub(crate) struct Shared {
     pub(crate) policy: Arc<Policy>,
     /// How the last reading of the configuration went.
     pub(crate) reload: Board,
+    /// What a text would make of the settings; absent where there is no config file to be read again.
+    pub(crate) draft: OnceLock<Arc<ReadDraft>>,
+    /// Writes of the configuration that were made lately.
+    pub(crate) writes: WriteBudget,
     /// What is counted.
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) pairing: Pairing,

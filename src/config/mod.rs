@@ -220,6 +220,28 @@ impl Loaded {
 /// # Errors
 /// Every problem of the file, the environment and the flags, at once.
 pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigErrors> {
+    load_from(env, request, None)
+}
+
+/// As [`load`], if the file at `path` held this text.
+///
+/// # Errors
+/// Every problem of the text, the environment and the flags, at once.
+pub fn load_text(
+    env: &Environment,
+    request: &LoadRequest,
+    path: &Path,
+    text: &str,
+) -> Result<Loaded, ConfigErrors> {
+    let text = (path.to_owned(), dialect_of(path), text.to_owned());
+    load_from(env, request, Some(text))
+}
+
+fn load_from(
+    env: &Environment,
+    request: &LoadRequest,
+    given: Option<(PathBuf, Dialect, String)>,
+) -> Result<Loaded, ConfigErrors> {
     let one = |problem| ConfigErrors(vec![problem]);
     let profile = match (&request.profile, env.var("CLAWLINE_PROFILE")) {
         (Some(profile), _) => Some(profile.clone()),
@@ -236,6 +258,7 @@ pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigEr
         .clone()
         .or_else(|| env.var("CLAWLINE_CONFIG").map(|path| env.expand(path)));
     let candidates: Vec<(PathBuf, Dialect)> = match (&named, request.program) {
+        _ if given.is_some() => Vec::new(),
         (Some(path), _) => vec![(path.clone(), dialect_of(path))],
         (None, Program::Gateway) => vec![(paths.config_file().to_owned(), Dialect::Ours)],
         (None, Program::Client) => vec![
@@ -243,7 +266,7 @@ pub fn load(env: &Environment, request: &LoadRequest) -> Result<Loaded, ConfigEr
             (paths.openclaw_config().to_owned(), Dialect::OpenClaw),
         ],
     };
-    let mut found = None;
+    let mut found = given;
     for (path, dialect) in candidates {
         match file::read(&path) {
             Ok(text) => {

@@ -1,6 +1,6 @@
 //! From command line, environment and config to [`GatewaySettings`].
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clawline::config::gateway::{
@@ -69,6 +69,27 @@ impl Common {
             flags,
         };
         let loaded = config::load(&env, &request).map_err(Failure::usage)?;
+        Ok(Read { env, loaded })
+    }
+}
+
+impl Common {
+    /// As [`Common::load_quietly`], if the config file at `path` held this text.
+    pub(super) fn load_draft(
+        &self,
+        flags: Vec<FlagValue>,
+        path: &Path,
+        text: &str,
+    ) -> Result<Read, config::ConfigErrors> {
+        let env = Environment::of_process().map_err(|error| told(Failure::usage(error)))?;
+        let profile = self.chosen_profile().map_err(told)?;
+        let request = LoadRequest {
+            program: Program::Gateway,
+            file: self.config.clone(),
+            profile,
+            flags,
+        };
+        let loaded = config::load_text(&env, &request, path, text)?;
         Ok(Read { env, loaded })
     }
 }
@@ -156,6 +177,18 @@ impl Read {
             effective,
         }
     }
+}
+
+/// A failure as problems of the configuration, one a line.
+pub(super) fn told(failure: Failure) -> config::ConfigErrors {
+    let problem = |line: &str| config::Problem {
+        file: None,
+        position: None,
+        key: None,
+        what: line.to_owned(),
+        next: String::new(),
+    };
+    config::ConfigErrors(failure.text.lines().map(problem).collect())
 }
 
 /// `a.b.c` into nested objects; list positions stay part of the name.

@@ -11,7 +11,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, interval};
 use tokio_util::sync::CancellationToken;
 
-use super::options::Read;
+use super::options::{Read, told};
 use super::{Common, Exit, Failure, output};
 use crate::gateway::{self, Gateway, StartError};
 use crate::reload::Source;
@@ -129,13 +129,21 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
 /// Reads everything again as it was read at the start: the same files, flags and environment.
 fn source(common: &Common, args: &RunArgs, read: &Read, settings: &GatewaySettings) -> Source {
     let files = vec![read.config_file(), settings.token_file()];
+    let path = read.config_file();
     let (common, args) = (common.clone(), args.clone());
+    let drafts = (common.clone(), args.clone());
     Source::new(files, move || {
         let read = || {
             let read = common.load_quietly(args.flags()?)?;
             args.settings(&read)
         };
         read().map_err(|failure: Failure| failure.text.lines().map(str::to_owned).collect())
+    })
+    .with_drafts(move |text| {
+        let (common, args) = &drafts;
+        let flags = args.flags().map_err(told)?;
+        let read = common.load_draft(flags, &path, text)?;
+        args.settings(&read).map_err(told)
     })
 }
 

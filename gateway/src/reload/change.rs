@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::auth::{self, Throttle};
 use crate::gateway::StartError;
 use crate::settings::{AuthMode, GatewaySettings, TailscaleMode};
+use crate::start_check;
 use crate::state::App;
 
 /// Keys that come into force while the daemon runs. Every other key of the daemon needs a restart.
@@ -60,7 +61,7 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
         needs_restart: differences(app.live.started_with(), &new.config.effective, false),
     };
     if app.policy.weak_secret {
-        crate::gateway::check_auth(&new).map_err(|error| vec![error.to_string()])?;
+        start_check::check_auth(&new).map_err(|error| vec![error.to_string()])?;
     }
     let authority = app.authority();
     // What is published to the internet asks for a password, as at the start.
@@ -73,8 +74,14 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     } else {
         // Who may come in without a secret was checked against the addresses of the start.
         change.move_to_restart("gateway.auth.mode");
+        for key in ["gateway.auth.token", "gateway.auth.password"] {
+            if change.changed.iter().any(|known| known == key) {
+                change.move_to_restart(key);
+            }
+        }
         (old.auth.mode, authority.secret.clone())
     };
+    let is_live = mode == new.auth.mode;
     let is_new_secret = secret != authority.secret || mode != authority.mode;
     if change.changed.is_empty() && !is_new_secret {
         return Ok(change);
@@ -95,8 +102,10 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     // Everything that is not named here stays as it was at the start.
     let mut settings = (*old).clone();
     settings.auth.mode = mode;
-    settings.auth.token = new.auth.token;
-    settings.auth.password = new.auth.password;
+    if is_live {
+        settings.auth.token = new.auth.token;
+        settings.auth.password = new.auth.password;
+    }
     settings.nodes = new.nodes;
     settings.rate_limit = new.rate_limit;
     settings.allowed_hosts = new.allowed_hosts;
@@ -139,7 +148,7 @@ fn secret(settings: &GatewaySettings) -> Result<Secret, StartError> {
         AuthMode::Token if auth.token.as_ref().is_none_or(Secret::is_blank) => {
             Ok(auth::read(&settings.token_file())?)
         }
-        _ => crate::gateway::shared_secret(settings),
+        _ => start_check::shared_secret(settings),
     }
 }
 

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use clawline::config::ConfigErrors;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
@@ -32,6 +33,8 @@ const MAX_RESTS: usize = 20;
 
 /// Reads the settings as they were read at the start; the error is one line a problem.
 pub type ReadAgain = dyn Fn() -> Result<GatewaySettings, Vec<String>> + Send + Sync;
+/// The settings that a start would have if the config file held this text.
+pub type ReadDraft = dyn Fn(&str) -> Result<GatewaySettings, ConfigErrors> + Send + Sync;
 /// Told the settings after they have come into force.
 pub type OnChange = dyn Fn(&GatewaySettings) + Send + Sync;
 
@@ -40,6 +43,7 @@ pub type OnChange = dyn Fn(&GatewaySettings) + Send + Sync;
 pub struct Source {
     read: Arc<ReadAgain>,
     on_change: Arc<OnChange>,
+    draft: Option<Arc<ReadDraft>>,
     files: Vec<PathBuf>,
     again: Arc<Notify>,
 }
@@ -53,6 +57,7 @@ impl Source {
         Self {
             read: Arc::new(read),
             on_change: Arc::new(|_| {}),
+            draft: None,
             files,
             again: Arc::default(),
         }
@@ -63,6 +68,21 @@ impl Source {
     pub fn on_change(mut self, tell: impl Fn(&GatewaySettings) + Send + Sync + 'static) -> Self {
         self.on_change = Arc::new(tell);
         self
+    }
+
+    /// Lets whoever is about to write the config file ask what would come of it: `read` gives the
+    /// settings under the same flags and environment.
+    #[must_use]
+    pub fn with_drafts(
+        mut self,
+        read: impl Fn(&str) -> Result<GatewaySettings, ConfigErrors> + Send + Sync + 'static,
+    ) -> Self {
+        self.draft = Some(Arc::new(read));
+        self
+    }
+
+    pub(crate) fn draft(&self) -> Option<Arc<ReadDraft>> {
+        self.draft.clone()
     }
 
     /// Asks for a reading now, as SIGHUP does.

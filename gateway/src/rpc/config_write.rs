@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use clawline::config::{self, Environment};
+use clawline::config::{self, ConfigErrors, Environment, Problem};
 use clawline::owner_file;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::method::Method;
@@ -16,7 +16,9 @@ use tokio::sync::Mutex;
 
 use super::config::{hash, read};
 use super::{Call, Failure, Table};
+use crate::policy::Policy;
 use crate::redact::{merge, redacted, restored};
+use crate::start_check;
 use crate::state::App;
 
 /// Longest text that is taken.
@@ -27,9 +29,9 @@ static WRITING: Mutex<()> = Mutex::const_new(());
 
 pub(crate) fn rows(table: Table) -> Table {
     table
-        .on::<ConfigSet, _>(set)
-        .on::<ConfigPatch, _>(patch)
-        .on::<ConfigApply, _>(apply)
+        .on_write::<ConfigSet, _>(set)
+        .on_write::<ConfigPatch, _>(patch)
+        .on_write::<ConfigApply, _>(apply)
 }
 
 async fn set(app: App, call: Call<ConfigSet>) -> Result<ConfigWriteReply, Failure> {
@@ -52,8 +54,11 @@ struct NewText {
 }
 
 /// A text that replaces the file. Only where a placeholder has to be filled in is it written anew.
-fn whole(raw: &str, old: &Value, path: &Path) -> Result<NewText, Failure> {
+fn whole(raw: &str, old: &Value, path: &Path, policy: &Policy) -> Result<NewText, Failure> {
     let sent = config::parse_text(raw, path).map_err(refused)?;
+    if !policy.kept_secrets {
+        return Ok(anew(sent));
+    }
     let tree = restored(&sent, old).map_err(refused)?;
     if raw.contains(REDACTED) {
         return Ok(anew(tree));
@@ -66,9 +71,12 @@ fn whole(raw: &str, old: &Value, path: &Path) -> Result<NewText, Failure> {
 }
 
 /// Members that change what stands there.
-fn merged(raw: &str, old: &Value, path: &Path) -> Result<NewText, Failure> {
+fn merged(raw: &str, old: &Value, path: &Path, policy: &Policy) -> Result<NewText, Failure> {
     let sent = config::parse_text(raw, path).map_err(refused)?;
-    let patch = restored(&sent, old).map_err(refused)?;
+    let patch = match policy.kept_secrets {
+        true => restored(&sent, old).map_err(refused)?,
+        false => sent,
+    };
     let mut tree = old.clone();
     merge(&mut tree, patch);
     Ok(anew(tree))
@@ -91,7 +99,7 @@ async fn write<M: Method>(
     app: &App,
     call: &Call<M>,
     params: &ConfigWriteParams,
-    make: fn(&str, &Value, &Path) -> Result<NewText, Failure>,
+    make: fn(&str, &Value, &Path, &Policy) -> Result<NewText, Failure>,
 ) -> Result<ConfigWriteReply, Failure> {
     if params.raw.len() > MAX_TEXT {
         let why = format!("/raw must be at most {MAX_TEXT} bytes");
@@ -103,7 +111,7 @@ async fn write<M: Method>(
     if path.as_os_str().is_empty() {
         return Err(RpcError::invalid("this gateway has no config file").into());
     }
-    if config::is_openclaws(path) {
+    if app.policy.foreign_config && config::is_openclaws(path) {
         return Err(RpcError::invalid(
             "this gateway reads OpenClaw's own config file, which it never writes; change it there",
         )
@@ -114,15 +122,16 @@ async fn write<M: Method>(
         RpcError::unavailable(format!("the config file is out of reach: {error}"))
     };
     let old = read(path).await.map_err(failed)?;
-    seen(old.as_deref(), params.base_hash.as_deref())?;
+    if app.policy.seen_config {
+        seen(old.as_deref(), params.base_hash.as_deref())?;
+    }
     let tree = match &old {
         // What cannot be read has no values to keep, and may be replaced by something better.
         Some(text) => config::parse_text(text, path).unwrap_or_else(|_| json!({})),
         None => json!({}),
     };
-    let new = make(&params.raw, &tree, path)?;
-    let environment = Environment::of_process().unwrap_or_default();
-    config::check_text(&environment, &new.text, path).map_err(|errors| {
+    let new = make(&params.raw, &tree, path, &app.policy)?;
+    check(app, &new.text, path).await.map_err(|errors| {
         let issues: Vec<Value> = errors
             .0
             .iter()
@@ -146,6 +155,36 @@ async fn write<M: Method>(
     }
     tracing::info!(path = %path.display(), method = M::NAME, conn = %call.conn.id, "config written");
     Ok(reply)
+}
+
+/// Whether the daemon would start with this text, under the flags and the environment that it has now:
+/// what a start refuses is not written.
+async fn check(app: &App, text: &str, path: &Path) -> Result<(), ConfigErrors> {
+    let (app, text, path) = (app.clone(), text.to_owned(), path.to_owned());
+    let work = move || {
+        let Some(draft) = app.draft.get() else {
+            let environment = Environment::of_process().unwrap_or_default();
+            return config::check_text(&environment, &text, &path);
+        };
+        let settings = draft(&text)?;
+        if !app.policy.startable_config {
+            return Ok(());
+        }
+        start_check::check_start(&settings).map_err(|error| problem(&error))
+    };
+    // Certificates and token files are read.
+    let checked = tokio::task::spawn_blocking(work).await;
+    checked.unwrap_or_else(|error| Err(problem(&error)))
+}
+
+fn problem(error: &dyn std::fmt::Display) -> ConfigErrors {
+    ConfigErrors(vec![Problem {
+        file: None,
+        position: None,
+        key: None,
+        what: error.to_string(),
+        next: String::new(),
+    }])
 }
 
 /// A link stays a link: what it names is replaced.

@@ -26,6 +26,7 @@ mod system;
 mod table;
 mod usage;
 mod voicewake;
+mod write_budget;
 
 use std::sync::Arc;
 
@@ -41,6 +42,8 @@ use crate::state::App;
 
 pub(crate) use call::{Call, Failure};
 pub(crate) use table::{Table, Verdict};
+pub(crate) use write_budget::WriteBudget;
+
 /// Every method of this gateway.
 pub(crate) fn table() -> Table {
     let areas = [

@@ -52,6 +52,21 @@ impl Table {
             handler,
             lane: |_, _| None,
             deadline: Some(DEADLINE),
+            is_write: false,
+        })
+    }
+
+    /// Adds a method that writes the configuration: a caller may do that so often and no more.
+    pub(crate) fn on_write<M, F>(self, handler: fn(App, Call<M>) -> F) -> Self
+    where
+        M: Method,
+        F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
+    {
+        self.add(Typed::<M, F> {
+            handler,
+            lane: |_, _| None,
+            deadline: Some(DEADLINE),
+            is_write: true,
         })
     }
 
@@ -69,6 +84,7 @@ impl Table {
             handler,
             lane,
             deadline: Some(DEADLINE),
+            is_write: false,
         })
     }
 
@@ -87,6 +103,7 @@ impl Table {
             handler,
             lane,
             deadline: None,
+            is_write: false,
         })
     }
 
@@ -126,6 +143,8 @@ struct Typed<M: Method, F> {
     handler: fn(App, Call<M>) -> F,
     lane: fn(&App, &M::Params) -> Option<String>,
     deadline: Option<Duration>,
+    /// It comes out of the budget of writes.
+    is_write: bool,
 }
 
 impl<M, F> Row for Typed<M, F>
@@ -158,6 +177,13 @@ where
         if let Some((error, verdict)) = refusal(app, conn, needs) {
             conn.refuse(&id, error, Value::Null, permit);
             return verdict;
+        }
+        if self.is_write
+            && app.policy.write_budget
+            && let Some(error) = app.writes.refusal(M::NAME, conn)
+        {
+            conn.refuse(&id, error, Value::Null, permit);
+            return Verdict::Refused;
         }
         let lane = (self.lane)(app, &parsed).map(|key| conn.lane(&key));
         let (handler, deadline) = (self.handler, self.deadline);

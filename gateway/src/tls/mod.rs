@@ -155,6 +155,23 @@ impl Tls {
         }))
     }
 
+    /// Whether [`Tls::open`] would find what it needs; nothing is made.
+    ///
+    /// # Errors
+    /// [`TlsError`].
+    pub(crate) fn check(settings: &TlsSettings, dir: &Path) -> Result<(), TlsError> {
+        let provider = aws_lc_rs::default_provider();
+        match settings {
+            TlsSettings::Off => Ok(()),
+            // A first start makes one.
+            TlsSettings::Own { .. } if !own::files(dir)[0].exists() => Ok(()),
+            TlsSettings::Own { .. } => own::read_or_make(dir, None, &provider).map(drop),
+            TlsSettings::Files { certificate, key } => {
+                Certificate::read(certificate, key, &provider).map(drop)
+            }
+        }
+    }
+
     /// The certificate that is shown now.
     pub(crate) fn certificate(&self) -> Arc<Certificate> {
         self.shown.0.load_full()
