@@ -313,3 +313,54 @@ async fn a_flood_of_refused_calls_ends_the_connection_and_others_go_on() {
     let open = under(|policy| policy.fault_budget = false).await;
     assert_eq!(unknown(&open, 2000).await.0, 0);
 }
+
+/// A `connect` of more than 64 KiB: the close, or code 0 when it was taken.
+async fn padded_connect(gateway: &TestGateway) -> u16 {
+    let mut raw = Raw::open(gateway.address).await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    let connect = connect.set("/pathEnv", json!("x".repeat(65_537)));
+    let text = raw.connect_text(&connect);
+    raw.send_until_told(&frame(TEXT, text.as_bytes())).await.0
+}
+
+#[tokio::test]
+async fn it_is_our_limit_that_cuts_a_long_message() {
+    let gateway = TestGateway::start().await;
+    assert_eq!(padded_connect(&gateway).await, 1009);
+    let open = under(|policy| policy.message_limits = false).await;
+    assert_eq!(padded_connect(&open).await, 0);
+}
+
+/// A call without a mask: the close, or code 0 when it was answered.
+async fn unmasked_call(gateway: &TestGateway) -> u16 {
+    let mut raw = greeted(gateway).await;
+    let text = call(&json!("u"), "health", &json!({}));
+    let length = u8::try_from(text.len()).unwrap();
+    assert!(length < 126);
+    let bytes = [&[TEXT, length], text.as_bytes()].concat();
+    raw.send_until_told(&bytes).await.0
+}
+
+#[tokio::test]
+async fn it_is_our_choice_that_refuses_what_is_not_masked() {
+    let gateway = TestGateway::start().await;
+    assert_eq!(unmasked_call(&gateway).await, 1002);
+    let open = under(|policy| policy.masked_frames = false).await;
+    assert_eq!(unmasked_call(&open).await, 0);
+}
+
+/// A call under an id of ten thousand bytes: what it is answered under.
+async fn long_id(gateway: &TestGateway) -> Value {
+    let mut raw = greeted(gateway).await;
+    raw.text(&call(&json!("x".repeat(10_240)), "health", &json!({})))
+        .await;
+    raw.any_answer().await["id"].clone()
+}
+
+#[tokio::test]
+async fn an_id_of_ten_kilobytes_names_no_call() {
+    let gateway = TestGateway::start().await;
+    assert_eq!(long_id(&gateway).await, "invalid");
+    let open = under(|policy| policy.call_ids = false).await;
+    assert_eq!(long_id(&open).await.as_str().map(str::len), Some(10_240));
+}

@@ -156,6 +156,25 @@ async fn a_path_that_could_be_read_in_two_ways_reaches_no_route() {
 }
 
 #[tokio::test]
+async fn it_is_our_limits_that_refuse_a_long_head_and_a_crowd_of_headers() {
+    let gateway = TestGateway::start().await;
+    let open = under(|policy| {
+        policy.strict_heads = false;
+        policy.head_limits = false;
+    })
+    .await;
+    let many: String = (0..200).map(|n| format!("X-{n}: y\r\n")).collect();
+    let long = format!("X: {}\r\n", "y".repeat(20_000));
+    for lines in [many, long] {
+        let probe = "GET /healthz HTTP/1.1";
+        let answer = exchange(gateway.address, &request(&gateway, probe, &lines, "")).await;
+        assert_eq!(status(&answer), 431, "{answer}");
+        let answer = exchange(open.address, &request(&open, probe, &lines, "")).await;
+        assert_eq!(status(&answer), 200, "{answer}");
+    }
+}
+
+#[tokio::test]
 async fn a_malformed_path_upgrades_to_nothing() {
     let gateway = TestGateway::start().await;
     let upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";

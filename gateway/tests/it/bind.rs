@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use clawline_gateway::Gateway;
+use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::{AuthMode, BindTo, GatewaySettings};
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -99,6 +100,19 @@ async fn a_request_that_says_localhost_from_elsewhere_is_not_local() {
         response["error"]["details"]["code"], "PAIRING_REQUIRED",
         "{response}"
     );
+    // Without the check it is what it says: paired without a question, with all scopes.
+    let open = Policy::leaving_out(|policy| policy.socket_locality = false);
+    let open = TestGateway::start_under(open, |settings| settings.bind = BindTo::Lan).await;
+    let far_open = (ELSEWHERE, open.address.port()).into();
+    let host = format!("localhost:{}", open.address.port());
+    let claimed = Client::try_open(far_open, &[("host", &host)]).await;
+    let mut claimed = claimed.unwrap_or_else(|e| panic!("{e:?}"));
+    let connect = Connect::cli(4, &open.secret, &["operator.admin"]).with_device(Device::new(3));
+    let response = claimed.greet(&connect).await;
+    assert_eq!(
+        response["payload"]["auth"]["scopes"],
+        json!(["operator.admin"])
+    );
     // A name that was pointed at the gateway's address is none of its names.
     let Err((status, _)) = Client::try_open(far, &[("host", "evil.example")]).await else {
         panic!("a foreign name was answered");
@@ -171,6 +185,22 @@ async fn without_a_secret_nothing_but_loopback_is_opened() {
     }
     settings.bind = BindTo::Loopback;
     Gateway::bind(settings).await.unwrap();
+}
+
+#[tokio::test]
+async fn it_is_the_check_that_keeps_the_network_out_where_nothing_is_asked_for() {
+    if !is_inside("bind::it_is_the_check_that_keeps_the_network_out_where_nothing_is_asked_for") {
+        return;
+    }
+    let change = |settings: &mut GatewaySettings| {
+        settings.auth.mode = AuthMode::None;
+        settings.bind = BindTo::Lan;
+    };
+    let words = TestGateway::refused_to_start(Policy::default(), change).await;
+    assert!(words.contains("anybody could come in"), "{words}");
+    let open = Policy::leaving_out(|policy| policy.secret_beyond_loopback = false);
+    let open = TestGateway::start_under(open, change).await;
+    Client::open((ELSEWHERE, open.address.port()).into()).await;
 }
 
 pub fn program(home: &Path, config: Option<&Value>, args: &[&str]) -> Command {

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use clawline_gateway::policy::Policy;
+use clawline_gateway::settings::{GatewaySettings, IpRange};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -92,8 +94,7 @@ async fn without_the_secret_there_is_no_page_and_guessing_it_locks() {
 #[tokio::test]
 async fn probes_tell_details_to_this_machine_alone() {
     let gateway = TestGateway::start_with(|settings| {
-        settings.trusted_proxies =
-            vec![clawline_gateway::settings::IpRange::parse("127.0.0.1").unwrap()];
+        settings.trusted_proxies = vec![IpRange::parse("127.0.0.1").unwrap()];
     })
     .await;
     let body = |answer: &str| -> Value {
@@ -125,4 +126,45 @@ async fn many_callers_together_guess_no_faster_than_one() {
     }
     assert_eq!(told[..20], [401; 20]);
     assert!(told.contains(&429), "{told:?}");
+}
+
+/// A bearer that is wrong too often is told when to come back, wherever one is looked at (B34); what
+/// asks for none is answered as before.
+#[tokio::test]
+async fn a_probe_with_wrong_bearers_is_told_when_to_come_back() {
+    for path in ["/readyz", "/startup", "/metrics"] {
+        let behind_proxy = |settings: &mut GatewaySettings| {
+            settings.trusted_proxies = vec![IpRange::parse("127.0.0.1").unwrap()];
+        };
+        let elsewhere = "X-Forwarded-For: 203.0.113.9\r\n";
+        let guess = format!("{elsewhere}Authorization: Bearer guess\r\n");
+        let twenty_five = async |gateway: &TestGateway| {
+            let mut told = Vec::new();
+            for _ in 0..25 {
+                told.push(get(gateway.address, path, &guess).await);
+            }
+            told
+        };
+        let gateway = TestGateway::start_with(behind_proxy).await;
+        let told = twenty_five(&gateway).await;
+        let (status, answer) = &told[24];
+        assert_eq!(*status, 429, "{path}: {answer}");
+        let wait = answer
+            .lines()
+            .find_map(|line| line.strip_prefix("retry-after: "));
+        let wait: u64 = wait.unwrap().parse().unwrap();
+        assert!((1..=301).contains(&wait), "{wait}");
+        assert!(told[..10].iter().all(|(status, _)| *status != 429));
+        assert_eq!(get(gateway.address, "/healthz", elsewhere).await.0, 200);
+        if path != "/metrics" {
+            assert_eq!(get(gateway.address, path, elsewhere).await.0, 200);
+        }
+        let open = Policy::leaving_out(|policy| {
+            policy.lockout = false;
+            policy.guess_budget = false;
+        });
+        let open = TestGateway::start_under(open, behind_proxy).await;
+        let told = twenty_five(&open).await;
+        assert!(told.iter().all(|(status, _)| *status != 429), "{path}");
+    }
 }

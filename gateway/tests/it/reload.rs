@@ -71,6 +71,30 @@ async fn a_changed_file_takes_effect_a_broken_one_never_does_and_the_rest_waits_
 }
 
 #[tokio::test]
+async fn a_mode_that_waits_for_a_restart_leaves_the_token_in_force_that_belongs_to_the_old_one() {
+    let home = tempfile::tempdir().unwrap();
+    let token = "a-token-of-this-test-alone";
+    let with_token = format!("{{gateway: {{auth: {{token: '{token}'}}}}}}");
+    Daemon::configure(home.path(), &with_token);
+    let daemon = Daemon::start(home.path()).await;
+    let connect = Connect::cli(4, token, &["operator.admin"]);
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    Daemon::configure(home.path(), "{gateway: {auth: {mode: 'none'}}}");
+    let reload = reload_is(&mut client, |reload| reload["needsRestart"] != json!([])).await;
+    let waits = reload["needsRestart"].to_string();
+    for key in ["gateway.auth.mode", "gateway.auth.token"] {
+        assert!(waits.contains(key), "{waits}");
+    }
+    Client::connect(daemon.address(), &connect).await;
+    let nothing = Connect::cli(4, "", &["operator.admin"]).without("/auth");
+    let (error, ..) = Client::refused(daemon.address(), &nothing).await;
+    assert_eq!(error["details"]["code"], "DEVICE_IDENTITY_REQUIRED");
+    // Taken back, nothing waits, and nobody was sent away.
+    Daemon::configure(home.path(), &with_token);
+    reload_is(&mut client, |reload| reload["needsRestart"] == json!([])).await;
+}
+
+#[tokio::test]
 async fn with_reload_off_only_sighup_reads_the_file() {
     let home = tempfile::tempdir().unwrap();
     Daemon::configure(home.path(), "{gateway: {reload: {mode: 'off'}}}");

@@ -426,3 +426,47 @@ async fn bind_tailnet_listens_on_the_machines_address_there() {
     assert_eq!(code, 8, "{text}");
     assert!(text.contains("sudo tailscale up"), "{text}");
 }
+
+/// The check can fail, too: a gateway that leaves it out takes another user of this machine for Tailscale.
+#[tokio::test]
+async fn it_is_the_kernel_that_says_whether_tailscale_connects() {
+    let checked = (Policy::default(), false);
+    let open = Policy::leaving_out(|policy| policy.tailscale_peer = false);
+    for (policy, is_let_in) in [checked, (open, true)] {
+        let tailscale = Tailscale::new();
+        let settings = tailscale.settings(TailscaleMode::Serve);
+        let gateway = TestGateway::start_under(policy, |all| all.tailscale = settings).await;
+        let door = tailscale.door().await;
+        gateway.peers.become_user(OWN_UID + 1);
+        let opened = Client::try_open(door, &headers(ME)).await;
+        assert_eq!(opened.is_ok(), is_let_in);
+    }
+}
+
+/// And one that leaves this out publishes what asks for nothing but a token.
+#[tokio::test]
+async fn it_is_the_check_at_the_start_that_keeps_funnel_without_a_password_away() {
+    let tailscale = Tailscale::new();
+    let settings = || tailscale.settings(TailscaleMode::Funnel);
+    let words = TestGateway::refused_to_start(Policy::default(), |all| {
+        all.tailscale = settings();
+    })
+    .await;
+    assert!(words.contains("gateway.auth.mode \"password\""), "{words}");
+    let open = Policy::leaving_out(|policy| policy.safe_publishing = false);
+    let _gateway = TestGateway::start_under(open, |all| all.tailscale = settings()).await;
+    tailscale.door().await;
+}
+
+#[tokio::test]
+async fn many_connections_of_one_address_ask_once_who_it_is() {
+    let tailscale = Tailscale::new();
+    let (_gateway, door) = published(&tailscale).await;
+    let connects = (0..8).map(|seed| {
+        let connect = without_secret().with_device(Device::new(seed + 1));
+        async move { answer(door, &headers(ME), &connect).await }
+    });
+    let answers = futures_util::future::join_all(connects).await;
+    assert_eq!(answers.len(), 8);
+    assert_eq!(tailscale.calls().matches("whois").count(), 1);
+}

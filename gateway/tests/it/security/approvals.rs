@@ -1,9 +1,10 @@
 //! SECURITY.md S52–S54, S59, B38: what a person is shown, and what an approval is good for.
 
+use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
 use super::nodes::reaches;
-use super::{no_change, outcome, refused_unless};
+use super::{Outcome, no_change, outcome, refused_unless};
 use crate::approvals::{approver, ask, decision};
 use crate::nodes::{answer, approved, invoke, node_id, operator};
 use crate::support::{Client, TestGateway};
@@ -354,4 +355,96 @@ async fn b38_an_approval_that_is_not_there_for_somebody_is_not_there() {
     );
     let is_shown = |frame: &Value| frame["event"] == "exec.approval.requested";
     assert!(!stranger.seen.iter().any(is_shown), "nor was it told");
+}
+
+#[tokio::test]
+async fn s52_blanks_and_breaks_are_shown_or_refused_by_the_check() {
+    for argv in [["/tmp/ls ", "-l"], ["/tmp/ls\t", "-l"], ["ls", "a\rb"]] {
+        refused_unless(
+            |policy| policy.visible_commands = false,
+            no_change,
+            async |gateway| {
+                let mut asker = operator(gateway, 4).await;
+                let mut person = approver(gateway, 7, &ADMIN).await;
+                let call = asker.start("exec.approval.request", ask("a1", &argv)).await;
+                let answer = asker.response(&call).await;
+                if answer["ok"] == false {
+                    return Err(answer["error"].clone());
+                }
+                let told = person.event("exec.approval.requested").await;
+                let request = told["payload"]["request"].clone();
+                // Plain is what cannot be told from other arguments.
+                match request["command"] == argv.join(" ") {
+                    true => Ok(request),
+                    false => Err(request),
+                }
+            },
+        )
+        .await;
+    }
+}
+
+/// A node, whoever asked for `id` on it, and whoever has allowed that once.
+async fn approved_id(gateway: &TestGateway) -> (Client, Client, Client) {
+    let (host, mut asker) = approved(gateway, 1).await;
+    let mut person = approver(gateway, 7, &ADMIN).await;
+    let mut request = ask("a1", &["id"]);
+    request["nodeId"] = json!(node_id(1));
+    let call = asker.start("exec.approval.request", request).await;
+    asker.response(&call).await;
+    person
+        .ok("exec.approval.resolve", decision("a1", "allow-once"))
+        .await;
+    (host, asker, person)
+}
+
+fn claimed(argv: &[&str]) -> Value {
+    json!({
+        "command": argv, "cwd": "/", "agentId": "main", "sessionKey": "agent:main:main",
+        "approved": true, "runId": "a1",
+    })
+}
+
+#[tokio::test]
+async fn s59_it_is_the_check_that_ties_an_approval_to_its_command_and_device() {
+    let other_command = refused_unless(
+        |policy| policy.run_approval = false,
+        no_change,
+        async |gateway| {
+            let (_host, mut asker, _) = approved_id(gateway).await;
+            let run = claimed(&["rm", "x"]);
+            reaches(&mut asker, invoke(1, "system.run", run, "k")).await
+        },
+    );
+    let other_device = refused_unless(
+        |policy| policy.run_approval = false,
+        no_change,
+        async |gateway| {
+            let (_host, _, mut person) = approved_id(gateway).await;
+            let run = claimed(&["id"]);
+            reaches(&mut person, invoke(1, "system.run", run, "k")).await
+        },
+    );
+    for refusal in [other_command.await, other_device.await] {
+        assert_eq!(refusal["details"]["code"], "APPROVAL_NOT_FOUND");
+    }
+}
+
+/// An approval that was given and not used, and a restart: whether it lets its command run then.
+async fn used_after_restart(policy: Policy) -> Outcome {
+    let gateway = TestGateway::start_under(policy, no_change).await;
+    drop(approved_id(&gateway).await);
+    let gateway = gateway.restart().await;
+    let host = crate::nodes::node(4, &gateway.secret, 1);
+    let (_host, _) = Client::connect(gateway.address, &host).await;
+    let mut asker = operator(&gateway, 4).await;
+    reaches(&mut asker, invoke(1, "system.run", claimed(&["id"]), "k")).await
+}
+
+#[tokio::test]
+async fn s59_it_is_the_restart_that_denies_what_was_not_used() {
+    let refusal = used_after_restart(Policy::default()).await.unwrap_err();
+    assert_eq!(refusal["details"]["code"], "APPROVAL_NOT_FOUND");
+    let open = Policy::leaving_out(|policy| policy.denied_by_restart = false);
+    used_after_restart(open).await.unwrap();
 }

@@ -1,7 +1,13 @@
-//! SECURITY S24 and F41 against the program itself: what its log says, and what a kill leaves.
+//! SECURITY S24, S73, S75 and F41 against the program itself: what its log says, what it writes, what it
+//! reads, and what a kill leaves.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use tokio::process::Command;
 
 use super::told;
 use crate::support::program::{Daemon, program, said};
@@ -104,5 +110,87 @@ async fn f41_a_kill_between_request_approval_and_hello_loses_and_doubles_nothing
     assert_eq!(listed["pending"], json!([]));
     let (exit, _) = said(program(home, &["devices", "approve", &request])).await;
     assert_eq!(exit, 1, "a request is used once");
+    kill(daemon).await;
+}
+
+/// Every file and directory below, with its mode.
+fn modes(dir: &Path, into: &mut Vec<(PathBuf, u32)>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        let meta = std::fs::symlink_metadata(&path).unwrap();
+        into.push((path.clone(), meta.permissions().mode() & 0o777));
+        if meta.is_dir() {
+            modes(&path, into);
+        }
+    }
+}
+
+#[tokio::test]
+async fn s73_whatever_the_umask_nobody_else_reads_what_the_daemon_writes() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    Daemon::configure(home, "{gateway: {tls: {enabled: true}}}");
+    let binary = env!("CARGO_BIN_EXE_clawline-gateway");
+    let state = home.join(".local/state/clawline-gateway");
+    let control = home.join("control");
+    for kill in [Signal::SIGKILL, Signal::SIGTERM] {
+        let touch = format!("umask 000; touch {}", control.display());
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("{touch}; exec {binary} run --port 0")])
+            .env_clear()
+            .env("HOME", home)
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true);
+        let mut daemon = Daemon::started(home, command).await;
+        daemon.signal(kill);
+        daemon.child.wait().await.unwrap();
+    }
+    let mut all = Vec::new();
+    modes(&state, &mut all);
+    modes(&home.join(".clawline"), &mut all);
+    let has = |name: &str| all.iter().any(|(path, _)| path.ends_with(name));
+    for name in ["gateway.db", "token", "tls/key.pem", "logs/gateway.jsonl"] {
+        assert!(has(name), "{name} was looked at: {all:?}");
+    }
+    let open: Vec<_> = all.iter().filter(|(_, mode)| mode & 0o077 != 0).collect();
+    assert!(open.is_empty(), "{open:?}");
+    // The umask was in force: what takes no care is open to all.
+    let control = std::fs::metadata(control).unwrap();
+    assert_eq!(control.permissions().mode() & 0o777, 0o666);
+}
+
+#[tokio::test]
+async fn s75_nothing_in_the_directory_it_is_started_in_configures_the_daemon() {
+    let home = tempfile::tempdir().unwrap();
+    let hostile = tempfile::tempdir().unwrap();
+    let evil = "{gateway: {auth: {mode: 'none'}, allowedHosts: ['evil.example']}}";
+    for (name, text) in [
+        ("clawline.json5", evil),
+        ("openclaw.json", evil),
+        (
+            ".env",
+            "CLAWLINE_GATEWAY_AUTH_MODE=none\nCLAWLINE_GATEWAY_TOKEN=known-to-all-of-them\n",
+        ),
+    ] {
+        std::fs::write(hostile.path().join(name), text).unwrap();
+    }
+    let daemon = Daemon::start_in(home.path(), hostile.path(), &[]).await;
+    let token = daemon.token();
+    assert_ne!(token.trim(), "known-to-all-of-them");
+    let nothing = Connect::cli(4, "", &["operator.read"]).without("/auth");
+    enter(&daemon, &[], &nothing).await.unwrap_err();
+    let evil = Client::try_open(daemon.address(), &[("host", "evil.example")]).await;
+    assert_eq!(evil.err().map(|(status, _)| status), Some(421));
+    // Named, the same file counts: it would have been seen.
+    kill(daemon).await;
+    let file = hostile.path().join("clawline.json5");
+    let args = ["--config", file.to_str().unwrap()];
+    let daemon = Daemon::start_in(home.path(), hostile.path(), &args).await;
+    let evil = Client::try_open(daemon.address(), &[("host", "evil.example")]).await;
+    assert!(evil.is_ok());
     kill(daemon).await;
 }

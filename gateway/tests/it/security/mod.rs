@@ -3,6 +3,7 @@
 
 mod approvals;
 mod browser;
+mod config;
 mod daemon;
 mod device;
 mod guessing;
@@ -12,6 +13,7 @@ mod proxy;
 mod rotation;
 mod secret;
 mod setup;
+mod slow;
 
 use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::GatewaySettings;

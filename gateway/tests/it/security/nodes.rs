@@ -244,10 +244,8 @@ async fn s51_a_raw_command_says_what_the_arguments_do() {
 
 #[tokio::test]
 async fn b39_a_bad_command_is_refused_and_the_place_named() {
-    let gateway = TestGateway::start().await;
-    let (_host, mut admin) = approved(&gateway, 1).await;
-    let long = "x".repeat(2 * 1024 * 1024);
-    for (at, (params, place)) in [
+    let long = "x".repeat(200 * 1024);
+    let cases = [
         (json!({"command": []}), "params.command[0]"),
         (json!({"command": [""]}), "params.command[0]"),
         (json!({"command": ["ls", null]}), "params.command[1]"),
@@ -262,14 +260,42 @@ async fn b39_a_bad_command_is_refused_and_the_place_named() {
             json!({"command": ["ls"], "env": {"A=B": "1"}}),
             "params.env[\"A=B\"]",
         ),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let params = invoke(1, "system.run", params, &format!("k{at}"));
-        let error = admin.error("node.invoke", params).await;
+    ];
+    // All of them in one attack: each must be refused, and reach the node without the check.
+    let refusal = refused_unless(
+        |policy| policy.run_params = false,
+        no_change,
+        async |gateway| {
+            let (_host, mut admin) = approved(gateway, 1).await;
+            let (mut refused, mut reached) = (Vec::new(), Vec::new());
+            for (at, (params, _)) in cases.iter().enumerate() {
+                let call = invoke(1, "system.run", params.clone(), &format!("k{at}"));
+                match reaches(&mut admin, call).await {
+                    Ok(got) => reached.push(got),
+                    Err(error) => refused.push(error),
+                }
+            }
+            match (refused.is_empty(), reached.is_empty()) {
+                (true, false) => Ok(json!(reached)),
+                (false, true) => Err(json!(refused)),
+                _ => panic!("some are refused, and some are not: {refused:?} {reached:?}"),
+            }
+        },
+    )
+    .await;
+    for ((_, place), error) in cases.iter().zip(refusal.as_array().unwrap()) {
         assert_eq!(error["code"], "INVALID_REQUEST");
         let text = error["message"].as_str().unwrap();
         assert!(text.starts_with(place), "{text}");
     }
+    // Beyond what any node is sent.
+    let gateway = TestGateway::start().await;
+    let (_host, mut admin) = approved(&gateway, 1).await;
+    let long = "x".repeat(2 * 1024 * 1024);
+    let params = json!({"command": ["ls", long]});
+    let error = admin
+        .error("node.invoke", invoke(1, "system.run", params, "k"))
+        .await;
+    let text = error["message"].as_str().unwrap();
+    assert!(text.starts_with("params.command[1]"), "{text}");
 }

@@ -6,7 +6,7 @@ use clawline_gateway::settings::{AuthMode, GatewaySettings, IpRange, RateLimit};
 use serde_json::json;
 
 use super::{enter, refused_unless, told_and_closed};
-use crate::support::{Connect, Device, OWN_UID, TestGateway};
+use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const PROXY_UID: u32 = 4077;
 const USER: (&str, &str) = ("x-forwarded-user", "ana@x");
@@ -243,6 +243,43 @@ async fn s34_a_token_beside_the_proxy_is_refused_at_the_start() {
     assert!(!words.contains("beside it"), "{words}");
     let words = refused(|settings| settings.trusted_proxies.clear()).await;
     assert!(words.contains("gateway.trustedProxies is empty"), "{words}");
+    // Without the check it starts.
+    let open = Policy::leaving_out(|policy| policy.weak_secret = false);
+    TestGateway::start_under(open, |settings| {
+        behind_proxy(settings);
+        settings.auth.token = Some(Secret::new("a token beside it"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn s69_a_crowd_behind_the_proxy_takes_no_place_of_another_client_behind_it() {
+    let refusal = refused_unless(
+        |policy| policy.places_behind_proxy = false,
+        |settings| settings.trusted_proxies = vec![IpRange::parse("127.0.0.1").unwrap()],
+        async |gateway| {
+            let open = async |client: &'static str| {
+                let headers = [("x-forwarded-for", client)];
+                let opened = Client::try_open(gateway.address, &headers).await;
+                opened.unwrap_or_else(|refused| panic!("{refused:?}"))
+            };
+            let mut other = open("198.51.100.7").await;
+            let mut crowd = Vec::new();
+            for _ in 0..140 {
+                crowd.push(open("203.0.113.9").await);
+            }
+            // The newest is there in any case, so its neighbours were counted.
+            let mut newest = crowd.pop().unwrap();
+            let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            assert_eq!(newest.greet(&connect).await["ok"], true);
+            match other.try_greet(&connect).await {
+                Some(answer) => Err(answer["ok"].clone()),
+                None => Ok(json!("the other client was sent away")),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal, true);
 }
 
 #[tokio::test]

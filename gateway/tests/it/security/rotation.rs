@@ -1,9 +1,12 @@
-//! SECURITY S21, S24, S26: secrets that change, and where they are never seen.
+//! SECURITY S21, S24, S26, F43: secrets that change, and where they are never seen.
+
+use std::sync::{Arc, Mutex};
 
 use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
 use super::{enter, enter_keeping, no_change, refused_unless};
+use crate::metrics::get;
 use crate::support::program::command;
 use crate::support::{Connect, Device, TestGateway};
 
@@ -127,4 +130,114 @@ async fn s26_a_revoked_device_stays_revoked_after_a_restart_and_a_rotation() {
     let refusal = enter(&gateway, &[], &with_old).await.unwrap_err();
     let code = &refusal["error"]["details"]["code"];
     assert_eq!(code, "AUTH_DEVICE_TOKEN_MISMATCH");
+}
+
+/// The log as it would be read.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap()).into_owned()
+    }
+}
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn s24_the_log_shows_what_a_client_sends_without_its_secrets() {
+    let refusal = refused_unless(
+        |policy| policy.masked_log = false,
+        no_change,
+        async |gateway| {
+            let log = Log::default();
+            let writer = log.clone();
+            let subscriber = tracing_subscriber::fmt()
+                .with_max_level(tracing::Level::TRACE)
+                .with_writer(move || writer.clone())
+                .finish();
+            let _guard = tracing::subscriber::set_default(subscriber);
+            let device = admin(gateway)
+                .with_device(Device::new(24))
+                .set("/client/displayName", json!("a-name-to-look-for"));
+            let hello = enter(gateway, &[], &device).await.unwrap();
+            let token = hello["auth"]["deviceToken"].as_str().unwrap().to_owned();
+            let again = device.set("/auth", json!({"deviceToken": token}));
+            enter(gateway, &[], &again).await.unwrap();
+            let text = log.text();
+            assert!(text.contains("a-name-to-look-for"), "the test sees: {text}");
+            match text.contains(&gateway.secret) || text.contains(&token) {
+                true => Ok(json!(text)),
+                false => Err(json!(text.matches("__OPENCLAW_REDACTED__").count())),
+            }
+        },
+    )
+    .await;
+    assert!(refusal.as_u64().unwrap() >= 2, "{refusal}");
+}
+
+#[tokio::test]
+async fn s24_over_http_a_token_in_the_query_is_nobody_s() {
+    let refusal = refused_unless(
+        |policy| policy.secret_in_header = false,
+        no_change,
+        async |gateway| {
+            let path = format!("/metrics?token={}", gateway.secret);
+            let (status, _) = get(gateway.address, &path, "").await;
+            match status {
+                200 => Ok(json!(status)),
+                other => Err(json!(other)),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal, 401);
+}
+
+/// F43 and S21: the end comes with the change itself. The silent connection would notice nothing else
+/// before the first ping, after 25 s; the test waits for 10 s at most.
+#[tokio::test]
+async fn f43_a_device_whose_token_is_void_is_sent_away_by_the_change_itself() {
+    for method in [
+        "device.token.revoke",
+        "device.token.rotate",
+        "device.pair.remove",
+    ] {
+        let refusal = refused_unless(
+            |policy| policy.close_voided = false,
+            no_change,
+            async |gateway| {
+                let device = admin(gateway).with_device(Device::new(65));
+                let (mut silent, _) = enter_keeping(gateway, &[], &device).await.unwrap();
+                let (mut calling, _) = enter_keeping(gateway, &[], &device).await.unwrap();
+                let (mut owner, _) = enter_keeping(gateway, &[], &admin(gateway)).await.unwrap();
+                let id = Device::new(65).identity.device_id().to_owned();
+                let target = match method {
+                    "device.pair.remove" => json!({"deviceId": id}),
+                    _ => json!({"deviceId": id, "role": "operator"}),
+                };
+                owner.ok(method, target).await;
+                calling.start("sessions.list", json!({})).await;
+                match calling.frame_or_close().await {
+                    Ok(answer) => Ok(answer),
+                    Err((code, reason)) => {
+                        assert_eq!(silent.closed().await, (code, reason.clone()));
+                        Err(json!({"close": code, "reason": reason}))
+                    }
+                }
+            },
+        )
+        .await;
+        let expected = json!({"close": 4001, "reason": "device removed"});
+        assert_eq!(refusal, expected, "{method}");
+    }
 }

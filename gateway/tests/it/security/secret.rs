@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::{enter, enter_keeping, no_change, outcome, refused_unless, told, told_and_closed};
+use crate::metrics::get;
 use crate::support::{Client, Connect, Device, TestGateway};
 
 #[tokio::test]
@@ -90,4 +91,92 @@ async fn s14_who_asks_for_no_scope_has_none() {
     )
     .await;
     assert_eq!(refusal["details"]["missingScope"], "operator.read");
+}
+
+#[tokio::test]
+async fn s16_a_scope_that_nobody_knows_is_not_given() {
+    let refusal = refused_unless(
+        |policy| policy.known_scopes = false,
+        no_change,
+        async |gateway| {
+            let scopes = ["operator.root", "operator.read"];
+            let connect = Connect::cli(4, &gateway.secret, &scopes).with_device(Device::new(16));
+            let hello = enter(gateway, &[], &connect).await?;
+            let told = hello["auth"]["scopes"].clone();
+            match told.to_string().contains("operator.root") {
+                true => Ok(told),
+                false => Err(told),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal, json!(["operator.read"]));
+}
+
+/// What is shown in each of the ways there are goes through the one compare that tells nothing by its
+/// time; `auth::compare` has the test that there is no other.
+#[tokio::test]
+async fn s20_every_compare_with_a_secret_takes_a_time_that_tells_nothing() {
+    let refusal = refused_unless(
+        |policy| policy.constant_time = false,
+        no_change,
+        async |gateway| {
+            let wrong = Connect::cli(4, "a wrong token", &[]);
+            enter(gateway, &[], &wrong).await.unwrap_err();
+            let device = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            let device = device.with_device(Device::new(20));
+            let hello = enter(gateway, &[], &device).await.unwrap();
+            let token = hello["auth"]["deviceToken"].clone();
+            let by_token = device.set("/auth", json!({"deviceToken": token}));
+            enter(gateway, &[], &by_token).await.unwrap();
+            let bearer = format!("Authorization: Bearer {}\r\n", gateway.secret);
+            assert_eq!(get(gateway.address, "/metrics", &bearer).await.0, 200);
+            let compares = &gateway.policy().compares;
+            match compares.early_exit() {
+                0 => Err(json!(compares.constant_time())),
+                early => Ok(json!(early)),
+            }
+        },
+    )
+    .await;
+    assert!(refusal.as_u64().unwrap() >= 4, "{refusal}");
+}
+
+#[tokio::test]
+async fn s77_a_hello_tells_no_path_of_this_machine_to_who_only_reads() {
+    let refusal = refused_unless(
+        |policy| policy.private_snapshot = false,
+        |settings| {
+            settings.config.path = settings.state_dir.with_file_name("clawline.json5");
+        },
+        async |gateway| {
+            let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            let hello = enter(gateway, &[], &connect).await?;
+            let home = gateway.settings.state_dir.parent().unwrap();
+            let told = hello.to_string();
+            assert!(!told.contains(&gateway.secret), "{told}");
+            match told.contains(home.to_str().unwrap()) {
+                true => Ok(hello),
+                false => Err(hello["snapshot"].clone()),
+            }
+        },
+    )
+    .await;
+    assert!(refusal["health"].is_object());
+}
+
+#[tokio::test]
+async fn s28_a_command_in_a_chat_does_no_more_than_its_method_would() {
+    let refusal = refused_unless(
+        |policy| policy.slash_scope = false,
+        no_change,
+        async |gateway| {
+            let connect = Connect::cli(4, &gateway.secret, &["operator.write"]);
+            let (mut writer, _) = enter_keeping(gateway, &[], &connect).await?;
+            let reset = json!({"sessionKey": "main", "message": "/reset", "idempotencyKey": "r"});
+            outcome(&writer.call("chat.send", reset).await)
+        },
+    )
+    .await;
+    assert_eq!(refusal["details"]["missingScope"], "operator.admin");
 }

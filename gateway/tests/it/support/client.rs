@@ -249,6 +249,22 @@ impl Client {
         self.frame().await
     }
 
+    /// As [`Client::greet`], where the connection may have been closed: then there is no answer.
+    pub async fn try_greet(&mut self, connect: &Connect) -> Option<Value> {
+        let params = connect.signed(&self.nonce, self.ts);
+        let call = json!({"type": "req", "id": "c1", "method": "connect", "params": params});
+        self.expect_answer("c1", "connect");
+        self.ws.send(Message::text(call.to_string())).await.ok()?;
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.ws.next()).await;
+            match next.expect("nothing came in time")?.ok()? {
+                Message::Text(text) => return serde_json::from_str(&text).ok(),
+                Message::Close(_) => return None,
+                _ => {}
+            }
+        }
+    }
+
     pub async fn send(&mut self, frame: &Value) {
         if let (Some(id), Some(method)) = (frame["id"].as_str(), frame["method"].as_str()) {
             self.expect_answer(id, method);

@@ -83,8 +83,15 @@ impl Daemon {
     }
 
     pub async fn start_with(home: &Path, args: &[&str]) -> Self {
+        Self::start_in(home, home, args).await
+    }
+
+    /// As [`Daemon::start_with`], in this working directory.
+    pub async fn start_in(home: &Path, cwd: &Path, args: &[&str]) -> Self {
         let all = [&["run", "--port", "0"], args].concat();
-        Self::started(home, program(home, &all)).await
+        let mut command = program(home, &all);
+        command.current_dir(cwd);
+        Self::started(home, command).await
     }
 
     /// A command that runs the daemon in this home.

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
@@ -55,6 +55,28 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
+/// The next frame of a stream: its first byte and its payload; `None` at the end.
+async fn next(stream: &mut (impl AsyncRead + Unpin)) -> Option<(u8, Vec<u8>)> {
+    timeout(DEADLINE, async {
+        let first = stream.read_u8().await.ok()?;
+        let len = match stream.read_u8().await.ok()? {
+            126 => u64::from(stream.read_u16().await.ok()?),
+            127 => stream.read_u64().await.ok()?,
+            short => u64::from(short),
+        };
+        let mut payload = vec![0; usize::try_from(len).unwrap()];
+        stream.read_exact(&mut payload).await.ok()?;
+        Some((first, payload))
+    })
+    .await
+    .expect("nothing came in time")
+}
+
+fn close_of(payload: &[u8]) -> (u16, String) {
+    let code = u16::from_be_bytes([payload[0], payload[1]]);
+    (code, String::from_utf8(payload[2..].to_vec()).unwrap())
+}
+
 /// An upgraded connection.
 pub struct Raw {
     stream: TcpStream,
@@ -91,12 +113,7 @@ impl Raw {
     /// An upgraded connection that was greeted.
     pub async fn greeted(address: SocketAddr, connect: &Connect) -> Self {
         let mut raw = Self::open(address).await;
-        let payload = &raw.challenge["payload"];
-        let nonce = payload["nonce"].as_str().unwrap().to_owned();
-        let ts = payload["ts"].as_i64().unwrap();
-        let params = connect.signed(&nonce, ts);
-        let call = json!({"type": "req", "id": "c1", "method": "connect", "params": params});
-        raw.text(&call.to_string()).await;
+        raw.text(&raw.connect_text(connect)).await;
         let answer = raw.json().await;
         assert_eq!(answer["ok"], true, "{answer}");
         raw
@@ -113,19 +130,36 @@ impl Raw {
 
     /// The next frame: its first byte and its payload; `None` at the end.
     async fn next(&mut self) -> Option<(u8, Vec<u8>)> {
-        timeout(DEADLINE, async {
-            let first = self.stream.read_u8().await.ok()?;
-            let len = match self.stream.read_u8().await.ok()? {
-                126 => u64::from(self.stream.read_u16().await.ok()?),
-                127 => self.stream.read_u64().await.ok()?,
-                short => u64::from(short),
-            };
-            let mut payload = vec![0; usize::try_from(len).unwrap()];
-            self.stream.read_exact(&mut payload).await.ok()?;
-            Some((first, payload))
-        })
-        .await
-        .expect("nothing came in time")
+        next(&mut self.stream).await
+    }
+
+    /// Sends these bytes while it listens for a refusal: code 0 once any text comes, or the close.
+    pub async fn send_until_told(&mut self, bytes: &[u8]) -> (u16, String) {
+        let (mut read, mut write) = self.stream.split();
+        let told = async {
+            loop {
+                match next(&mut read).await {
+                    None => return (1006, String::new()),
+                    Some((TEXT, _)) => return (0, String::new()),
+                    Some((0x88, payload)) => return close_of(&payload),
+                    Some(_) => {}
+                }
+            }
+        };
+        tokio::pin!(told);
+        tokio::select! {
+            told = &mut told => told,
+            // Whoever is refused in the middle cannot send the rest.
+            _ = write.write_all(bytes) => told.await,
+        }
+    }
+
+    /// The text of a `connect` for this challenge.
+    pub fn connect_text(&self, connect: &Connect) -> String {
+        let payload = &self.challenge["payload"];
+        let nonce = payload["nonce"].as_str().unwrap();
+        let params = connect.signed(nonce, payload["ts"].as_i64().unwrap());
+        json!({"type": "req", "id": "c1", "method": "connect", "params": params}).to_string()
     }
 
     /// The next text as JSON; pings and pongs are passed over.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use clawline_gateway::Gateway;
 use clawline_gateway::auth::PeerLookup;
 use clawline_gateway::policy::Policy;
+use clawline_gateway::reload::Source;
 use clawline_gateway::settings::GatewaySettings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -107,10 +108,23 @@ impl TestGateway {
         settings: GatewaySettings,
         policy: Policy,
     ) -> Self {
+        Self::start_from(home, settings, policy, None).await
+    }
+
+    async fn start_from(
+        home: Arc<tempfile::TempDir>,
+        settings: GatewaySettings,
+        policy: Policy,
+        source: Option<Source>,
+    ) -> Self {
         let peers = FakePeers::own();
         let gateway = Gateway::bind_with_policy(settings.clone(), peers.clone(), policy.clone())
             .await
             .unwrap();
+        let gateway = match source {
+            Some(source) => gateway.with_reload(source),
+            None => gateway,
+        };
         let address = gateway.local_addr();
         let secret = gateway.secret().expose().to_owned();
         let stop = CancellationToken::new();
@@ -125,6 +139,25 @@ impl TestGateway {
             task,
             home,
         }
+    }
+
+    /// What was checked, and how.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// One whose config file is checked as a start would check what `draft` makes of a text.
+    pub async fn start_drafting(
+        policy: Policy,
+        draft: impl Fn(&str, GatewaySettings) -> GatewaySettings + Send + Sync + 'static,
+    ) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let mut settings = GatewaySettings::new(home.path().join("clawline-gateway"));
+        settings.config.path = home.path().join("clawline.json5");
+        let (now, base) = (settings.clone(), settings.clone());
+        let source = Source::new(Vec::new(), move || Ok(now.clone()))
+            .with_drafts(move |text| Ok(draft(text, base.clone())));
+        Self::start_from(home, settings, policy, Some(source)).await
     }
 
     /// Stops it in order.

@@ -1,0 +1,161 @@
+//! SECURITY S69, S70, F57: peers that take places and time, and the owner who still gets in.
+
+use std::time::Duration;
+
+use clawline_gateway::policy::Policy;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use serde_json::json;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use tokio::time::{sleep, timeout};
+
+use super::{enter_keeping, no_change, refused_unless};
+use crate::support::{Connect, TestGateway};
+
+/// A byte comes so often.
+const DRIP: Duration = Duration::from_secs(1);
+/// More than any deadline before hello has seconds.
+const DRIPS: usize = 25;
+/// More sockets than there are places.
+const CROWD: usize = 140;
+
+/// A request for a WebSocket, without the line that ends it.
+fn head(gateway: &TestGateway) -> Vec<u8> {
+    let host = gateway.address;
+    format!(
+        "GET / HTTP/1.1\r\nHost: {host}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    )
+    .into_bytes()
+}
+
+async fn dial(gateway: &TestGateway, bytes: &[u8]) -> TcpStream {
+    let mut stream = TcpStream::connect(gateway.address).await.unwrap();
+    stream.write_all(bytes).await.unwrap();
+    stream
+}
+
+/// Sends a byte a second of a paused clock: whether the gateway still listens after all of them.
+async fn drips(stream: &mut TcpStream, byte: u8) -> bool {
+    let mut buffer = [0; 512];
+    for _ in 0..DRIPS {
+        if stream.write_all(&[byte]).await.is_err() {
+            return false;
+        }
+        tokio::select! {
+            biased;
+            // The end, or a close frame before it.
+            _ = stream.read(&mut buffer) => return false,
+            () = sleep(DRIP) => {}
+        }
+    }
+    true
+}
+
+#[tokio::test]
+async fn f57_a_head_or_a_first_frame_of_a_byte_a_second_has_ten_seconds() {
+    for is_upgraded in [false, true] {
+        refused_unless(
+            |policy| policy.deadlines = false,
+            no_change,
+            async |gateway| {
+                let mut bytes = head(gateway);
+                if is_upgraded {
+                    bytes.extend(b"\r\n");
+                } else {
+                    bytes.extend(b"X: ");
+                }
+                let mut stream = dial(gateway, &bytes).await;
+                if is_upgraded {
+                    let mut challenge = [0; 4096];
+                    let mut seen: Vec<u8> = Vec::new();
+                    while !seen.ends_with(b"}}") {
+                        let count = stream.read(&mut challenge).await.unwrap();
+                        seen.extend(&challenge[..count]);
+                    }
+                    // A frame that is announced and never ends.
+                    let announced = [0x81, 0x80 | 126, 0xff, 0xff, 0, 0, 0, 0];
+                    stream.write_all(&announced).await.unwrap();
+                }
+                tokio::time::pause();
+                let lives = drips(&mut stream, b'a').await;
+                tokio::time::resume();
+                match lives {
+                    true => Ok(json!("open")),
+                    false => Err(json!("closed")),
+                }
+            },
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn f57_five_hundred_slow_writers_keep_the_owner_out_for_no_moment() {
+    // Both ends of all these are in this process.
+    let (soft, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    if soft < hard.min(8192) {
+        setrlimit(Resource::RLIMIT_NOFILE, hard.min(8192), hard).unwrap();
+    }
+    let gateway = TestGateway::start().await;
+    let mut slow = Vec::new();
+    for number in 0..500 {
+        let mut bytes = head(&gateway);
+        match number % 3 {
+            0 => bytes.truncate(1),
+            1 => bytes.extend(b"X: "),
+            _ => bytes.extend(b"\r\n\x81"),
+        }
+        slow.push(dial(&gateway, &bytes).await);
+        if number % 100 == 99 {
+            let owner = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            let (mut owner, _) = enter_keeping(&gateway, &[], &owner).await.unwrap();
+            owner.ok("health", json!({})).await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn s69_more_silent_sockets_than_there_are_places_cost_the_oldest_its_own() {
+    refused_unless(
+        |policy| policy.places = false,
+        no_change,
+        async |gateway| {
+            let mut first = dial(gateway, b"").await;
+            let mut crowd = Vec::new();
+            for _ in 0..CROWD {
+                crowd.push(dial(gateway, b"").await);
+            }
+            // They were all accepted before this one, which is answered in any case.
+            let owner = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            let (mut owner, _) = enter_keeping(gateway, &[], &owner).await.unwrap();
+            owner.ok("health", json!({})).await;
+            let host = gateway.address;
+            let probe = format!("GET /healthz HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let _ = first.write_all(probe.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = first.read_to_end(&mut answer).await;
+            match answer.is_empty() {
+                true => Err(json!("closed")),
+                false => Ok(json!(String::from_utf8_lossy(&answer))),
+            }
+        },
+    )
+    .await;
+}
+
+/// That it answers at once is in `bad_http`; here, that one which waits would be seen.
+#[tokio::test]
+async fn s70_b34_it_is_the_head_that_is_answered() {
+    let policy = Policy::leaving_out(|policy| policy.body_unread = false);
+    let waiting = TestGateway::start_under(policy, no_change).await;
+    let host = waiting.address;
+    let post =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nHost: {host}\r\nContent-Length: 5\r\n\r\n");
+    let mut stream = dial(&waiting, post.as_bytes()).await;
+    let mut answer = [0; 12];
+    let early = timeout(Duration::from_millis(300), stream.read(&mut answer)).await;
+    assert!(early.is_err(), "it waits for the body");
+    stream.write_all(b"12345").await.unwrap();
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 404");
+}
