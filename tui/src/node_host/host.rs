@@ -265,14 +265,14 @@ impl Work {
     }
 
     async fn send(&self, answer: Result<Value, Refused>) {
+        let answer = answer.and_then(|payload| self.fitting(payload.to_string()));
         let mut params = NodeInvokeResultParams {
             id: self.request.id.clone(),
             node_id: self.request.node_id.clone(),
             ok: answer.is_ok(),
             ..NodeInvokeResultParams::default()
         };
-        let answer = answer.map(|payload| payload.to_string());
-        match answer.and_then(|text| self.fitting(text)) {
+        match answer {
             Ok(text) => params.payload_json = Some(text),
             Err(refused) => {
                 params.error = Some(NodeError {

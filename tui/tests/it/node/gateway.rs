@@ -13,6 +13,8 @@ use crate::tunnel::world::{DEADLINE, Process};
 pub struct Gateway {
     listener: TcpListener,
     pub protocol: u32,
+    /// The largest message that it says it takes.
+    pub max_payload: u64,
 }
 
 /// A node that has connected.
@@ -27,7 +29,11 @@ pub struct Node {
 impl Gateway {
     pub fn new(protocol: u32) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        Self { listener, protocol }
+        Self {
+            listener,
+            protocol,
+            max_payload: 26_214_400,
+        }
     }
 
     pub fn url(&self) -> String {
@@ -63,7 +69,7 @@ impl Gateway {
             "type": "hello-ok", "protocol": self.protocol,
             "server": {"version": "2026.9.6", "connId": "c"},
             "auth": {"role": "node", "scopes": [], "deviceToken": "dt"},
-            "policy": {"maxPayload": 26_214_400, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000},
+            "policy": {"maxPayload": self.max_payload, "maxBufferedBytes": 52_428_800, "tickIntervalMs": 30_000},
         }});
         socket.send(Message::text(hello.to_string())).unwrap();
         let id = connect["device"]["id"].as_str().unwrap().to_owned();

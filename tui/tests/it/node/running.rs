@@ -176,6 +176,23 @@ fn files_below_an_allowed_directory_are_read_and_no_others() {
 }
 
 #[test]
+fn a_result_that_no_message_of_the_gateway_holds_is_refused_with_the_limit_and_costs_nothing_else()
+{
+    let (home, mut gateway) = (Home::new(), Gateway::new(4));
+    gateway.max_payload = 100_000;
+    home.write("open/small.txt", &"x".repeat(50_000));
+    home.write("open/large.txt", &"x".repeat(80_000));
+    let open = home.path().join("open");
+    let _process = gateway.start(&home, &["--allow-root", open.to_str().unwrap()]);
+    let mut node = gateway.accept();
+    let mut fetch = |name| node.invoke("file.fetch", &json!({"path": open.join(name)}));
+    let refused = fetch("large.txt").unwrap_err();
+    assert!(refused.starts_with("RESULT_TOO_LARGE"), "{refused}");
+    assert!(refused.contains("100000"), "{refused}");
+    assert_eq!(fetch("small.txt").unwrap()["size"], 50_000);
+}
+
+#[test]
 fn what_cannot_be_offered_and_a_second_node_are_wrong_usage() {
     let (home, gateway) = (Home::new(), Gateway::new(4));
     let url = gateway.url();
