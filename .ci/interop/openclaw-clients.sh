@@ -3,7 +3,7 @@
 # is said, not only at the exit code; docs/INTEROP.md is the table of the rows.
 #   openclaw-clients.sh                the rows, and that docs/INTEROP.md says what was seen
 #   openclaw-clients.sh --theirs       the same rows against OpenClaw's own gateway of each version: what a row expects
-#                                      must hold there, too
+#                                      must hold there, too; ends with what each row found there, as a table
 #   ROWS=cli,tui openclaw-clients.sh   some subjects: cli, devices, tui, reference-client
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 for subject in cli devices tui reference-client; do source "$HERE/clients/$subject.sh"; done
@@ -63,5 +63,9 @@ if [ -z "$THEIRS" ] && wanted tui; then
 fi
 if [ -z "$THEIRS" ] && [ -z "${ROWS:-}" ]; then
   check "docs/INTEROP.md says what was seen" table_says openclaw-clients.sh
+fi
+# What a row found at their own gateways, as a table.
+if [ -n "$THEIRS" ]; then
+  "$NODE_PATH_DIR/node" "$HERE/interop-table.mjs" "$WORK/rows" - openclaw-clients.sh --print
 fi
 finish

@@ -384,7 +384,7 @@ async fn a_program_that_never_reads_slows_nobody_and_is_held_back_instead_of_fil
         took[250], took[494]
     );
     // Half of them at least, however busy the machine is, and none waits for who never reads.
-    assert!(took[250] < Duration::from_millis(50), "{:?}", took[250]);
+    assert!(took[250] < Duration::from_millis(500), "{:?}", took[250]);
     assert!(took[499] < BUSY, "{:?}", took[499]);
     assert!(grown < 40_000, "{grown} kB");
     // It was only held back: all of it is still there.

@@ -5,14 +5,17 @@
 tui_starts() { term_start "$LANE" "$CLIENT" node "$(openclaw_entry "$LANE")" tui "${EXPLICIT[@]}" --session "talk-$LANE"; }
 
 tui_rows() {
+  # Their own gateways know that the stub does not think, and hundreds of models beside it.
+  local think=low model=
+  if [ -n "$THEIRS" ]; then think=off model=stub; fi
   tui_starts
   row "tui, connects" wait_screen "$LANE" 120 '^ *(gateway )?connected \| idle'
   row "tui, names agent and session" wait_screen "$LANE" "$SOON" "agent main .*\\| session talk-$LANE"
   row "tui, a chat streams" streams "$LANE" "tell me slowly, $LANE"
   row "tui, /status" commanded /status "$([ "$LANE" = v4 ] && echo 'Model: stub/stub' || echo 'Default model: stub|Gateway status')"
-  row "tui, /think" commanded "/think low" 'thinking set to low|think low'
+  row "tui, /think" commanded "/think $think" "thinking set to $think|think $think"
   row "tui, /verbose" commanded "/verbose on" 'verbose (set to )?on'
-  row "tui, /model lists the models" picks /model '(→|>) *stub/stub'
+  row "tui, /model lists the models" picks /model '(→|>) *stub/stub' "$model"
   row "tui, /agent lists the agents" picks /agent '→ *main'
   row "tui, /sessions lists the sessions" picks /sessions '(→|  ).*(just now|ago)'
   row "tui, Esc aborts an answer" aborts
@@ -47,11 +50,11 @@ commanded() {
   typed "$1" || { echo "it was not typed"; term_screen "$LANE"; return 1; }
   wait_screen "$LANE" "$SOON" "$2"
 }
-# picks COMMAND PATTERN: a list opens, shows it, and Esc closes it.
+# picks COMMAND PATTERN [SEARCH]: a list opens, shows it (when the words to search for were typed), and Esc closes it.
 picks() {
   typed "$1"
   local code=0
-  { wait_for "$SOON" shows "$LANE" '([sS]earch|Filter): ' && wait_for "$SOON" shows "$LANE" "$2"; } || code=1
+  { wait_for "$SOON" shows "$LANE" '([sS]earch|Filter): ' && term_send "$LANE" "${3:-}" && wait_for "$SOON" shows "$LANE" "$2"; } || code=1
   term_screen "$LANE" | grep -vE '^ *$' | tail -n 25
   term_key "$LANE" Escape
   wait_for 10 closed || { term_key "$LANE" Escape; wait_for "$SOON" closed || { echo "the list stays"; code=1; }; }

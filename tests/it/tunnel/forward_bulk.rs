@@ -102,7 +102,7 @@ async fn until_still(counter: &AtomicU64) -> u64 {
 /// program that does not read.
 fn assert_quick(took: &[Duration]) {
     let (half, longest) = (took[took.len() / 2], took[took.len() - 1]);
-    assert!(half < Duration::from_millis(50), "half {half:?}");
+    assert!(half < Duration::from_millis(500), "half {half:?}");
     assert!(longest < BUSY, "longest {longest:?}");
 }
 
