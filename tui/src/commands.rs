@@ -27,6 +27,12 @@ pub(crate) enum Command {
     Verbose,
     /// Stop the run.
     Abort,
+    /// Show the commands that wait for a yes or no.
+    Approvals,
+    /// Let one of them run.
+    Allow,
+    /// Turn one of them down.
+    Deny,
     /// Send again what was refused.
     Retry,
     /// Throw away what was not sent.
@@ -108,6 +114,24 @@ pub(crate) const COMMANDS: &[CommandEntry] = &[
         Command::Verbose,
     ),
     entry(&["abort", "stop"], "", "stop the run", Command::Abort),
+    entry(
+        &["approvals"],
+        "",
+        "programs that wait for your yes or no",
+        Command::Approvals,
+    ),
+    entry(
+        &["allow"],
+        "NUMBER",
+        "let a program run that waits, once",
+        Command::Allow,
+    ),
+    entry(
+        &["deny"],
+        "NUMBER",
+        "turn a program down that waits",
+        Command::Deny,
+    ),
     entry(
         &["retry"],
         "",

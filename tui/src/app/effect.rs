@@ -1,5 +1,6 @@
 //! What `update` wants done; the loop does it and answers with `Msg::Done`.
 
+use clawline::protocol::methods::approvals::Decision;
 use clawline::secret::Secret;
 use clawline::tunnel::prompt::Answer;
 
@@ -59,6 +60,15 @@ pub(crate) enum Effect {
     ListModels,
     /// `commands.list`.
     ListCommands,
+    /// `exec.approval.list`.
+    ListApprovals,
+    /// `exec.approval.resolve`.
+    Decide {
+        /// The approval.
+        id: String,
+        /// Yes or no.
+        decision: Decision,
+    },
     /// `status`.
     Status,
     /// `sessions.patch` of one member.

@@ -1,6 +1,7 @@
 //! The full-screen app: one model, one closed list of messages that can change it, and effects that
 //! the loop carries out.
 
+mod approvals;
 mod dialogs;
 mod disk;
 pub(crate) mod effect;
@@ -14,7 +15,6 @@ mod pages;
 mod perform;
 pub(crate) mod prompt;
 mod run;
-#[cfg(feature = "demo")]
 #[cfg(feature = "demo")]
 pub(crate) mod script;
 mod submit;

@@ -10,6 +10,7 @@ use clawline::protocol::methods::agents::CommandRow;
 use clawline::tunnel::status::TunnelStatus;
 use jiff::tz::TimeZone;
 
+use super::approvals::Approvals;
 use super::msg::Now;
 use super::overlay::Overlay;
 use super::prompt::Question;
@@ -137,6 +138,8 @@ pub(crate) struct Model {
     pub(crate) outbox: Queue,
     /// The gateway's own commands.
     pub(crate) commands: Vec<CommandRow>,
+    /// Commands that wait for a yes or no.
+    pub(crate) approvals: Approvals,
     /// A remark at the bottom, until when, and whether something failed.
     pub(crate) remark: Option<(String, Instant, bool)>,
     /// Ctrl+C was pressed.
@@ -181,6 +184,7 @@ impl Model {
             health: Health::default(),
             outbox: Queue::default(),
             commands: Vec::new(),
+            approvals: Approvals::default(),
             remark: None,
             quit_armed: None,
             draft_due: None,

@@ -7,6 +7,7 @@ use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Event;
 use clawline::protocol::hello::HelloOk;
 use clawline::protocol::methods::agents::{CommandRow, ModelRow};
+use clawline::protocol::methods::approvals::{Decision, ExecApprovalRow};
 use clawline::protocol::methods::chat::{ChatHistoryReply, ChatSendReply};
 use clawline::protocol::methods::sessions::SessionsListReply;
 use clawline::protocol::methods::system::HealthReply;
@@ -156,6 +157,17 @@ pub(crate) enum Done {
     Models(Result<Vec<ModelRow>, Failure>),
     /// `commands.list`.
     Commands(Result<Vec<CommandRow>, Failure>),
+    /// `exec.approval.list`.
+    Approvals(Result<Vec<ExecApprovalRow>, Failure>),
+    /// `exec.approval.resolve`.
+    Decided {
+        /// The approval.
+        id: String,
+        /// What was said.
+        decision: Decision,
+        /// What came of it.
+        result: Result<(), Failure>,
+    },
     /// A small change: the words for success, or why not.
     Changed {
         /// Said when it worked.

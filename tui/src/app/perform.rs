@@ -5,8 +5,12 @@ use std::time::{Duration, Instant};
 use clawline::client::{CallError, Client};
 use clawline::protocol::Protocol;
 use clawline::protocol::method::Method;
+use clawline::protocol::methods::NoParams;
 use clawline::protocol::methods::agent::{AgentWait, AgentWaitParams};
 use clawline::protocol::methods::agents::{CommandsList, ModelsList, ModelsListParams};
+use clawline::protocol::methods::approvals::{
+    ExecApprovalList, ExecApprovalResolve, ExecApprovalResolveParams,
+};
 use clawline::protocol::methods::chat::{
     ChatAbort, ChatAbortParams, ChatHistory, ChatHistoryParams, ChatSend, ChatSendParams,
 };
@@ -174,6 +178,23 @@ impl Caller {
             Effect::ListCommands => self.spawn(async move {
                 let reply = call::<CommandsList>(client, json!({"scope": "text"})).await;
                 Some(Done::Commands(reply.map(|reply| reply.commands)))
+            }),
+            Effect::ListApprovals => self.spawn(async move {
+                let reply = call::<ExecApprovalList>(client, NoParams {}).await;
+                Some(Done::Approvals(reply))
+            }),
+            Effect::Decide { id, decision } => self.spawn(async move {
+                let params = ExecApprovalResolveParams {
+                    id: id.clone(),
+                    decision: decision.as_str().to_owned(),
+                };
+                let reply = call::<ExecApprovalResolve>(client, params).await;
+                let result = reply.map(|_| ());
+                Some(Done::Decided {
+                    id,
+                    decision,
+                    result,
+                })
             }),
             Effect::Status => self.spawn(async move {
                 let reply = call::<Status>(client, StatusParams::default()).await;

@@ -294,7 +294,7 @@ impl<S: Surface> App<S> {
 
     /// Starts a link; its gateway's outbox is read first.
     fn open(&mut self, request: LinkRequest) -> Result<(), AppError> {
-        let link = Link::open(request.clone(), self.prompter.clone())?;
+        let link = Link::open_app(request.clone(), self.prompter.clone())?;
         let client = link.client();
         let events = client.events();
         let view = link.view();

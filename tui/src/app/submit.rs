@@ -1,5 +1,7 @@
 //! What was typed: a message for the outbox, or a command.
 
+use clawline::protocol::methods::approvals::Decision;
+
 use super::effect::Effect;
 use super::model::{Model, full_key};
 use super::overlay::{Overlay, Page};
@@ -87,6 +89,9 @@ pub(super) fn run(model: &mut Model, command: Command, argument: &str) -> Vec<Ef
         Command::Verbose if argument.is_empty() => usage(model, "/verbose off, on or full"),
         Command::Verbose => patch(model, "verboseLevel", argument),
         Command::Abort => input::stop_run(model),
+        Command::Approvals => show_approvals(model),
+        Command::Allow => decide(model, argument, Decision::AllowOnce),
+        Command::Deny => decide(model, argument, Decision::Deny),
         Command::Retry => {
             let keys = model.outbox.retry(&session);
             if keys.is_empty() {
@@ -136,6 +141,36 @@ pub(super) fn run(model: &mut Model, command: Command, argument: &str) -> Vec<Ef
         }
         Command::Quit => input::quit(model),
     }
+}
+
+fn show_approvals(model: &mut Model) -> Vec<Effect> {
+    let now = model.now;
+    let waiting = model.approvals.waiting(now.wall_ms);
+    let texts: Vec<String> = waiting.map(|waiting| waiting.text.clone()).collect();
+    if texts.is_empty() {
+        return usage(model, "no program waits for a yes or no");
+    }
+    for text in texts {
+        model.chat.note(text, false, now);
+    }
+    vec![]
+}
+
+/// Decides about the command with this number, and about no other.
+fn decide(model: &mut Model, number: &str, decision: Decision) -> Vec<Effect> {
+    let Ok(number) = number.parse::<u32>() else {
+        return usage(model, "write its number; /approvals shows what waits");
+    };
+    let Some(waiting) = model.approvals.find(number, model.now.wall_ms) else {
+        return usage(model, "nothing with this number waits any more");
+    };
+    if let Some(why) = waiting.unclear.filter(|_| decision != Decision::Deny) {
+        let words = format!("not allowed: {why}");
+        model.remark(words, true);
+        return vec![];
+    }
+    let id = waiting.id.clone();
+    online(model, |_| vec![Effect::Decide { id, decision }])
 }
 
 fn open(model: &mut Model, overlay: Overlay) -> Vec<Effect> {

@@ -95,11 +95,16 @@ impl LinkView {
     }
 }
 
+/// Client capability: programs that wait for a yes or no are shown to a person.
+const SHOWS_APPROVALS: &str = "exec-approvals";
+
 /// As whom a link connects.
 #[derive(Debug, Clone)]
 pub(crate) enum Caller {
     /// A person at this laptop.
     Operator,
+    /// A person who looks at the app, and can be asked about programs.
+    App,
     /// This machine, as a node.
     Node(NodeOffer),
 }
@@ -120,14 +125,14 @@ pub(crate) struct NodeOffer {
 impl Caller {
     fn key(&self, paths: &Paths) -> PathBuf {
         match self {
-            Self::Operator => paths.device_key(),
+            Self::Operator | Self::App => paths.device_key(),
             Self::Node(_) => paths.node_key(),
         }
     }
 
     fn tokens(&self, paths: &Paths, gateway: &GatewayId) -> PathBuf {
         match self {
-            Self::Operator => paths.device_tokens(gateway.as_str()),
+            Self::Operator | Self::App => paths.device_tokens(gateway.as_str()),
             Self::Node(_) => paths.node_tokens(gateway.as_str()),
         }
     }
@@ -135,6 +140,11 @@ impl Caller {
     fn options(&self, identity: Arc<Identity>, tokens: Arc<TokenStore>) -> ClientOptions {
         match self {
             Self::Operator => ClientOptions::operator(identity, tokens),
+            Self::App => {
+                let mut options = ClientOptions::operator(identity, tokens);
+                options.caps.push(SHOWS_APPROVALS.to_owned());
+                options
+            }
             Self::Node(offer) => ClientOptions {
                 caps: offer.caps.clone(),
                 commands: Some(offer.commands.clone()),
@@ -222,6 +232,14 @@ impl Link {
     /// When this laptop's device key can neither be read nor made.
     pub fn open(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
         Self::open_as(Caller::Operator, request, prompter)
+    }
+
+    /// As [`Link::open`], for the app: whoever looks at it is asked about programs.
+    ///
+    /// # Errors
+    /// As [`Link::open`].
+    pub fn open_app(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
+        Self::open_as(Caller::App, request, prompter)
     }
 
     /// As [`Link::open`], as this machine's node and with its own device key.

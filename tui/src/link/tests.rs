@@ -8,9 +8,14 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
+use clawline::client::ClientEvent;
 use clawline::client::dial::Credentials;
 use clawline::layer::RowState;
 use clawline::loopback_ssh::{ExecReply, LoopbackOptions, fresh_key};
+use clawline::protocol::methods::approvals::{
+    Decision, ExecApprovalRequest, ExecApprovalRequestParams, ExecApprovalResolve,
+    ExecApprovalResolveParams, ExecApprovalRow,
+};
 use clawline::protocol::methods::system::{Health, HealthParams};
 use clawline::tunnel::spec::RemoteEnd;
 use clawline_gateway::Gateway;
@@ -100,6 +105,61 @@ async fn the_gateway_is_found_over_ssh_and_its_token_is_not_written_down() {
     let offline = first_gateway_id(&world.request().unwrap());
     assert_eq!(offline, id);
     world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_looks_at_the_app_is_asked_about_programs_and_no_subcommand_is() {
+    let world = World::start().await.unwrap();
+    let subcommand = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    let other = Link::open(world.request().unwrap(), Prompter::nobody()).unwrap();
+    for link in [&subcommand, &other] {
+        link.first_answer(SOON).await.unwrap();
+    }
+    let ask = |id: &str| ExecApprovalRequestParams {
+        id: Some(id.to_owned()),
+        command: Some("uptime".into()),
+        command_argv: Some(vec!["uptime".into()]),
+        host: Some("gateway".into()),
+        timeout_ms: Some(60_000),
+        ..ExecApprovalRequestParams::default()
+    };
+    let client = subcommand.client();
+    let reply = client.call_within::<ExecApprovalRequest>(ask("a"), SOON);
+    // Nobody is there to be asked, and that is said at once.
+    assert_eq!(reply.await.unwrap().decision, Some(None));
+
+    let app = Link::open_app(world.request().unwrap(), Prompter::nobody()).unwrap();
+    let mut events = app.client().events();
+    app.first_answer(SOON).await.unwrap();
+    let asked = tokio::spawn(async move {
+        client
+            .call_within::<ExecApprovalRequest>(ask("b"), SOON)
+            .await
+    });
+    let shown = tokio::time::timeout(SOON, async {
+        loop {
+            if let Ok(ClientEvent::Event(event)) = events.recv().await
+                && event.event == "exec.approval.requested"
+            {
+                return serde_json::from_value::<ExecApprovalRow>(event.payload.clone()).unwrap();
+            }
+        }
+    });
+    let shown = shown.await.unwrap();
+    assert_eq!(
+        (shown.id.as_str(), &shown.request["command"]),
+        ("b", &serde_json::json!("uptime"))
+    );
+    let params = ExecApprovalResolveParams {
+        id: shown.id,
+        decision: Decision::AllowOnce.as_str().to_owned(),
+    };
+    app.client()
+        .call::<ExecApprovalResolve>(params)
+        .await
+        .unwrap();
+    let decision = asked.await.unwrap().unwrap().decision;
+    assert_eq!(decision, Some(Some(Decision::AllowOnce)));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -32,6 +32,19 @@ fn quote(word: &str) -> String {
     out
 }
 
+/// A text that somebody else made of a command, with whatever has no visible form of its own written
+/// `\u{200B}`.
+pub(crate) fn visible(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match is_visible(c) {
+            true => out.push(c),
+            false => out.push_str(&format!("\\u{{{:X}}}", u32::from(c))),
+        }
+    }
+    out
+}
+
 fn is_plain(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_./:=,@%+-".contains(c)
 }

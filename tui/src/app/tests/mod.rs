@@ -1,5 +1,6 @@
 //! Messages in, state and effects out; and what the screen shows then.
 
+mod approvals;
 mod chat;
 mod keys;
 mod once;

@@ -3,7 +3,7 @@
 use clawline::protocol::methods::chat::{ChatHistoryReply, ChatSendReply};
 
 use super::gateway::settled;
-use super::{link_changed, list_sessions, want_newest};
+use super::{approvals, link_changed, list_sessions, want_newest};
 use crate::app::effect::Effect;
 use crate::app::input;
 use crate::app::model::{Focus, Model};
@@ -101,6 +101,18 @@ pub(super) fn on_done(model: &mut Model, done: Done) -> Vec<Effect> {
         }
         Done::Commands(result) => {
             model.commands = result.unwrap_or_default();
+            vec![]
+        }
+        Done::Approvals(result) => {
+            approvals::listed(model, result);
+            vec![]
+        }
+        Done::Decided {
+            id,
+            decision,
+            result,
+        } => {
+            approvals::decided(model, &id, decision, result);
             vec![]
         }
         Done::Changed { what, result } => {

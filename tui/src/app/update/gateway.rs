@@ -9,7 +9,7 @@ use clawline::protocol::frame::Event;
 use clawline::protocol::methods::system::HealthReply;
 use serde::de::DeserializeOwned;
 
-use super::{list_sessions, want_newest};
+use super::{approvals, list_sessions, want_newest};
 use crate::app::effect::Effect;
 use crate::app::model::{Model, full_key};
 use crate::outbox::Delivery;
@@ -42,6 +42,18 @@ pub(super) fn gateway(model: &mut Model, event: &Event) -> Vec<Effect> {
         "health" => {
             if let Some(reply) = read::<HealthReply>(event) {
                 model.health.last = Some(reply);
+            }
+            vec![]
+        }
+        "exec.approval.requested" => {
+            if let Some(row) = read(event) {
+                approvals::requested(model, &row);
+            }
+            vec![]
+        }
+        "exec.approval.resolved" => {
+            if let Some(event) = read(event) {
+                approvals::resolved(model, &event);
             }
             vec![]
         }

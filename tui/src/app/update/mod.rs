@@ -1,5 +1,6 @@
 //! A message to a new state and effects. Pure: no clock, no I/O.
 
+mod approvals;
 mod done;
 mod gateway;
 
@@ -228,9 +229,11 @@ fn connected(model: &mut Model, hello: Arc<HelloOk>) -> Vec<Effect> {
             .is_some_and(|hello| hello.offers(method))
     };
     let lists_commands = offers("commands.list");
+    let lists_approvals = offers("exec.approval.list");
     if offers("sessions.subscribe") {
         effects.push(Effect::Subscribe);
     }
+    effects.extend(approvals::connected(model, lists_approvals));
     effects.extend(list_sessions(model));
     if lists_commands {
         effects.push(Effect::ListCommands);
