@@ -10,12 +10,15 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::{enter_keeping, no_change, refused_unless};
+use crate::support::raw::{TEXT, frame};
 use crate::support::{Connect, TestGateway};
 
 /// A byte comes so often.
 const DRIP: Duration = Duration::from_secs(1);
 /// More than any deadline before hello has seconds.
 const DRIPS: usize = 25;
+/// Nothing in these tests takes longer.
+const DEADLINE: Duration = Duration::from_secs(60);
 /// More sockets than there are places.
 const CROWD: usize = 140;
 
@@ -34,59 +37,77 @@ async fn dial(gateway: &TestGateway, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// Sends a byte a second of a paused clock: whether the gateway still listens after all of them.
-async fn drips(stream: &mut TcpStream, byte: u8) -> bool {
+/// Sends a byte a second of a paused clock, until the end of the connection or of the bytes.
+async fn drip(stream: &mut TcpStream, bytes: &[u8]) {
     let mut buffer = [0; 512];
-    for _ in 0..DRIPS {
-        if stream.write_all(&[byte]).await.is_err() {
-            return false;
+    tokio::time::pause();
+    for byte in bytes {
+        if stream.write_all(&[*byte]).await.is_err() {
+            break;
         }
         tokio::select! {
             biased;
             // The end, or a close frame before it.
-            _ = stream.read(&mut buffer) => return false,
+            _ = stream.read(&mut buffer) => break,
             () = sleep(DRIP) => {}
         }
     }
-    true
+    tokio::time::resume();
+}
+
+/// The beginning of a message that is dripped, and its end, which comes in one piece: it is answered where
+/// somebody still listens. The first byte of the answer, or of nothing.
+async fn answer_to(stream: &mut TcpStream, (slow, rest): (&[u8], &[u8])) -> Option<u8> {
+    drip(stream, slow).await;
+    let _ = stream.write_all(rest).await;
+    let mut first = [0];
+    let read = timeout(DEADLINE, stream.read(&mut first)).await;
+    let count = read.expect("neither an answer nor the end").unwrap_or(0);
+    (count == 1).then_some(first[0])
 }
 
 #[tokio::test]
-async fn f57_a_head_or_a_first_frame_of_a_byte_a_second_has_ten_seconds() {
-    for is_upgraded in [false, true] {
-        refused_unless(
-            |policy| policy.deadlines = false,
-            no_change,
-            async |gateway| {
-                let mut bytes = head(gateway);
-                if is_upgraded {
-                    bytes.extend(b"\r\n");
-                } else {
-                    bytes.extend(b"X: ");
-                }
-                let mut stream = dial(gateway, &bytes).await;
-                if is_upgraded {
-                    let mut challenge = [0; 4096];
-                    let mut seen: Vec<u8> = Vec::new();
-                    while !seen.ends_with(b"}}") {
-                        let count = stream.read(&mut challenge).await.unwrap();
-                        seen.extend(&challenge[..count]);
-                    }
-                    // A frame that is announced and never ends.
-                    let announced = [0x81, 0x80 | 126, 0xff, 0xff, 0, 0, 0, 0];
-                    stream.write_all(&announced).await.unwrap();
-                }
-                tokio::time::pause();
-                let lives = drips(&mut stream, b'a').await;
-                tokio::time::resume();
-                match lives {
-                    true => Ok(json!("open")),
-                    false => Err(json!("closed")),
-                }
-            },
-        )
-        .await;
-    }
+async fn f57_a_head_of_a_byte_a_second_has_ten_seconds() {
+    refused_unless(
+        |policy| policy.deadlines = false,
+        no_change,
+        async |gateway| {
+            let mut bytes = head(gateway);
+            bytes.extend(b"X: ");
+            let mut stream = dial(gateway, &bytes).await;
+            let slow = [b'y'; DRIPS];
+            match answer_to(&mut stream, (&slow[..], b"\r\n\r\n")).await {
+                Some(b'H') => Ok(json!("answered")),
+                other => Err(json!(other)),
+            }
+        },
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn f57_a_first_frame_of_a_byte_a_second_has_ten_seconds() {
+    refused_unless(
+        |policy| policy.deadlines = false,
+        no_change,
+        async |gateway| {
+            let mut bytes = head(gateway);
+            bytes.extend(b"\r\n");
+            let mut stream = dial(gateway, &bytes).await;
+            let mut seen: Vec<u8> = Vec::new();
+            // The challenge.
+            while !seen.ends_with(b"}}") {
+                seen.push(stream.read_u8().await.unwrap());
+            }
+            let frame = frame(TEXT, br#"{"type":"req","id":"1","method":"health"}"#);
+            match answer_to(&mut stream, frame.split_at(DRIPS)).await {
+                // It is told that something else comes first.
+                Some(TEXT) => Ok(json!("answered")),
+                other => Err(json!(other)),
+            }
+        },
+    )
+    .await;
 }
 
 #[tokio::test]

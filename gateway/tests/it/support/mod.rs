@@ -1,6 +1,7 @@
 //! A gateway of its own for each test, and a client that shows every frame.
 
 mod client;
+mod log;
 mod network;
 pub mod program;
 pub mod raw;
@@ -9,5 +10,6 @@ pub mod schema_table;
 mod world;
 
 pub use client::{Client, Connect, Device};
+pub use log::log;
 pub use network::{ELSEWHERE, is_inside};
 pub use world::{OWN_UID, TestGateway};

@@ -12,6 +12,8 @@ use clawline_gateway::settings::GatewaySettings;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::log;
+
 /// The user id that fake gateways have.
 pub const OWN_UID: u32 = 4000;
 /// "The kernel does not tell."
@@ -117,6 +119,7 @@ impl TestGateway {
         policy: Policy,
         source: Option<Source>,
     ) -> Self {
+        log();
         let peers = FakePeers::own();
         let gateway = Gateway::bind_with_policy(settings.clone(), peers.clone(), policy.clone())
             .await
