@@ -48,16 +48,6 @@ cron_is_listed() {
   if [ -n "$THEIRS" ] && [ "$LANE" = v4 ]; then tells '^ID +Declaration' -- oc cron list; else tells 'No (cron jobs|automations)' -- oc cron list; fi
 }
 
-# refuses PATTERN COMMAND...: it fails with exit code 1 and says so.
-refuses() {
-  local pattern=$1 out code=0
-  shift
-  out=$("$@" 2>&1) || code=$?
-  printf '%s\n' "$out"
-  [ "$code" = 1 ] || { echo "exit code $code, wanted 1"; return 1; }
-  grep -qE -- "$pattern" <<<"$out" || { echo "no line for: $pattern"; return 1; }
-}
-
 # A follower sees what is written after it began.
 follows() {
   local log=followed-$LANE before
