@@ -242,7 +242,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
                     self.seq += 1;
                     self.seq
                 });
-                (push.frame(seq), None)
+                (push.frame(self.conn.version, seq), None)
             }
         }
     }

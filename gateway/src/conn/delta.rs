@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
+use clawline::protocol::Protocol;
 use clawline::protocol::event::{AgentEvent, ChatEvent, ChatState};
 use clawline::protocol::methods::chat::ChatMessage;
 use serde_json::{Map, Value, json};
@@ -34,6 +35,7 @@ pub(crate) struct TextDelta {
     text: Arc<str>,
     delta: String,
     payload: OnceLock<Arc<str>>,
+    v3_payload: OnceLock<Arc<str>>,
 }
 
 impl TextDelta {
@@ -49,6 +51,7 @@ impl TextDelta {
             text: text.clone(),
             delta: delta.to_owned(),
             payload: OnceLock::new(),
+            v3_payload: OnceLock::new(),
         }
     }
 
@@ -78,15 +81,26 @@ impl TextDelta {
             text: next.text.clone(),
             delta: format!("{}{}", self.delta, next.delta),
             payload: OnceLock::new(),
+            v3_payload: OnceLock::new(),
         }
     }
 
     /// The payload as JSON text, made once for all connections.
     pub(super) fn payload(&self) -> Arc<str> {
-        self.payload.get_or_init(|| self.write()).clone()
+        self.payload
+            .get_or_init(|| self.write(Protocol::V4))
+            .clone()
     }
 
-    fn write(&self) -> Arc<str> {
+    /// The same for connections of version 3, which knows neither `deltaText` nor whose run it is.
+    pub(super) fn v3_payload(&self) -> Arc<str> {
+        self.v3_payload
+            .get_or_init(|| self.write(Protocol::V3))
+            .clone()
+    }
+
+    fn write(&self, version: Protocol) -> Arc<str> {
+        let in_v4 = |text: &String| (version == Protocol::V4).then(|| text.clone());
         let stream = match self.stream {
             Stream::Chat => {
                 return to_json(&ChatEvent {
@@ -94,9 +108,9 @@ impl TextDelta {
                     session_key: self.session_key.clone(),
                     seq: self.seq,
                     state: ChatState::Delta,
-                    agent_id: Some(self.agent_id.clone()),
+                    agent_id: in_v4(&self.agent_id),
                     phase: None,
-                    delta_text: Some(self.delta.clone()),
+                    delta_text: in_v4(&self.delta),
                     replace: None,
                     message: Some(ChatMessage::text_message("assistant", &self.text, self.at)),
                     usage: None,
@@ -117,8 +131,8 @@ impl TextDelta {
             ts: self.at,
             data,
             session_key: Some(self.session_key.clone()),
-            session_id: Some(self.session_id.clone()),
-            agent_id: Some(self.agent_id.clone()),
+            session_id: in_v4(&self.session_id),
+            agent_id: in_v4(&self.agent_id),
         })
     }
 }

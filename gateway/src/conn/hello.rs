@@ -4,10 +4,11 @@ use std::path::Path;
 
 use clawline::protocol::Protocol;
 use clawline::protocol::event;
-use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK};
+use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK, CONNECT};
 use clawline::protocol::limits;
 use clawline::protocol::methods::system::HealthReply;
 use clawline::protocol::scope::{Role, Scope};
+use clawline::protocol::v3;
 use serde_json::{Value, json};
 
 use super::Conn;
@@ -103,6 +104,8 @@ pub(crate) async fn payload(
             json!({"maxBytes": MAX_ATTACHMENT, "maxImageBytes": MAX_IMAGE});
         hello["policy"]["allowedSessionVisibilities"] = json!(["shared"]);
         hello["policy"]["hasMultipleSessionSharingIdentities"] = json!(false);
+    } else {
+        v3::answer(CONNECT, &mut hello);
     }
     if let Some(auth) = auth(app, conn, admission, asked) {
         hello["auth"] = auth;

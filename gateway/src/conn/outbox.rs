@@ -7,10 +7,10 @@
 //! are not made while too many bytes wait.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use clawline::protocol::frame::StateVersion;
-use clawline::protocol::limits;
+use clawline::protocol::{Protocol, limits, v3};
 use tokio::sync::{Notify, OwnedSemaphorePermit};
 
 use super::delta::TextDelta;
@@ -32,17 +32,46 @@ pub(crate) struct Push {
 #[derive(Debug, Clone)]
 pub(crate) enum Payload {
     /// JSON text that stands for itself.
-    Plain(Arc<str>),
+    Plain(Arc<Text>),
     /// State: a newer one makes an unsent older one of the same name worthless.
-    Latest(Arc<str>),
+    Latest(Arc<Text>),
     /// A piece of a run's text.
     Delta(Arc<TextDelta>),
+}
+
+/// JSON text of a payload, as version 4 has it.
+#[derive(Debug)]
+pub(crate) struct Text {
+    full: Arc<str>,
+    /// As version 3 has it; made when the first such connection needs it.
+    v3: OnceLock<Arc<str>>,
+}
+
+impl Text {
+    fn of(payload: &impl serde::Serialize) -> Arc<Self> {
+        Arc::new(Self {
+            full: json(payload),
+            v3: OnceLock::new(),
+        })
+    }
+
+    fn v3(&self, name: &str) -> Arc<str> {
+        if !v3::is_event_changed(name) {
+            return self.full.clone();
+        }
+        let made = self.v3.get_or_init(|| {
+            let mut payload = serde_json::from_str(&self.full).unwrap_or_default();
+            v3::event(name, &mut payload);
+            json(&payload)
+        });
+        made.clone()
+    }
 }
 
 impl Push {
     /// An event that is sent to everybody as it is.
     pub(crate) fn plain(name: &'static str, payload: &impl serde::Serialize) -> Self {
-        Self::with(name, Payload::Plain(json(payload)), None)
+        Self::with(name, Payload::Plain(Text::of(payload)), None)
     }
 
     /// An event that tells a state.
@@ -51,7 +80,7 @@ impl Push {
         payload: &impl serde::Serialize,
         state_version: Option<StateVersion>,
     ) -> Self {
-        Self::with(name, Payload::Latest(json(payload)), state_version)
+        Self::with(name, Payload::Latest(Text::of(payload)), state_version)
     }
 
     /// The same without a number: sent to one connection for itself.
@@ -79,17 +108,19 @@ impl Push {
     fn cost(&self) -> usize {
         ENVELOPE
             + match &self.payload {
-                Payload::Plain(text) | Payload::Latest(text) => text.len(),
+                Payload::Plain(text) | Payload::Latest(text) => text.full.len(),
                 Payload::Delta(delta) => delta.payload().len(),
             }
     }
 
     /// The frame, with its number on this connection.
-    pub(crate) fn frame(&self, seq: Option<u64>) -> String {
+    pub(crate) fn frame(&self, version: Protocol, seq: Option<u64>) -> String {
         use std::fmt::Write as _;
-        let payload = match &self.payload {
-            Payload::Plain(text) | Payload::Latest(text) => text.clone(),
-            Payload::Delta(delta) => delta.payload(),
+        let payload = match (&self.payload, version) {
+            (Payload::Plain(text) | Payload::Latest(text), Protocol::V3) => text.v3(self.name),
+            (Payload::Plain(text) | Payload::Latest(text), Protocol::V4) => text.full.clone(),
+            (Payload::Delta(delta), Protocol::V3) => delta.v3_payload(),
+            (Payload::Delta(delta), Protocol::V4) => delta.payload(),
         };
         let mut out = String::with_capacity(payload.len() + ENVELOPE + self.name.len());
         let _ = write!(
@@ -306,7 +337,7 @@ mod tests {
     fn names(outbox: &Outbox) -> Vec<String> {
         std::iter::from_fn(|| outbox.take())
             .map(|item| match item {
-                Item::Push(push) => push.frame(None),
+                Item::Push(push) => push.frame(Protocol::V4, None),
                 Item::Answer { text, .. } => text,
             })
             .collect()
@@ -323,13 +354,34 @@ mod tests {
             }),
         );
         assert_eq!(
-            push.frame(Some(7)),
+            push.frame(Protocol::V4, Some(7)),
             r#"{"type":"event","event":"health","payload":{"ok":true},"seq":7,"stateVersion":{"presence":1,"health":2}}"#
         );
         assert_eq!(
-            Push::plain("tick", &json!({"ts": 1})).frame(None),
+            Push::plain("tick", &json!({"ts": 1})).frame(Protocol::V3, None),
             r#"{"type":"event","event":"tick","payload":{"ts":1}}"#
         );
+    }
+
+    #[test]
+    fn version_3_is_sent_an_event_without_what_version_4_added() {
+        let push = Push::plain(
+            "presence",
+            &json!({"presence": [{"ts": 1, "clientId": "cli"}]}),
+        );
+        assert_eq!(
+            push.frame(Protocol::V3, None),
+            r#"{"type":"event","event":"presence","payload":{"presence":[{"ts":1}]}}"#
+        );
+        assert!(push.frame(Protocol::V4, None).contains("clientId"));
+        let push = Push::delta(delta_of("r1", 1, "He", "He"));
+        let frame: serde_json::Value =
+            serde_json::from_str(&push.frame(Protocol::V3, None)).unwrap();
+        let payload = frame["payload"].as_object().unwrap();
+        for added in ["agentId", "deltaText"] {
+            assert!(!payload.contains_key(added), "{frame}");
+        }
+        assert_eq!(payload["message"]["content"][0]["text"], "He");
     }
 
     #[test]

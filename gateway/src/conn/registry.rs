@@ -9,6 +9,7 @@ use clawline::protocol::frame::StateVersion;
 use clawline::protocol::limits::close;
 use clawline::protocol::methods::system::PresenceEntry;
 use clawline::protocol::scope::Role;
+use clawline::protocol::{Protocol, v3};
 use tokio::sync::Notify;
 
 use super::outbox::{Dropped, Push};
@@ -74,8 +75,9 @@ impl Registry {
     /// Sends an event to all who may see it.
     pub(crate) fn broadcast(&self, push: &Push) {
         let needs = event::needs(push.name);
+        let is_known = |conn: &Conn| conn.version == Protocol::V4 || v3::has_event(push.name);
         for conn in self.lock().values() {
-            if conn.principal.satisfies(needs) {
+            if conn.principal.satisfies(needs) && is_known(conn) {
                 conn.outbox.push(push);
             }
         }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Response;
 use clawline::protocol::method::Method;
+use clawline::protocol::{Protocol, v3};
 use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
@@ -27,12 +28,16 @@ pub(crate) struct Call<M: Method> {
 pub(crate) struct Replier {
     pub(crate) conn: Arc<Conn>,
     pub(crate) id: String,
+    pub(crate) method: &'static str,
 }
 
 impl Replier {
     /// Sends a first answer under the call's id.
     pub(crate) fn accept(&self, reply: &impl serde::Serialize) {
-        let payload = serde_json::to_value(reply).unwrap_or_default();
+        let mut payload = serde_json::to_value(reply).unwrap_or_default();
+        if self.conn.version == Protocol::V3 {
+            v3::answer(self.method, &mut payload);
+        }
         self.conn.answer(&Response::ok(&self.id, payload), None);
     }
 }

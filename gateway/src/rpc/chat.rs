@@ -1,5 +1,6 @@
 //! `chat.*`: reading, sending and stopping in one session.
 
+use clawline::protocol::Protocol;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::event::{ChatEvent, ChatState};
 use clawline::protocol::methods::chat::{
@@ -65,7 +66,7 @@ async fn page(
         session_key: params.session_key.clone(),
         session_id: session.map(|session| session.session_id.clone()),
         messages: page.messages.iter().map(shape::message).collect(),
-        thinking_level: session.and_then(|s| s.settings.thinking_level.clone()),
+        thinking_level: thinking_level(conn, session),
         verbose_level: session.and_then(|s| s.settings.verbose_level.clone()),
         delta_cursor: page.delta_cursor,
         next_offset: has_more.then(|| skipped.saturating_add(shown)),
@@ -73,6 +74,15 @@ async fn page(
         total_messages: Some(page.total),
         more,
     })
+}
+
+/// The level that was chosen; version 3 is told too that none was.
+fn thinking_level(conn: &Conn, session: Option<&Session>) -> Option<String> {
+    let chosen = session.and_then(|session| session.settings.thinking_level.clone());
+    match conn.version {
+        Protocol::V3 => chosen.or_else(|| Some("off".to_owned())),
+        Protocol::V4 => chosen,
+    }
 }
 
 /// What came after a cursor, or the word to read the page again.

@@ -10,6 +10,7 @@ use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::Request;
 use clawline::protocol::method::Method;
 use clawline::protocol::scope::{Needs, Role};
+use clawline::protocol::{Protocol, v3};
 use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -199,6 +200,7 @@ where
                 replier: Replier {
                     conn: conn_.clone(),
                     id: id.clone(),
+                    method: M::NAME,
                 },
                 turn,
             };
@@ -265,6 +267,16 @@ struct Good<'a, R> {
     payload: &'a R,
 }
 
+fn good(id: &str, payload: &impl Serialize) -> String {
+    let answer = Good {
+        r#type: "res",
+        id,
+        ok: true,
+        payload,
+    };
+    serde_json::to_string(&answer).unwrap_or_default()
+}
+
 fn answer<M: Method>(
     conn: &Conn,
     id: &str,
@@ -272,15 +284,12 @@ fn answer<M: Method>(
     permit: Option<OwnedSemaphorePermit>,
 ) {
     match done {
-        Ok(reply) => {
-            let text = serde_json::to_string(&Good {
-                r#type: "res",
-                id,
-                ok: true,
-                payload: &reply,
-            });
-            conn.outbox.answer(text.unwrap_or_default(), permit);
+        Ok(reply) if conn.version == Protocol::V3 && v3::is_answer_changed(M::NAME) => {
+            let mut payload = serde_json::to_value(&reply).unwrap_or_default();
+            v3::answer(M::NAME, &mut payload);
+            conn.outbox.answer(good(id, &payload), permit);
         }
+        Ok(reply) => conn.outbox.answer(good(id, &reply), permit),
         Err(Failure { error, payload }) => {
             tracing::debug!(method = M::NAME, code = error.code.as_str(), why = %error.message, "call refused");
             conn.refuse(id, *error, payload, permit);

@@ -1,7 +1,11 @@
-//! The few places where version 3 looks different from version 4 on the way out.
+//! Where version 3 looks different from version 4 on the way out.
+
+mod added;
 
 use super::Protocol;
 use super::error::{ErrorCode, RpcError};
+
+pub use added::{answer, event, has_event, is_answer_changed, is_event_changed};
 
 /// Renders an error for the version of a connection.
 ///
