@@ -46,8 +46,11 @@ async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
             let row = shape::session_row(session, app.runs.models(), RowParts::default());
             let mut row = json!(row);
             row["age"] = json!((now - session.updated_at).max(0));
-            row["flags"] = json!([]);
-            row["percentUsed"] = json!(percent_used(session, &app));
+            row["flags"] = flags(session);
+            let window = context_window(session, &app);
+            let used = session.context_tokens;
+            row["percentUsed"] = json!(window.map(|window| used.saturating_mul(100) / window));
+            row["remainingTokens"] = json!(window.map(|window| (window - used).max(0)));
             row
         })
         .collect();
@@ -70,20 +73,56 @@ async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
             "count": health.sessions.count,
             "defaults": shape::defaults(app.runs.models()),
             "recent": recent,
-            "byAgent": [],
+            "byAgent": by_agent(&app, &health.sessions.path, &recent).await?,
         },
     }))
 }
 
-/// How full the context is, where its size is known.
-fn percent_used(session: &Session, app: &App) -> Option<i64> {
+/// The latest of `recent` of each agent, with the number of all its sessions.
+async fn by_agent(app: &App, path: &str, recent: &[Value]) -> Result<Vec<Value>, Failure> {
+    let mut shown = Vec::new();
+    let agents = app.runs.models().agents();
+    for agent in agents.iter() {
+        let id = agent.id.as_str();
+        let query = ListQuery {
+            limit: 1,
+            agent_id: Some(id.to_owned()),
+            ..ListQuery::default()
+        };
+        let page = app.sessions.list(&query).await;
+        let page = page.map_err(shape::session_error)?;
+        let of_agent: Vec<&Value> = recent.iter().filter(|row| row["agentId"] == id).collect();
+        shown.push(json!({
+            "agentId": id, "path": path, "count": page.total, "recent": of_agent,
+        }));
+    }
+    Ok(shown)
+}
+
+/// What is not as usual in a session, in the words that clients show, and its transcript.
+fn flags(session: &Session) -> Value {
+    let settings = &session.settings;
+    let mut flags = Vec::new();
+    for (name, level) in [
+        ("think", &settings.thinking_level),
+        ("verbose", &settings.verbose_level),
+        ("reasoning", &settings.reasoning_level),
+    ] {
+        if let Some(level) = level {
+            flags.push(format!("{name}:{level}"));
+        }
+    }
+    flags.push(format!("id:{}", session.session_id));
+    json!(flags)
+}
+
+/// How much a session's model can see, where that is known.
+fn context_window(session: &Session, app: &App) -> Option<i64> {
     let models = app.runs.models();
     let chosen = session.settings.model.as_deref();
     let (provider, model) = models.resolve(chosen, session.key.agent_id());
-    let window = models
-        .context_window(&provider, &model)
-        .filter(|n| *n > 0)?;
-    Some(session.context_tokens.saturating_mul(100) / window)
+    let window = models.context_window(&provider, &model);
+    window.filter(|n| *n > 0)
 }
 
 async fn system_presence(app: App, _: Call<SystemPresence>) -> Result<Vec<PresenceEntry>, Failure> {
