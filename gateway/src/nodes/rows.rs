@@ -175,6 +175,9 @@ pub(super) fn paired_row(node: &Node) -> NodePairRow {
             row.more.insert(name.to_owned(), json!(value));
         }
     }
+    if let Some(stats) = host_stats(node, None) {
+        row.more.insert("lastHostStats".into(), stats);
+    }
     if node.last_connected_at.is_some() {
         row.more.insert("lastSeenReason".into(), json!("connect"));
     }

@@ -71,6 +71,7 @@ pub(super) fn device_row(device: &Device, connected: bool) -> Value {
         "createdAtMs": device.created_at,
         "approvedAtMs": device.approved_at,
         "lastSeenAtMs": device.last_seen_at,
+        "lastSeenReason": device.last_seen_at.map(|_| "connect"),
         "connected": connected,
         "tokens": tokens,
     }))

@@ -154,12 +154,16 @@ fn row(app: &App, session: &Session, rows: &[UsageRow]) -> Value {
     let agent = session.key.agent_id();
     let models = app.runs.models();
     let (provider, model) = models.resolve(session.settings.model.as_deref(), agent);
-    json!({
-        "key": session.key.as_str(), "label": session.label, "sessionId": session.session_id,
-        "scope": "instance", "updatedAt": session.updated_at, "agentId": agent,
+    let mut row = json!({
+        "key": session.key.as_str(), "sessionId": session.session_id, "scope": "instance",
+        "updatedAt": session.updated_at, "agentId": agent,
         "chatType": "direct", "modelProvider": provider, "model": model,
         "usage": (!rows.is_empty()).then(|| of_session(session, rows)),
-    })
+    });
+    if let Some(label) = &session.label {
+        row["label"] = json!(label);
+    }
+    row
 }
 
 fn of_session(session: &Session, rows: &[UsageRow]) -> Value {
