@@ -27,6 +27,7 @@ mod nodes;
 mod pages;
 mod pairing;
 mod program;
+mod recorded;
 mod recorded_auth;
 mod reload;
 mod schema;
