@@ -90,6 +90,8 @@ pub(crate) struct DeskOptions {
 #[derive(Debug, Clone)]
 pub(crate) struct Desk {
     options: Arc<DeskOptions>,
+    /// What the gateway is told is offered, for the life of the node.
+    commands: Arc<[String]>,
     policy: PolicyFile,
     runs: Arc<Semaphore>,
     held: Arc<Mutex<Held>>,
@@ -115,7 +117,12 @@ pub(super) struct Task {
 impl Desk {
     /// A desk that keeps its list in `policy`.
     pub fn new(options: DeskOptions, policy: PolicyFile) -> Self {
+        let only = &options.only;
+        let possible = Self::possible(&options.roots).into_iter();
+        let offered =
+            possible.filter(|command| only.is_empty() || only.iter().any(|o| o == command));
         Self {
+            commands: offered.map(str::to_owned).collect(),
             options: Arc::new(options),
             policy,
             runs: Arc::new(Semaphore::new(MAX_RUNS)),
@@ -144,12 +151,8 @@ impl Desk {
     }
 
     /// The commands that are offered.
-    pub fn commands(&self) -> Vec<String> {
-        let only = &self.options.only;
-        let possible = Self::possible(&self.options.roots).into_iter();
-        let offered =
-            possible.filter(|command| only.is_empty() || only.iter().any(|o| o == command));
-        offered.map(str::to_owned).collect()
+    pub fn commands(&self) -> &[String] {
+        &self.commands
     }
 
     /// The node's id.
@@ -161,7 +164,7 @@ impl Desk {
     pub(super) async fn answer(&self, task: Task) -> Result<Value, Refused> {
         let command = task.command.as_str();
         // What is not offered is not done, whatever a gateway believes; except that `notify` says why.
-        if command != "system.notify" && !self.commands().iter().any(|offered| offered == command) {
+        if command != "system.notify" && !self.commands.iter().any(|offered| offered == command) {
             return Err(Refused::unavailable("command not supported"));
         }
         match command {

@@ -27,6 +27,9 @@ use super::{Desk, Refused, command_text, stats};
 
 /// Commands at the same time; more are told to come again.
 const MAX_TASKS: usize = 32;
+/// Commands at the same time with those that are told so; more are not answered, and their callers give up
+/// in time.
+const MAX_ANSWERS: usize = 256;
 /// How long a result may take to be taken, and how much longer for each piece of this many bytes: it
 /// may have to go through a slow link.
 const RESULT: Duration = Duration::from_secs(10);
@@ -157,6 +160,10 @@ impl Host {
     fn begin(&mut self, request: InvokeRequest) {
         // Another node's, or one that runs already.
         if request.node_id != self.desk.node() || self.active.contains_key(&request.id) {
+            return;
+        }
+        if self.tasks.len() >= MAX_ANSWERS {
+            tracing::warn!("a command of too many at once is not answered");
             return;
         }
         let stop = CancellationToken::new();

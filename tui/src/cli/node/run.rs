@@ -130,7 +130,7 @@ impl Node {
         for note in &request.notes {
             print_note(context, note);
         }
-        let commands = desk.commands();
+        let commands = desk.commands().to_vec();
         let offer = NodeOffer {
             display_name: args.display_name.as_deref().map(|name| printable(name, 64)),
             caps: caps(&commands),
