@@ -40,7 +40,8 @@ const events = {
     await wire.call("sessions.subscribe", {});
     for (let n = 0; n < 3; n++) {
       const runId = `month-${day}-${performance.now()}-${n}`;
-      const sessionKey = `agent:main:day${day % 7}`;
+      // A conversation a day: what a model is shown grows with it, and memory with that, up to a bound; each day the same.
+      const sessionKey = `agent:main:day${day}`;
       await wire.call("chat.send", { sessionKey, message: `words of day ${day} `.repeat(20), idempotencyKey: runId });
       if (n === 2) {
         await wire.call("chat.abort", { sessionKey, runId });
@@ -50,7 +51,7 @@ const events = {
       claim(status !== "timeout", `day ${day}: ${runId} never ended`);
       done.chats += 1;
     }
-    await wire.call("chat.history", { sessionKey: `agent:main:day${day % 7}`, limit: 200 });
+    await wire.call("chat.history", { sessionKey: `agent:main:day${day}`, limit: 200 });
     wire.close();
   },
   async pair(day) {
