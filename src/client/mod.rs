@@ -180,6 +180,15 @@ pub struct Client {
 impl Client {
     /// Starts the task; returns at once. Must be called inside a tokio runtime.
     pub fn start(dialer: Arc<dyn Dialer>, options: ClientOptions) -> Self {
+        Self::start_heard(dialer, options).0
+    }
+
+    /// The same with every push from the first one on: a gateway may push as soon as it said hello, and
+    /// who asks for [`Client::events`] after the start may come too late for that.
+    pub fn start_heard(
+        dialer: Arc<dyn Dialer>,
+        options: ClientOptions,
+    ) -> (Self, broadcast::Receiver<ClientEvent>) {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (view_tx, view) = watch::channel(ClientView {
             status: TunnelStatus::Connecting {
@@ -192,7 +201,7 @@ impl Client {
             generation: 0,
             pairing_request: None,
         });
-        let (events, _) = broadcast::channel(EVENTS);
+        let (events, heard) = broadcast::channel(EVENTS);
         let stop = CancellationToken::new();
         let actor = actor::Actor::new(
             dialer,
@@ -203,13 +212,14 @@ impl Client {
             stop.clone(),
         );
         let task = Arc::new(actor::Task::spawn(actor));
-        Self {
+        let client = Self {
             commands,
             view,
             events,
             stop,
             task,
-        }
+        };
+        (client, heard)
     }
 
     /// The published state; the receiver wakes on each change.

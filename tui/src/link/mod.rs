@@ -21,7 +21,7 @@ use std::time::Duration;
 use clawline::client::dial::{Credentials, Dialer};
 use clawline::client::tcp::TcpDialer;
 use clawline::client::tokens::TokenStore;
-use clawline::client::{Client, ClientOptions, ClientView};
+use clawline::client::{Client, ClientEvent, ClientOptions, ClientView};
 use clawline::config::paths::Paths;
 use clawline::gateway_id::GatewayId;
 use clawline::identity::{Identity, IdentityError};
@@ -34,7 +34,7 @@ use clawline::tunnel::prompt::Prompter;
 use clawline::tunnel::spec::RemoteEnd;
 use clawline::tunnel::status::{TunnelStatus, TunnelView};
 use clawline::tunnel::{Tunnel, TunnelOptions};
-use tokio::sync::watch;
+use tokio::sync::{broadcast, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub(crate) use request::{ConnectOptions, Connector, LinkRequest, UsageError};
@@ -231,7 +231,7 @@ impl Link {
     /// # Errors
     /// When this laptop's device key can neither be read nor made.
     pub fn open(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
-        Self::open_as(Caller::Operator, request, prompter)
+        Self::open_as(Caller::Operator, request, prompter).map(|(link, _)| link)
     }
 
     /// As [`Link::open`], for the app: whoever looks at it is asked about programs.
@@ -239,10 +239,11 @@ impl Link {
     /// # Errors
     /// As [`Link::open`].
     pub fn open_app(request: LinkRequest, prompter: Prompter) -> Result<Self, IdentityError> {
-        Self::open_as(Caller::App, request, prompter)
+        Self::open_as(Caller::App, request, prompter).map(|(link, _)| link)
     }
 
-    /// As [`Link::open`], as this machine's node and with its own device key.
+    /// As [`Link::open`], as this machine's node and with its own device key; with every push from the
+    /// first one on, since a gateway asks a node as soon as it said hello.
     ///
     /// # Errors
     /// As [`Link::open`].
@@ -250,7 +251,7 @@ impl Link {
         request: LinkRequest,
         prompter: Prompter,
         offer: NodeOffer,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<(Self, broadcast::Receiver<ClientEvent>), IdentityError> {
         Self::open_as(Caller::Node(offer), request, prompter)
     }
 
@@ -258,7 +259,7 @@ impl Link {
         caller: Caller,
         request: LinkRequest,
         prompter: Prompter,
-    ) -> Result<Self, IdentityError> {
+    ) -> Result<(Self, broadcast::Receiver<ClientEvent>), IdentityError> {
         let identity = Identity::load_or_create(&caller.key(&request.paths))?;
         let gateway_id = first_gateway_id(&request);
         let tokens = TokenStore::open(
@@ -303,7 +304,8 @@ impl Link {
                 dialer
             }
         };
-        let client = Client::start(dialer, caller.options(Arc::new(identity), tokens));
+        let options = caller.options(Arc::new(identity), tokens);
+        let (client, heard) = Client::start_heard(dialer, options);
         let tunnel = over_ssh.as_ref().map(|(tunnel, _)| tunnel.clone());
         let merger = Merger {
             target: request.label,
@@ -317,13 +319,14 @@ impl Link {
             seen: Seen::default(),
         };
         let (publish, view) = watch::channel(merger.merge());
-        Ok(Self {
+        let link = Self {
             client,
             tunnel,
             view,
             probing: Mutex::default(),
             _merging: AbortOnDropHandle::new(tokio::spawn(merger.run(publish))),
-        })
+        };
+        Ok((link, heard))
     }
 
     /// The client; calls fail while the link is down.

@@ -1,10 +1,10 @@
 //! `clawline node run`: holds the connection of a node until trying again cannot help, or somebody ends it.
 
-use clawline::client::Client;
+use clawline::client::{Client, ClientEvent};
 use clawline::identity::Identity;
 use clawline::layer::printable;
 use clawline::process_lock::ProcessLock;
-use tokio::sync::mpsc;
+use tokio::sync::{broadcast, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::Run;
@@ -34,14 +34,14 @@ pub(super) async fn run(context: &Context, args: &Run, policy: PolicyFile) -> u8
     let label = request.label.clone();
     let asking = Asking::start();
     let interrupted = CancellationToken::new();
-    let node = match Node::start(context, args, policy, request, &asking, &interrupted) {
+    let (node, events) = match Node::start(context, args, policy, request, &asking, &interrupted) {
         Ok(node) => node,
         Err(failure) => return fail_early(context, Some(&label), failure),
     };
     let stop = CancellationToken::new();
     let (news_tx, mut news) = mpsc::channel(NEWS);
     let host = Host::new(node.client.clone(), node.desk.clone(), news_tx);
-    let mut work = tokio::spawn(host.run(node.client.events(), stop.clone()));
+    let mut work = tokio::spawn(host.run(events, stop.clone()));
     let view = node.link.view();
     let end = {
         let following = node.follow(context, &label, &mut news);
@@ -102,7 +102,7 @@ impl Node {
         request: LinkRequest,
         asking: &Asking,
         interrupted: &CancellationToken,
-    ) -> Result<Self, Failure> {
+    ) -> Result<(Self, broadcast::Receiver<ClientEvent>), Failure> {
         let paths = &context.loaded().paths;
         let lock = lock(&paths.node_dir())?;
         let roots = Roots::open(&args.allow_root)
@@ -138,15 +138,16 @@ impl Node {
             path_env: PATH.to_owned(),
         };
         let link = Link::open_node(request, asking.prompter(), offer);
-        let link = link.map_err(|error| Failure::Other(error.to_string()))?;
-        Ok(Self {
+        let (link, events) = link.map_err(|error| Failure::Other(error.to_string()))?;
+        let node = Self {
             client: link.client(),
             link,
             desk,
             id,
             _person: serving,
             _lock: lock,
-        })
+        };
+        Ok((node, events))
     }
 
     /// Prints a line a change until trying again cannot help.
