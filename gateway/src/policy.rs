@@ -160,7 +160,7 @@ checks! {
     seen_config,
     /// A configuration is shown without its secrets.
     redacted_config,
-    /// A placeholder that is sent back means the secret that stands there.
+    /// A redacted value that is sent back means the secret that stands there.
     kept_secrets,
     /// OpenClaw's own files are never written.
     foreign_config,

@@ -146,7 +146,7 @@ mod tests {
         })));
         for other in [
             json!(["echo", "ho"]),
-            json!(["/tmp/evil/sh", "-c", "echo hi"]),
+            json!(["/opt/evil/sh", "-c", "echo hi"]),
         ] {
             assert!(!covers(json!({"command": other, "agentId": "main"})));
         }

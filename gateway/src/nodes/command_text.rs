@@ -88,7 +88,7 @@ mod tests {
             (&["rm", "-rf", "x"], "ls", false),
             (&["/bin/sh", "-lc", "rm x", "ls"], "ls", false),
             (&["env", "sh", "-c", "ls"], "ls", false),
-            (&["/tmp/evil/sh", "-c", "ls"], "ls", false),
+            (&["/opt/evil/sh", "-c", "ls"], "ls", false),
             (&["sh", "-c", "ls"], "ls", false),
             (&["/tmp/cmd.exe", "/c", "ls"], "ls", false),
             (&["/bin/sh", "-x", "ls"], "ls", false),
@@ -109,7 +109,7 @@ mod tests {
                 true,
             ),
             // A program that only has a shell's name.
-            (&["/tmp/evil/sh", "-c", "ls"], "ls", false),
+            (&["/opt/evil/sh", "-c", "ls"], "ls", false),
             (&["./sh", "-c", "ls"], "ls", false),
             (&["sh", "-c", "ls"], "ls", false),
             (&["/bin/../tmp/sh", "-c", "ls"], "ls", false),

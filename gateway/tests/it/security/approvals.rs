@@ -258,7 +258,7 @@ async fn s59_a_text_that_version_3_approved_lets_no_other_program_run() {
             "approvalDecision": "allow-once", "runId": "a1",
         })
     };
-    let evil = run(json!(["/tmp/evil/sh", "-c", "ls"]));
+    let evil = run(json!(["/opt/evil/sh", "-c", "ls"]));
     let mut silent = evil.clone();
     silent.as_object_mut().unwrap().remove("rawCommand");
     for (at, run) in [evil, silent].into_iter().enumerate() {
