@@ -223,7 +223,8 @@ fn variables(env: Option<&Value>) -> Result<Vec<String>, BadRun> {
 }
 
 /// The approval that is claimed. `approved: false` says nothing; every other word about an approval
-/// needs the id of one.
+/// needs the id of one. A `runId` alone is the caller's own name for the run, as official agents
+/// send it: it claims nothing, and the node is sent an id of ours instead.
 fn approval(params: &Map<String, Value>) -> Result<Option<String>, BadRun> {
     let run_id = text(params, "runId")?.filter(|id| !id.trim().is_empty());
     let is_claimed = match params.get("approved") {
@@ -235,11 +236,7 @@ fn approval(params: &Map<String, Value>) -> Result<Option<String>, BadRun> {
         .get("approvalDecision")
         .is_some_and(|value| !value.is_null());
     match (is_claimed || has_decision, run_id) {
-        (false, None) => Ok(None),
-        (false, Some(_)) => Err(bad(
-            "UNEXPECTED_RUN_ID",
-            "params.runId: unexpected property; it names an approval, and none is claimed",
-        )),
+        (false, _) => Ok(None),
         (true, None) => Err(bad(
             "MISSING_RUN_ID",
             "approval override requires params.runId",
@@ -311,9 +308,11 @@ mod tests {
     #[test]
     fn only_the_gateway_writes_that_something_is_approved() {
         let sent = json!({
-            "command": ["id"], "approved": false, "systemRunBinding": {}, "ask": "off", "env": {"A": "1"},
+            "command": ["id"], "approved": false, "runId": "x", "systemRunBinding": {}, "ask": "off",
+            "env": {"A": "1"},
         });
         let run = SystemRun::read(Some(&sent)).unwrap();
+        assert_eq!(run.approval, None);
         assert_eq!(
             run.params("r", None),
             json!({"command": ["id"], "runId": "r", "env": {"A": "1"}})
@@ -329,10 +328,6 @@ mod tests {
             (
                 json!({"command": ["id"], "approvalDecision": "allow-once"}),
                 "MISSING_RUN_ID",
-            ),
-            (
-                json!({"command": ["id"], "runId": "x"}),
-                "UNEXPECTED_RUN_ID",
             ),
             (json!({"command": ["id"], "approved": "yes"}), "BAD_PARAMS"),
         ] {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Outcome, no_change, refused_unless};
-use crate::nodes::{approve_next, approved, invoke, node, node_id, operator};
+use crate::nodes::{answer, approve_next, approved, invoke, node, node_id, operator, params_of};
 use crate::support::{Client, TestGateway};
 
 /// A command that reaches its node is waited for in vain; everything else is a refusal.
@@ -199,7 +199,6 @@ async fn s49_nobody_says_by_himself_that_something_is_approved() {
         json!({"command": ["id"], "approved": true, "runId": "x"}),
         json!({"command": ["id"], "approvalDecision": "allow-always", "runId": "x"}),
         json!({"command": ["id"], "approved": true}),
-        json!({"command": ["id"], "runId": "x"}),
     ]
     .into_iter()
     .enumerate()
@@ -208,6 +207,20 @@ async fn s49_nobody_says_by_himself_that_something_is_approved() {
         let error = admin.error("node.invoke", params).await;
         assert_eq!(error["code"], "INVALID_REQUEST", "{claim}");
     }
+}
+
+#[tokio::test]
+async fn s49_a_callers_own_name_of_a_run_claims_nothing_and_does_not_reach_the_node() {
+    let gateway = TestGateway::start().await;
+    let (mut host, mut admin) = approved(&gateway, 1).await;
+    let run = json!({"command": ["id"], "runId": "x"});
+    let call = admin
+        .start("node.invoke", invoke(1, "system.run", run, "k"))
+        .await;
+    let told = params_of(&answer(&mut host, json!({"payloadJSON": "{}"})).await);
+    assert_eq!(admin.response(&call).await["ok"], true);
+    assert_ne!(told["runId"], "x");
+    assert_eq!(told.get("approved"), None);
 }
 
 #[tokio::test]
