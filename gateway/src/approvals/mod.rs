@@ -27,7 +27,7 @@ use crate::policy::Policy;
 use crate::store::{Approval, ApprovalState, ApprovalStore, StoreError, now_ms};
 
 pub(crate) use plan::variable;
-pub(crate) use policy_file::{PolicyError, PolicyFile};
+pub(crate) use policy_file::{FILE as POLICY_FILE, PolicyError, PolicyFile};
 pub(crate) use request::{BadRequest, New};
 
 /// Approvals that may wait at the same time.

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 /// The file inside the state directory.
-const FILE: &str = "exec-approvals.json";
+pub(crate) const FILE: &str = "exec-approvals.json";
 /// Largest content, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
 

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use clawline::owner_file;
 use clawline::secret::Secret;
 
+use crate::approvals::POLICY_FILE;
 use crate::lock::{LockError, StateLock};
 use crate::store::{self, Carried, StoreError, now_ms};
 use manifest::{Manifest, ManifestError};
@@ -155,23 +156,41 @@ pub struct Restored {
     pub config: bool,
     /// Who may connect now.
     pub devices: Devices,
+    /// Which policy of commands counts now.
+    pub policy: Policy,
+}
+
+/// Which standing policy of commands (`exec.approvals.set`) counts in a restored state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Policy {
+    /// Neither the backup nor the state before has one.
+    Absent,
+    /// That of the backup: there is no state before that says anything about this gateway's.
+    Saved,
+    /// That of the state before, which is the newer word of the same gateway.
+    Kept,
+    /// None: the state before, of the same gateway, has none any more.
+    Removed,
 }
 
 /// What became of the devices in a restored state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Devices {
-    /// The state before knew what was removed, revoked and replaced since, and it stays so; the shared
-    /// token is that of the state before, too.
+    /// The state before knew what was removed, revoked and replaced since, and it stays so.
     Carried(Carried),
     /// Nothing says what was, and why: whoever could come in then, can now.
     Unknown(String),
+    /// As [`Devices::Unknown`]: the state before was another gateway's.
+    OfAnotherGateway,
     /// None is left, and no token of a device counts.
     Forgotten,
 }
 
 /// Puts the backup `source` in the place of `state_dir`, and its config where there is none. Devices
 /// that were removed or revoked since stay so where the state before can tell; with `forget` every
-/// device has to be paired again.
+/// device has to be paired again. Where the state before is this gateway's, its shared token and its
+/// policy of commands stay: what one of them let somebody do at the time of the backup may have been
+/// taken back since.
 ///
 /// # Errors
 /// [`BackupError`]; the state is then the old one.
@@ -207,19 +226,17 @@ pub async fn restore(
         true => Some(StateLock::take(state_dir)?),
         false => None,
     };
+    let known = devices_since(&database, state_dir).await?;
+    if matches!(known, Devices::Carried(_)) && state_dir.join(TOKEN).exists() {
+        take_from_before(TOKEN, state_dir, staged.path())?;
+    }
+    let policy = settle_policy(&known, state_dir, staged.path())?;
     let devices = if forget {
         store::forget_devices(&database).await?;
         Devices::Forgotten
     } else {
-        devices_since(&database, state_dir).await?
+        known
     };
-    if let (Devices::Carried(_), token) = (&devices, state_dir.join(TOKEN))
-        && token.exists()
-    {
-        let place = staged.path().join(TOKEN);
-        let _ = std::fs::remove_file(&place);
-        files::copy_file(&token, &place)?;
-    }
     // What the check left beside the database is not part of it.
     for name in ["gateway.db-wal", "gateway.db-shm"] {
         let _ = std::fs::remove_file(staged.path().join(name));
@@ -238,6 +255,42 @@ pub async fn restore(
         aside,
         config: is_wanted,
         devices,
+        policy,
+    })
+}
+
+/// Puts a file of the state before, or its absence, in the place of the backup's.
+fn take_from_before(name: &str, state_dir: &Path, staged: &Path) -> Result<(), BackupError> {
+    let place = staged.join(name);
+    match std::fs::remove_file(&place) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(io_error(&place)(error)),
+        _ => Ok(()),
+    }?;
+    let before = state_dir.join(name);
+    match before.exists() {
+        true => files::copy_file(&before, &place),
+        false => Ok(()),
+    }
+}
+
+/// Leaves in the staged state the policy of commands that is to count.
+fn settle_policy(known: &Devices, state_dir: &Path, staged: &Path) -> Result<Policy, BackupError> {
+    let is_saved = staged.join(POLICY_FILE).exists();
+    let is_before = state_dir.join(POLICY_FILE).exists();
+    let is_taken = match known {
+        Devices::Carried(_) => true,
+        // A damaged database is a common reason for a restore; the file beside it is still newer.
+        Devices::Unknown(_) => is_before,
+        Devices::OfAnotherGateway | Devices::Forgotten => false,
+    };
+    if is_taken {
+        take_from_before(POLICY_FILE, state_dir, staged)?;
+    }
+    Ok(match (is_taken, is_before, is_saved) {
+        (true, true, _) => Policy::Kept,
+        (true, false, true) => Policy::Removed,
+        (false, _, true) => Policy::Saved,
+        (_, _, false) => Policy::Absent,
     })
 }
 
@@ -251,7 +304,7 @@ async fn devices_since(database: &Path, state_dir: &Path) -> Result<Devices, Bac
     Ok(match since {
         Ok(since) => match store::carry_over(database, &since).await? {
             Some(carried) => Devices::Carried(carried),
-            None => Devices::Unknown("the state before was another gateway's".to_owned()),
+            None => Devices::OfAnotherGateway,
         },
         Err(why) => Devices::Unknown(why),
     })

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use super::{Common, Exit, Failure, output};
-use crate::backup::{self, BackupError, Devices};
+use crate::backup::{self, BackupError, Devices, Policy};
 use crate::state_dir;
 
 /// Options of `backup`.
@@ -72,6 +72,9 @@ pub(super) fn restore(common: &Common, args: &RestoreArgs) -> Result<Exit, Failu
         output::line(&format!("the state before is in {}", aside.display()));
     }
     output::line(&devices_line(&done.devices));
+    if let Some(line) = policy_line(done.policy) {
+        output::line(line);
+    }
     if done.config {
         output::line(&format!("the config file is {}", config.display()));
     } else if args.directory.join("clawline.json5").exists() {
@@ -95,11 +98,35 @@ fn devices_line(devices: &Devices) -> String {
              since, and still void: {}",
             done.removed, done.revoked
         ),
-        Devices::Unknown(why) => format!(
-            "devices: whoever was removed or revoked since the backup CAN COME IN AGAIN, because \
-             nothing says who that is ({why}); look at `clawline-gateway devices list`, or restore \
-             with --forget-devices and pair each again"
-        ),
+        Devices::Unknown(why) => unknown_devices(why),
+        Devices::OfAnotherGateway => unknown_devices("the state before was another gateway's"),
         Devices::Forgotten => "devices: all are forgotten; each has to be paired again".to_owned(),
+    }
+}
+
+fn unknown_devices(why: &str) -> String {
+    format!(
+        "devices: whoever was removed or revoked since the backup CAN COME IN AGAIN, because \
+         nothing says who that is ({why}); look at `clawline-gateway devices list`, or restore \
+         with --forget-devices and pair each again"
+    )
+}
+
+/// Which commands are allowed now, in words for a person.
+fn policy_line(policy: Policy) -> Option<&'static str> {
+    match policy {
+        Policy::Absent => None,
+        Policy::Saved => Some(
+            "policy of commands: that of the backup; if something was taken back since, take it \
+             back again",
+        ),
+        Policy::Kept => Some(
+            "policy of commands: that of the state before, so that nothing that was taken back \
+             since is allowed again",
+        ),
+        Policy::Removed => Some(
+            "policy of commands: none, because the state before had none any more; that of the \
+             backup is in its state/exec-approvals.json",
+        ),
     }
 }

@@ -279,3 +279,98 @@ async fn without_a_state_before_a_restore_says_what_it_cannot_know_and_can_forge
     assert!(!comes_in(&daemon, 1, &token).await);
     stopped(daemon).await;
 }
+
+/// Replaces the policy of commands by one that allows these programs.
+async fn allow(daemon: &Daemon, programs: &[&str]) {
+    let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]).with_device(Device::new(9));
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    let before = client.ok("exec.approvals.get", json!({})).await;
+    let list: Vec<Value> = programs
+        .iter()
+        .map(|program| json!({"pattern": program}))
+        .collect();
+    let file = json!({"version": 1, "agents": {"main": {"allowlist": list}}});
+    let set = json!({"file": file, "baseHash": before["hash"]});
+    client.ok("exec.approvals.set", set).await;
+}
+
+/// The policy on the disk, and its mode.
+fn policy(home: &Path) -> Option<(String, u32)> {
+    let path = state(home).join("exec-approvals.json");
+    let text = std::fs::read_to_string(&path).ok()?;
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    Some((text, mode))
+}
+
+#[tokio::test]
+async fn a_restore_allows_no_command_again_that_was_taken_back_since() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    allow(&daemon, &["/bin/ls", "/bin/rm"]).await;
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    allow(&daemon, &["/bin/ls"]).await;
+    stopped(daemon).await;
+    for words in [
+        &["restore", target][..],
+        &["restore", "--forget-devices", target],
+    ] {
+        let (code, said) = said(program(home.path(), words)).await;
+        assert_eq!(code, 0, "{said}");
+        assert!(
+            said.contains("policy of commands: that of the state before"),
+            "{said}"
+        );
+        let (text, mode) = policy(home.path()).unwrap();
+        assert!(
+            text.contains("/bin/ls") && !text.contains("/bin/rm"),
+            "{text}"
+        );
+        assert_eq!(mode, 0o600);
+    }
+}
+
+#[tokio::test]
+async fn a_policy_of_commands_that_is_gone_stays_so_and_with_all_else_gone_it_comes_back() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    allow(&daemon, &["/bin/ls"]).await;
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    stopped(daemon).await;
+    let written = policy(home.path()).unwrap();
+
+    std::fs::remove_file(state(home.path()).join("exec-approvals.json")).unwrap();
+    let (code, words) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("policy of commands: none"), "{words}");
+    assert_eq!(policy(home.path()), None);
+
+    std::fs::remove_dir_all(state(home.path())).unwrap();
+    let (code, words) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(
+        words.contains("policy of commands: that of the backup"),
+        "{words}"
+    );
+    assert_eq!(policy(home.path()), Some(written));
+}
+
+#[tokio::test]
+async fn beside_a_damaged_database_the_policy_of_commands_is_still_the_newer_one() {
+    let home = tempfile::tempdir().unwrap();
+    let saved = home.path().join("saved");
+    let target = saved.to_str().unwrap();
+    let daemon = Daemon::start(home.path()).await;
+    allow(&daemon, &["/bin/ls", "/bin/rm"]).await;
+    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    allow(&daemon, &["/bin/ls"]).await;
+    stopped(daemon).await;
+    std::fs::write(state(home.path()).join("gateway.db"), "no database").unwrap();
+    let (code, words) = said(program(home.path(), &["restore", target])).await;
+    assert_eq!(code, 0, "{words}");
+    assert!(words.contains("CAN COME IN AGAIN"), "{words}");
+    assert!(!policy(home.path()).unwrap().0.contains("/bin/rm"));
+}
