@@ -18,6 +18,7 @@ pub mod peer;
 pub mod process_lock;
 pub mod protocol;
 pub mod secret;
+pub mod secret_text;
 #[cfg(unix)]
 pub mod service;
 pub mod tunnel;

@@ -85,6 +85,13 @@ pub enum Warning {
         /// The first key that holds a secret.
         key: String,
     },
+    /// A secret was handed over with a line break at its end, which is not part of it.
+    LineBreak {
+        /// What handed it over.
+        source: Source,
+        /// The key.
+        key: String,
+    },
     /// A value of OpenClaw's file cannot be used here and was left out.
     Unusable {
         /// The file.
@@ -104,6 +111,16 @@ impl fmt::Display for Warning {
                 "{file}: other users can read it, and {key} is a secret; run chmod 600 {file}",
                 file = file.display()
             ),
+            Self::LineBreak {
+                source: source @ Source::File(_),
+                key,
+            } => write!(
+                f,
+                "{source}: the line break at the end of {key} is left out"
+            ),
+            Self::LineBreak { source, .. } => {
+                write!(f, "{source}: the line break at its end is left out")
+            }
             Self::Unusable { file, key, why } => {
                 write!(f, "{}: {key} {why}; left out", file.display())
             }

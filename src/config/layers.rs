@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 
 use super::check::{Problem, Warning};
 use super::leaf::Leaf;
+use crate::secret_text::{self, Kind};
 
 /// What is wrong with a key that nobody knows.
 pub(super) const UNKNOWN: &str = "unknown key";
@@ -248,8 +249,9 @@ impl Reader<'_> {
 
     fn flag<T: Leaf>(&mut self, place: &Place<'_>) -> Option<(T, Source)> {
         let given = self.flags.iter().find(|flag| flag.key == place.path)?;
-        match T::from_text(given.text.expose()) {
-            Ok(value) => Some((value, Source::Flag(given.flag))),
+        let source = Source::Flag(given.flag);
+        match self.text(place, &source, given.text.expose()) {
+            Ok(value) => Some((value, source)),
             Err(why) => {
                 let mut problem = Problem::new(format!("{} {why}", given.flag));
                 problem.key = Some(place.path.clone());
@@ -271,15 +273,21 @@ impl Reader<'_> {
         let theirs = place.env.iter().filter(|n| !n.starts_with("CLAWLINE_"));
         let names = std::iter::once(own.as_str()).chain(ours.chain(theirs).copied());
         for name in names {
-            let Some(text) = self.vars.get(name).filter(|text| !text.trim().is_empty()) else {
+            let vars = self.vars;
+            let Some(text) = vars.get(name).filter(|text| !text.trim().is_empty()) else {
                 continue;
             };
-            match T::from_text(text) {
-                Ok(value) => return Some((value, Source::Environment(name.to_owned()))),
+            let source = Source::Environment(name.to_owned());
+            match self.text(place, &source, text) {
+                Ok(value) => return Some((value, source)),
                 Err(why) => {
-                    let mut problem = Problem::new(format!("environment {name} {why}"));
-                    problem.key = Some(place.path.clone());
-                    self.problems.push(problem);
+                    let what = format!("environment {name} {why}");
+                    // One variable can stand for several keys, and is told of once.
+                    if !self.problems.iter().any(|problem| problem.what == what) {
+                        let mut problem = Problem::new(what);
+                        problem.key = Some(place.path.clone());
+                        self.problems.push(problem);
+                    }
                 }
             }
         }
@@ -289,19 +297,49 @@ impl Reader<'_> {
     fn file_value<T: Leaf>(&mut self, place: &Place<'_>) -> Option<(T, Source)> {
         let file = self.file?;
         let value = place.value.filter(|value| !value.is_null())?;
+        let source = Source::File(file.path.to_owned());
         let read = match value {
             Value::String(text) if file.dialect == Dialect::OpenClaw && text.contains("${") => {
                 Err("holds ${…}, which only OpenClaw itself can resolve".to_owned())
             }
+            Value::String(text) if T::SECRET => self.text(place, &source, text),
             value => T::from_value(value),
         };
         match read {
-            Ok(value) => Some((value, Source::File(file.path.to_owned()))),
+            Ok(value) => Some((value, source)),
             Err(why) => {
                 self.refuse(place, why);
                 None
             }
         }
+    }
+
+    /// A value from a text. Nothing around a secret is left out without a word.
+    fn text<T: Leaf>(
+        &mut self,
+        place: &Place<'_>,
+        source: &Source,
+        text: &str,
+    ) -> Result<T, String> {
+        if !T::SECRET {
+            return T::from_text(text);
+        }
+        let kind = match place.path.rsplit('.').next() {
+            Some("password") => Kind::Password,
+            _ => Kind::Token,
+        };
+        let handed = secret_text::read(text, kind).map_err(|why| why.to_string())?;
+        let is_new = !self.warnings.iter().any(
+            |warning| matches!(warning, Warning::LineBreak { source: told, .. } if told == source),
+        );
+        // One variable can stand for several keys; the keys of a file are told of one by one.
+        if handed.had_line_break && (is_new || matches!(source, Source::File(_))) {
+            self.warnings.push(Warning::LineBreak {
+                source: source.clone(),
+                key: place.path.clone(),
+            });
+        }
+        T::from_text(handed.secret.expose())
     }
 
     /// Notes that the file's value at a place cannot be used.

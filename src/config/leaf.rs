@@ -8,7 +8,7 @@ use crate::secret::Secret;
 
 /// A single value. Errors are the rest of a sentence: "must be …".
 pub(super) trait Leaf: Sized {
-    /// True for what must not be shown.
+    /// True for what must not be shown. Its text goes through [`crate::secret_text`] first.
     const SECRET: bool = false;
 
     /// From a config file.
@@ -66,8 +66,7 @@ impl Leaf for Secret {
 
     fn from_value(value: &Value) -> Result<Self, String> {
         match value {
-            Value::String(text) if text.trim().is_empty() => Err("is empty".into()),
-            Value::String(text) => Ok(Self::new(text.trim())),
+            Value::String(text) => Ok(Self::new(text.as_str())),
             Value::Object(_) => Err("is a reference to a secret kept elsewhere, \
                                      which only OpenClaw itself can resolve"
                 .into()),

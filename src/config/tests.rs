@@ -125,6 +125,109 @@ fn secrets_are_masked_wherever_they_are_shown() {
     );
 }
 
+/// B23.
+#[test]
+fn of_a_secret_only_its_last_line_break_is_left_out_and_that_is_told() {
+    let told = |env: &Environment, text: &str| {
+        let folded = read(env, &[], text);
+        folded.map(|folded| {
+            let warnings: Vec<String> = folded.warnings.iter().map(ToString::to_string).collect();
+            let auth = folded.config.gateway.auth;
+            let open = |secret: Option<Secret>| secret.map(|secret| secret.expose().to_owned());
+            (open(auth.token), open(auth.password), warnings.join("\n"))
+        })
+    };
+    let text = |text: &str| Some(text.to_owned());
+    let token = |value: &str| env().with("OPENCLAW_GATEWAY_TOKEN", value);
+    let password = |value: &str| env().with("CLAWLINE_GATEWAY_PASSWORD", value);
+    let left_out = |what: &str| format!("{what}: the line break at its end is left out");
+    let by_env = left_out("environment OPENCLAW_GATEWAY_TOKEN");
+    assert_eq!(
+        told(&token("abc"), "{}"),
+        Ok((text("abc"), None, String::new()))
+    );
+    assert_eq!(
+        told(&token("abc\n"), "{}"),
+        Ok((text("abc"), None, by_env.clone()))
+    );
+    assert_eq!(
+        told(&token("abc\r\n"), "{}"),
+        Ok((text("abc"), None, by_env))
+    );
+    assert_eq!(
+        told(&password("two words\n"), "{}"),
+        Ok((
+            None,
+            text("two words"),
+            left_out("environment CLAWLINE_GATEWAY_PASSWORD")
+        ))
+    );
+    assert_eq!(
+        told(
+            &env(),
+            "{gateway: {auth: {token: 'abc\\n', password: 'two words'}}}"
+        ),
+        Ok((
+            text("abc"),
+            text("two words"),
+            "/c/clawline.json5: the line break at the end of gateway.auth.token is left out".into()
+        ))
+    );
+    for (env, file, words) in [
+        (
+            token(" abc\n"),
+            "{}",
+            "environment OPENCLAW_GATEWAY_TOKEN starts or ends with white",
+        ),
+        (
+            token("abc\n\n"),
+            "{}",
+            "environment OPENCLAW_GATEWAY_TOKEN starts or ends with white",
+        ),
+        (
+            token("abc def"),
+            "{}",
+            "environment OPENCLAW_GATEWAY_TOKEN has white space in it",
+        ),
+        (
+            token("abc\ndef"),
+            "{}",
+            "environment OPENCLAW_GATEWAY_TOKEN has white space in it",
+        ),
+        (
+            password(" abc"),
+            "{}",
+            "environment CLAWLINE_GATEWAY_PASSWORD starts or ends with",
+        ),
+        (
+            env(),
+            "{gateway: {auth: {token: 'abc def'}}}",
+            "gateway.auth.token: has white space",
+        ),
+        (
+            env(),
+            "{hosts: {h: {token: ' abc'}}}",
+            "hosts.h.token: starts or ends with white",
+        ),
+        (
+            env(),
+            "{models: {providers: {p: {apiKey: 'abc d'}}}}",
+            "p.apiKey: has white space",
+        ),
+        (
+            env(),
+            "{gateway: {auth: {trustedProxy: {secret: 'abc d'}}}}",
+            "trustedProxy.secret: has white space",
+        ),
+    ] {
+        let refused = told(&env, file).unwrap_err().to_string();
+        assert!(refused.contains(words), "{words}\n in\n{refused}");
+        assert!(!refused.contains("abc"), "{refused}");
+        // One variable stands for two keys.
+        assert_eq!(refused.lines().count(), 1, "{refused}");
+    }
+}
+
 #[test]
 fn openclaw_s_file_is_read_for_what_is_understood_and_the_rest_is_left_out() {
     let text = "{gateway: {port: 5, auth: {token: {source: 'env', id: 'X'}}, later: 1,

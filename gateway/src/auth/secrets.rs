@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clawline::owner_file;
 use clawline::protocol::scope::Role;
 use clawline::secret::Secret;
+use clawline::secret_text::{self, Kind, NoSecret};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use rand::RngExt as _;
 use sha2::Sha256;
@@ -38,9 +39,17 @@ pub enum SecretFileError {
         /// The file.
         path: PathBuf,
     },
+    /// More than a token is in it.
+    #[error("{} {why}", path.display())]
+    NoToken {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        why: NoSecret,
+    },
 }
 
-/// Reads an owner-only secret file; white space around the text is left out.
+/// Reads an owner-only secret file. Its last line may end with a line break, as lines do.
 ///
 /// # Errors
 /// [`SecretFileError`]; a file that others may read is refused.
@@ -55,12 +64,12 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
             path: path.to_owned(),
         });
     }
-    if text.is_blank() {
-        return Err(SecretFileError::Empty {
-            path: path.to_owned(),
-        });
+    let path = || path.to_owned();
+    match secret_text::read(text.expose(), Kind::Token) {
+        Ok(handed) => Ok(handed.secret),
+        Err(NoSecret::Empty) => Err(SecretFileError::Empty { path: path() }),
+        Err(why) => Err(SecretFileError::NoToken { path: path(), why }),
     }
-    Ok(Secret::new(text.expose().trim()))
 }
 
 /// Reads an owner-only secret file, or makes it with fresh randomness.
@@ -138,6 +147,35 @@ mod tests {
             read_or_create(&path),
             Err(SecretFileError::OpenToOthers { .. })
         ));
+    }
+
+    #[test]
+    fn the_line_break_of_a_token_file_is_none_of_the_token_and_other_white_space_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let said = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            owner_file::create_new(&path, &Secret::new(text)).unwrap();
+            read(&path).map_err(|error| error.to_string())
+        };
+        for (name, text) in [
+            ("a", "one-token"),
+            ("b", "one-token\n"),
+            ("c", "one-token\r\n"),
+        ] {
+            assert_eq!(said(name, text), Ok(Secret::new("one-token")), "{text:?}");
+        }
+        for (name, text, words) in [
+            ("d", " one-token\n", "starts or ends with white space"),
+            ("e", "one-token\n\n", "starts or ends with white space"),
+            ("f", "one token\n", "has white space in it"),
+            ("g", "one-token\nanother\n", "has white space in it"),
+            ("h", "\u{feff}one-token\n", "cannot be seen"),
+            ("i", "\n", "is empty"),
+        ] {
+            let refused = said(name, text).unwrap_err();
+            assert!(refused.contains(words), "{text:?}: {refused}");
+            assert!(!refused.contains("one-token"), "{refused}");
+        }
     }
 
     #[test]

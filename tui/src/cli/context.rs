@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use clawline::config::{
-    ColorChoice, Environment, LoadRequest, Loaded, Profile, Program, UiConfig, load,
+    ColorChoice, Environment, LoadRequest, Loaded, Profile, Program, Source, UiConfig, Warning,
+    load,
 };
 use clawline::secret::Secret;
+use clawline::secret_text::{self, Kind, NoSecret};
 use clawline::tunnel::ssh_config::{ConfigFile, Flags};
 
 use super::args::{ConnectArgs, GeneralArgs};
@@ -85,7 +87,7 @@ fn connector(general: &GeneralArgs, connect: ConnectArgs) -> Result<Connector, F
         )?),
         (None, false) => None,
     };
-    let loaded = load(
+    let mut loaded = load(
         &env,
         &LoadRequest {
             program: Program::Client,
@@ -94,6 +96,9 @@ fn connector(general: &GeneralArgs, connect: ConnectArgs) -> Result<Connector, F
             flags: Vec::new(),
         },
     )?;
+    let (token, password) = (connect.token, connect.password);
+    let token = secret("--token", Kind::Token, token, &mut loaded.warnings)?;
+    let password = secret("--password", Kind::Password, password, &mut loaded.warnings)?;
     Ok(Connector {
         env: Arc::new(env),
         loaded: Arc::new(loaded),
@@ -111,20 +116,38 @@ fn connector(general: &GeneralArgs, connect: ConnectArgs) -> Result<Connector, F
                 ..Flags::default()
             },
             url: connect.url,
-            token: secret("--token", connect.token)?,
-            password: secret("--password", connect.password)?,
+            token,
+            password,
             tls_fingerprint: connect.tls_fingerprint,
             remote: connect.remote,
         },
     })
 }
 
-fn secret(option: &str, text: Option<String>) -> Result<Option<Secret>, UsageError> {
-    match text.map(Secret::new) {
-        Some(secret) if secret.is_blank() => Err(UsageError::new(
+/// A secret of the command line. The warning is about what was left out of it.
+fn secret(
+    option: &'static str,
+    kind: Kind,
+    text: Option<String>,
+    warnings: &mut Vec<Warning>,
+) -> Result<Option<Secret>, UsageError> {
+    let Some(text) = text.map(Secret::new) else {
+        return Ok(None);
+    };
+    match secret_text::read(text.expose(), kind) {
+        Ok(handed) => {
+            if handed.had_line_break {
+                warnings.push(Warning::LineBreak {
+                    source: Source::Flag(option),
+                    key: option.to_owned(),
+                });
+            }
+            Ok(Some(handed.secret))
+        }
+        Err(NoSecret::Empty) => Err(UsageError::new(
             format!("{option} is empty"),
             "leave it out to use what is configured",
         )),
-        other => Ok(other),
+        Err(why) => Err(UsageError::new(format!("{option} {why}"), "")),
     }
 }

@@ -12,6 +12,7 @@ use clawline::config::{DEFAULT_PORT, GatewayKind, Warning, parse_openclaw};
 use clawline::layer::printable;
 use clawline::notice::GatewayNotice;
 use clawline::secret::Secret;
+use clawline::secret_text::{self, Kind};
 
 use super::listeners::Listeners;
 
@@ -325,7 +326,7 @@ fn theirs(parts: &Parts, place: &str) -> Option<Candidate> {
         Warning::Unusable { key, why, .. } if key.starts_with("gateway.auth.") => {
             Some(format!("{key} {why}"))
         }
-        Warning::Unusable { .. } | Warning::OpenToOthers { .. } => None,
+        Warning::Unusable { .. } | Warning::LineBreak { .. } | Warning::OpenToOthers { .. } => None,
     });
     let mode = auth.mode.unwrap_or(match (&auth.token, &auth.password) {
         (None, Some(_)) => AuthMode::Password,
@@ -379,10 +380,10 @@ fn theirs(parts: &Parts, place: &str) -> Option<Candidate> {
 
 /// A token file's content as a token.
 fn believable(text: &Secret) -> Option<Secret> {
-    let token = text.expose().trim();
+    let token = secret_text::read(text.expose(), Kind::Token).ok()?.secret;
     let good =
-        !token.is_empty() && token.len() < MAX_TOKEN && token.chars().all(|c| c.is_ascii_graphic());
-    good.then(|| Secret::new(token))
+        token.expose().len() < MAX_TOKEN && token.expose().chars().all(|c| c.is_ascii_graphic());
+    good.then_some(token)
 }
 
 #[cfg(test)]

@@ -74,6 +74,44 @@ fn a_secret_in_a_file_that_others_can_read_is_warned_about() {
     }
 }
 
+/// B23.
+#[test]
+fn white_space_around_a_secret_is_told_or_refused_and_the_secret_is_not_shown() {
+    let home = Home::new();
+    let ran = |name: &str, value: &str, args: &[&str]| {
+        let output = home.command(args).env(name, value).output().unwrap();
+        let told = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(told).unwrap())
+    };
+    let check = &["config", "check"];
+    for name in ["OPENCLAW_GATEWAY_TOKEN", "CLAWLINE_GATEWAY_TOKEN"] {
+        let (code, told) = ran(name, "hunter2\n", check);
+        assert_eq!(code, Some(0), "{told}");
+        let words = format!("environment {name}: the line break at its end is left out");
+        assert_eq!(told.matches(&words).count(), 1, "{told}");
+        for value in [" hunter2\n", "hunter2 ", "hun ter2"] {
+            let (code, refused) = ran(name, value, check);
+            assert_eq!(code, Some(2), "{value:?}: {refused}");
+            assert!(
+                refused.contains(&format!("environment {name} ")),
+                "{refused}"
+            );
+            assert!(refused.contains("white space"), "{refused}");
+            assert!(!refused.contains("ter2"), "{refused}");
+        }
+        assert!(!told.contains("hunter2"), "{told}");
+    }
+    let (code, told) = ran("CLAWLINE_GATEWAY_PASSWORD", "two words", check);
+    assert_eq!(code, Some(0), "{told}");
+    let typed = home.run(&["health", "--url", "ws://127.0.0.1:9", "--token", "hun ter2"]);
+    assert_eq!(typed.code, Some(2), "{}", typed.stderr);
+    assert!(
+        typed.stderr.contains("--token has white space in it"),
+        "{}",
+        typed.stderr
+    );
+}
+
 #[test]
 fn openclaw_s_file_is_read_where_ours_is_absent() {
     let home = Home::new();

@@ -8,6 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use clawline::layer::printable;
 use clawline::secret::Secret;
+use clawline::secret_text::{self, Kind, NoSecret};
 use futures_util::StreamExt;
 use genai::adapter::AdapterKind;
 use genai::chat::{ChatMessage, ChatOptions, ChatRequest, ChatStreamEvent, ReasoningEffort};
@@ -73,13 +74,21 @@ impl Genai {
         let Some(variable) = &self.target.api_key_env else {
             return Ok(None);
         };
-        match std::env::var(variable) {
-            Ok(key) if !key.trim().is_empty() => Ok(Some(Secret::new(key.trim()))),
-            _ => Err(ProviderError::other(format!(
-                "the environment variable {variable} (models.providers.{}.apiKeyEnv) is not set",
-                self.target.name
-            ))),
-        }
+        let text = std::env::var(variable).map(Secret::new).unwrap_or_default();
+        let why = match secret_text::read(text.expose(), Kind::Token) {
+            Ok(handed) => {
+                if handed.had_line_break {
+                    tracing::warn!(%variable, "the line break at the end of the key is left out");
+                }
+                return Ok(Some(handed.secret));
+            }
+            Err(NoSecret::Empty) => "is not set".to_owned(),
+            Err(why) => why.to_string(),
+        };
+        Err(ProviderError::other(format!(
+            "the environment variable {variable} (models.providers.{}.apiKeyEnv) {why}",
+            self.target.name
+        )))
     }
 
     fn service(&self, model: &str, key: Option<&Secret>) -> ServiceTarget {

@@ -164,6 +164,55 @@ async fn s73_whatever_the_umask_nobody_else_reads_what_the_daemon_writes() {
 }
 
 #[tokio::test]
+async fn b23_of_a_token_only_its_last_line_break_is_left_out_and_that_is_told() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    let token = async |name: &str, value: &str, args: &[&str]| {
+        let ran = program(home, args).env(name, value).output().await.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (ran.status.code(), text(ran.stdout), text(ran.stderr))
+    };
+    let secret = "a-token-of-this-test-alone";
+    for name in ["OPENCLAW_GATEWAY_TOKEN", "CLAWLINE_GATEWAY_TOKEN"] {
+        let (code, printed, told) = token(name, &format!("{secret}\n"), &["token"]).await;
+        assert_eq!((code, printed.trim_end()), (Some(0), secret), "{told}");
+        let words = format!("environment {name}: the line break at its end is left out");
+        assert!(told.contains(&words) && !told.contains(secret), "{told}");
+        for value in [
+            format!(" {secret}\n"),
+            format!("{secret}\n\n"),
+            format!("{secret} b"),
+        ] {
+            for args in [&["token"][..], &["run", "--port", "0"]] {
+                let (code, printed, refused) = token(name, &value, args).await;
+                assert_eq!((code, printed.as_str()), (Some(2), ""), "{value:?}");
+                assert!(
+                    refused.contains(&format!("environment {name} ")),
+                    "{refused}"
+                );
+                assert!(refused.contains("white space"), "{refused}");
+                assert!(!refused.contains(secret), "{refused}");
+            }
+        }
+    }
+    let file = home.join("token-file");
+    let run = &["run", "--port", "0", "--token-file", file.to_str().unwrap()];
+    let secret_file = clawline::secret::Secret::new(format!("{secret} b\n"));
+    clawline::owner_file::create_new(&file, &secret_file).unwrap();
+    let (code, _, refused) = token("UNRELATED", "x", run).await;
+    assert_eq!(code, Some(2), "{refused}");
+    assert!(
+        refused.contains("token-file has white space in it"),
+        "{refused}"
+    );
+    std::fs::write(&file, format!("{secret}\n")).unwrap();
+    let daemon = Daemon::started(home, program(home, run)).await;
+    let device = Connect::cli(4, secret, &["operator.read"]).with_device(Device::new(1));
+    enter(&daemon, &[], &device).await.unwrap();
+    kill(daemon).await;
+}
+
+#[tokio::test]
 async fn s75_nothing_in_the_directory_it_is_started_in_configures_the_daemon() {
     let home = tempfile::tempdir().unwrap();
     let hostile = tempfile::tempdir().unwrap();
