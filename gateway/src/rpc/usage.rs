@@ -10,7 +10,9 @@ use clawline::protocol::methods::usage::{SessionsUsage, UsageCost};
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
-use crate::sessions::{Archived, Day, ListQuery, Session, SessionError, UsageRow, UsageSums};
+use crate::sessions::{
+    Archived, Day, ListQuery, Session, SessionError, SessionKey, UsageRow, UsageSums,
+};
 use crate::shape;
 use crate::state::App;
 use crate::store::now_ms;
@@ -86,16 +88,18 @@ async fn sessions(app: App, call: Call<SessionsUsage>) -> Result<Value, Failure>
             app.sessions.list(&query).await.map_err(failed)?.sessions
         }
     };
-    let mut shown = Vec::with_capacity(chosen.len());
-    let mut of_one = Vec::new();
-    for session in &chosen {
-        let rows = app.sessions.usage_of(&session.key, range.from, range.to);
-        let rows = rows.await.map_err(failed)?;
-        shown.push(row(&app, session, &rows));
-        of_one = rows;
-    }
+    let keys: Vec<&SessionKey> = chosen.iter().map(|session| &session.key).collect();
+    let used = app.sessions.usage_of(&keys, range.from, range.to);
+    let used = used.await.map_err(failed)?;
+    let shown: Vec<Value> = chosen
+        .iter()
+        .map(|session| {
+            let rows = used.get(&session.key).map_or(&[][..], Vec::as_slice);
+            row(&app, session, rows)
+        })
+        .collect();
     let all = match &params.key {
-        Some(_) => of_one,
+        Some(_) => used.into_values().flatten().collect(),
         None => {
             let agent = params.agent_id.as_deref();
             app.sessions

@@ -1,5 +1,6 @@
 //! The sessions service: checks what callers ask, asks the store, tells the sink.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -120,9 +121,15 @@ impl Sessions {
         Ok(self.usage.by_agent(from, to, agent).await?)
     }
 
-    /// Tokens and costs of one session by day and model, resets included.
-    pub async fn usage_of(&self, key: &SessionKey, from: Day, to: Day) -> Result<Vec<UsageRow>> {
-        Ok(self.usage.by_session(key, from, to).await?)
+    /// Tokens and costs of each of these sessions by day and model, resets included; those that used
+    /// nothing are left out.
+    pub async fn usage_of(
+        &self,
+        keys: &[&SessionKey],
+        from: Day,
+        to: Day,
+    ) -> Result<HashMap<SessionKey, Vec<UsageRow>>> {
+        Ok(self.usage.by_session(keys, from, to).await?)
     }
 
     /// How many sessions there are that are not archived, of one agent where given.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::runs::{RunId, RunKind, RunOptions, RunState};
-use crate::sessions::{MAX_HISTORY_BYTES, NewMessage, Role, SessionKey, Span};
+use crate::sessions::{Day, MAX_HISTORY_BYTES, NewMessage, Role, SessionKey, Span};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -225,6 +225,45 @@ async fn a_run_goes_its_way_once() {
         .await
         .unwrap();
     assert_eq!(messages.len(), 2);
+}
+
+#[tokio::test]
+async fn what_many_sessions_used_is_one_look_and_each_gets_its_own() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    let runs = store.runs();
+    let keys = ["a", "b", "unasked", "idle"]
+        .map(|name| SessionKey::parse(&format!("agent:main:{name}")).unwrap());
+    let at = Duration::from_secs(20 * 86_400).as_millis() as i64;
+    for (n, key) in [&keys[0], &keys[0], &keys[1], &keys[2]].iter().enumerate() {
+        let name = format!("r-{n}");
+        let mut new = accept(&name);
+        new.session_key = (*key).clone();
+        runs.accept(new).await.unwrap();
+        let run_id = RunId::parse(&name).unwrap();
+        runs.give(&run_id, "p", "m", 2).await.unwrap();
+        let end = RunEnd {
+            run_id,
+            state: RunState::Done,
+            text: String::new(),
+            message: None,
+            usage: None,
+            error: None,
+            stop_reason: None,
+            at,
+        };
+        runs.finish(end).await.unwrap();
+    }
+    let asked = [&keys[0], &keys[1], &keys[3]];
+    let usage = store.usage();
+    let day = Day::of(at);
+    let used = usage.by_session(&asked, day, day).await.unwrap();
+    let count = |key: &SessionKey| used.get(key).map(|rows| rows[0].sums.runs);
+    let counts: Vec<_> = keys.iter().map(count).collect();
+    assert_eq!(counts, [Some(2), Some(1), None, None]);
+    let before = usage.by_session(&asked, day.before(9), day.before(1));
+    assert!(before.await.unwrap().is_empty());
+    assert!(usage.by_session(&[], day, day).await.unwrap().is_empty());
 }
 
 fn grant(device_id: &str, public_key: &str, role: &str, scopes: &[&str]) -> DeviceGrant {

@@ -1,5 +1,7 @@
 //! What models used, as services ask for it.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 
 use super::StoreError;
@@ -12,6 +14,11 @@ type Result<T> = std::result::Result<T, StoreError>;
 pub trait UsageStore: Send + Sync {
     /// Of every agent, or of one.
     async fn by_agent(&self, from: Day, to: Day, agent: Option<&str>) -> Result<Vec<UsageRow>>;
-    /// Of one session, resets included.
-    async fn by_session(&self, key: &SessionKey, from: Day, to: Day) -> Result<Vec<UsageRow>>;
+    /// Of each of these sessions, resets included; those that used nothing are left out.
+    async fn by_session(
+        &self,
+        keys: &[&SessionKey],
+        from: Day,
+        to: Day,
+    ) -> Result<HashMap<SessionKey, Vec<UsageRow>>>;
 }

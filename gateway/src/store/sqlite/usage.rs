@@ -1,10 +1,12 @@
 //! Tokens and costs by day in SQL.
 
+use std::collections::HashMap;
+
 use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Db, StoreError};
+use super::{Db, StoreError, rows};
 use crate::runs::{Run, RunState};
 use crate::sessions::{Cost, Day, SessionKey, Usage, UsageRow, UsageSums};
 use crate::store::UsageStore;
@@ -118,18 +120,33 @@ impl UsageStore for Db {
             .await
     }
 
-    async fn by_session(&self, key: &SessionKey, from: Day, to: Day) -> Result<Vec<UsageRow>> {
+    async fn by_session(
+        &self,
+        keys: &[&SessionKey],
+        from: Day,
+        to: Day,
+    ) -> Result<HashMap<SessionKey, Vec<UsageRow>>> {
+        let texts: Vec<&str> = keys.iter().map(|key| key.as_str()).collect();
         let sums = sqlx::query(concat!(
-            "SELECT ",
+            "SELECT session_key, ",
             sums!(),
-            " FROM usage_of_sessions WHERE session_key = $1 AND day BETWEEN $2 AND $3 \
-             ORDER BY day"
+            " FROM usage_of_sessions WHERE session_key IN (SELECT value FROM json_each($1)) \
+             AND day BETWEEN $2 AND $3 ORDER BY day"
         ))
-        .bind(key.as_str())
+        .bind(rows::to_json("session", &texts)?)
         .bind(from.to_string())
         .bind(to.to_string());
-        self.all(sums, |row| read(row, key.agent_id().to_owned()))
-            .await
+        let found = self.all(sums, |row| {
+            let key: String = row.try_get("session_key")?;
+            let key = SessionKey::parse(&key).map_err(|error| rows::bad("session", error))?;
+            let agent_id = key.agent_id().to_owned();
+            Ok((key, read(row, agent_id)?))
+        });
+        let mut by_key: HashMap<SessionKey, Vec<UsageRow>> = HashMap::new();
+        for (key, row) in found.await? {
+            by_key.entry(key).or_default().push(row);
+        }
+        Ok(by_key)
     }
 }
 
