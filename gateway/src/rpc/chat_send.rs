@@ -83,9 +83,8 @@ pub(super) async fn submit(
     outgoing: Outgoing,
 ) -> Result<ChatSendReply, Failure> {
     refuse_nul(&outgoing.message)?;
-    let message = outgoing.message.clone();
-    if let Some(typed) = slash::typed(&message) {
-        return slash::carry_out(app, conn, method, outgoing, typed).await;
+    if let Some(typed) = slash::typed(&outgoing.message) {
+        return slash::carry_out(app, conn, method, &outgoing, typed).await;
     }
     let canonical = outgoing.canonical();
     let Outgoing {

@@ -46,7 +46,7 @@ pub(super) async fn carry_out(
     app: &App,
     conn: &Conn,
     method: &'static str,
-    outgoing: Outgoing,
+    outgoing: &Outgoing,
     typed: Typed<'_>,
 ) -> Result<ChatSendReply, Failure> {
     let failed = |error| shape::run_error(method, error);
@@ -68,15 +68,15 @@ pub(super) async fn carry_out(
     if typed.command == Some(Command::Stop) {
         return stop(app, method, outgoing, session.is_some()).await;
     }
-    let plan = plan(app, conn, &outgoing, session.as_ref(), &typed)?;
+    let plan = plan(app, conn, outgoing, session.as_ref(), &typed)?;
     let done = app
         .runs
         .command(CommandSubmit {
             idempotency_key: outgoing.run_id.clone(),
-            session_key: outgoing.key,
+            session_key: outgoing.key.clone(),
             kind: RunKind::Chat,
             params_canonical_json: canonical,
-            message: Some(outgoing.message),
+            message: Some(outgoing.message.clone()),
             effect: plan.effect,
             answer: plan.answer,
         })
@@ -88,7 +88,7 @@ pub(super) async fn carry_out(
 async fn stop(
     app: &App,
     method: &'static str,
-    outgoing: Outgoing,
+    outgoing: &Outgoing,
     has_session: bool,
 ) -> Result<ChatSendReply, Failure> {
     if !has_session {
@@ -97,7 +97,7 @@ async fn stop(
     let halt = CommandSubmit {
         idempotency_key: outgoing.run_id.clone(),
         params_canonical_json: outgoing.canonical(),
-        session_key: outgoing.key,
+        session_key: outgoing.key.clone(),
         kind: RunKind::Chat,
         message: None,
         effect: CommandEffect::Stop,
