@@ -22,7 +22,8 @@ pub(crate) struct Disk {
 }
 
 impl Machine {
-    /// Looks now. Reads small files that the kernel makes; blocks no longer than that.
+    /// Looks now. Blocks: it reads files that the kernel makes, and asks for the disk, which a
+    /// network can be behind.
     pub(crate) fn look(state_dir: &Path) -> Self {
         let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
         let memory = read("/proc/meminfo");

@@ -13,6 +13,7 @@ use clawline::protocol::methods::approvals::{
 use clawline::protocol::methods::nodes::NodeInvokeParams;
 use serde_json::{Value, json};
 
+use super::call::off_the_runtime;
 use super::nodes::{caller, invoke_error};
 use super::{Call, Failure, Table};
 use crate::approvals::{ApprovalError, New, PolicyError};
@@ -199,7 +200,7 @@ async fn policy_get(
     call: Call<ExecApprovalsGet>,
 ) -> Result<ExecApprovalsSnapshot, Failure> {
     let policy = app.approvals.policy.clone();
-    let done = tokio::task::spawn_blocking(move || policy.get()).await;
+    let done = off_the_runtime(move || policy.get()).await?;
     policy_reply(done, call.conn.version)
 }
 
@@ -210,15 +211,14 @@ async fn policy_set(
     let (policy, params) = (app.approvals.policy.clone(), call.params);
     let hash = params.base_hash.clone();
     let work = move || policy.set(&params.file, hash.as_deref());
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = off_the_runtime(work).await?;
     policy_reply(done, call.conn.version)
 }
 
 fn policy_reply(
-    done: Result<Result<ExecApprovalsSnapshot, PolicyError>, tokio::task::JoinError>,
+    done: Result<ExecApprovalsSnapshot, PolicyError>,
     version: Protocol,
 ) -> Result<ExecApprovalsSnapshot, Failure> {
-    let done = done.map_err(|error| RpcError::unavailable(error.to_string()))?;
     let mut snapshot = done.map_err(|error| match error {
         PolicyError::Changed | PolicyError::Bad(_) => RpcError::invalid(error.to_string()),
         PolicyError::Io { .. } | PolicyError::Broken { .. } => {

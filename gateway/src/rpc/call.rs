@@ -58,6 +58,17 @@ impl From<RpcError> for Failure {
     }
 }
 
+/// Does what may wait for a disk where that holds nobody else up.
+///
+/// # Errors
+/// Only where the work panicked, or the program is ending.
+pub(crate) async fn off_the_runtime<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Failure> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| RpcError::unavailable(error.to_string()).into())
+}
+
 impl Failure {
     /// The answer to a call that took too long.
     pub(crate) fn too_slow(method: &str, deadline: Duration) -> Self {

@@ -14,6 +14,7 @@ use clawline::secret::Secret;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
+use super::call::off_the_runtime;
 use super::config::{hash, read};
 use super::{Call, Failure, Table};
 use crate::policy::Policy;
@@ -148,11 +149,8 @@ async fn write<M: Method>(
     };
     let (target, text) = (real_path(path), Secret::new(new.text));
     // The file system may be slow; the connection's task must not be.
-    let written = tokio::task::spawn_blocking(move || owner_file::replace(&target, &text)).await;
-    match written {
-        Ok(done) => done.map_err(failed)?,
-        Err(error) => return Err(RpcError::unavailable(error.to_string()).into()),
-    }
+    let written = off_the_runtime(move || owner_file::replace(&target, &text)).await?;
+    written.map_err(failed)?;
     tracing::info!(path = %path.display(), method = M::NAME, conn = %call.conn.id, "config written");
     Ok(reply)
 }

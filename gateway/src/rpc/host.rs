@@ -8,6 +8,7 @@ use clawline::protocol::methods::host::{
 };
 use serde_json::{Value, json};
 
+use super::call::off_the_runtime;
 use super::{Call, Failure, Table};
 use crate::machine::Machine;
 use crate::state::App;
@@ -44,7 +45,8 @@ fn arch() -> &'static str {
 
 async fn system_info(app: App, _: Call<SystemInfo>) -> Result<SystemInfoReply, Failure> {
     let state_dir = app.settings().state_dir.clone();
-    let machine = Machine::look(&state_dir);
+    let below = state_dir.clone();
+    let machine = off_the_runtime(move || Machine::look(&below)).await?;
     let os = match platform() {
         "linux" => "Linux",
         "darwin" => "macOS",
@@ -75,7 +77,8 @@ async fn system_info(app: App, _: Call<SystemInfo>) -> Result<SystemInfoReply, F
 
 async fn identity(app: App, _: Call<GatewayIdentityGet>) -> Result<GatewayIdentityReply, Failure> {
     let path = app.settings().state_dir.join(IDENTITY_FILE);
-    let identity = Identity::load_or_create(&path).map_err(|error| {
+    let had = off_the_runtime(move || Identity::load_or_create(&path)).await?;
+    let identity = had.map_err(|error| {
         tracing::error!(%error, "the gateway's key cannot be had");
         RpcError::unavailable("the gateway's own key cannot be had; see its log")
     })?;

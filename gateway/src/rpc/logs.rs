@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::system::{LogsTail, LogsTailParams, LogsTailReply};
 
+use super::call::off_the_runtime;
 use super::log_line::for_clients;
 use super::{Call, Failure, Table};
 use crate::logging;
@@ -34,10 +35,9 @@ async fn tail(app: App, call: Call<LogsTail>) -> Result<LogsTailReply, Failure> 
     let settings = app.settings();
     let (path, files) = (logging::file(&settings.state_dir), settings.log.max_files);
     let params = call.params;
-    let read = tokio::task::spawn_blocking(move || read(&path, files, &params)).await;
-    let reply = read
-        .map_err(|error| RpcError::unavailable(error.to_string()))?
-        .map_err(|error| RpcError::unavailable(format!("the log cannot be read: {error}")))?;
+    let read = off_the_runtime(move || read(&path, files, &params)).await?;
+    let reply =
+        read.map_err(|error| RpcError::unavailable(format!("the log cannot be read: {error}")))?;
     Ok(LogsTailReply {
         lines: reply.lines.iter().map(|line| for_clients(line)).collect(),
         ..reply

@@ -11,6 +11,7 @@ use clawline::protocol::methods::voicewake::{
 use clawline::secret::Secret;
 use serde_json::{Value, json};
 
+use super::call::off_the_runtime;
 use super::{Call, Failure, Table};
 use crate::conn::{Conn, Push};
 use crate::state::App;
@@ -57,15 +58,11 @@ async fn set(app: App, call: Call<VoicewakeSet>) -> Result<Triggers, Failure> {
     let chosen = Triggers { triggers };
     let text = Secret::new(serde_json::to_string(&chosen).unwrap_or_default());
     let path = file(&app);
-    let written = tokio::task::spawn_blocking(move || owner_file::replace(&path, &text)).await;
-    match written {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => {
-            tracing::error!(%error, "the wake words cannot be stored");
-            return Err(RpcError::unavailable("the wake words cannot be stored").into());
-        }
-        Err(error) => return Err(RpcError::unavailable(error.to_string()).into()),
-    }
+    let written = off_the_runtime(move || owner_file::replace(&path, &text)).await?;
+    written.map_err(|error| {
+        tracing::error!(%error, "the wake words cannot be stored");
+        RpcError::unavailable("the wake words cannot be stored")
+    })?;
     let push = Push::plain("voicewake.changed", &chosen);
     app.registry.broadcast(&push);
     app.registry.to_nodes(&push);

@@ -35,6 +35,25 @@ async fn the_gateway_knows_itself_and_its_machine() {
 }
 
 #[tokio::test]
+async fn a_file_that_does_not_come_holds_up_its_caller_alone() {
+    let gateway = TestGateway::start().await;
+    let mut waiting = operator(&gateway, 4, &["operator.read"]).await;
+    let mut other = operator(&gateway, 4, &["operator.read"]).await;
+    // Who reads a pipe waits until its last writer has gone.
+    let path = gateway.settings.state_dir.join("identity.json");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let mut open = std::fs::OpenOptions::new();
+    let writer = open.read(true).write(true).open(&path).unwrap();
+    let id = waiting.start("gateway.identity.get", json!({})).await;
+    // The gateway runs on this test's one thread: it answers because that is free.
+    other.ok("system.info", json!({})).await;
+    waiting.ok("health", json!({})).await;
+    drop(writer);
+    let answer = waiting.response(&id).await;
+    assert_eq!(answer["error"]["code"], "UNAVAILABLE", "{answer}");
+}
+
+#[tokio::test]
 async fn wake_words_are_kept_and_told_to_readers_and_nodes() {
     let gateway = TestGateway::start().await;
     let mut client = operator(&gateway, 4, &["operator.write"]).await;
