@@ -147,10 +147,12 @@ impl Authority {
     /// # Errors
     /// The [`Refusal`] that the client is to be told.
     pub fn sign_in(&self, attempt: Attempt<'_>) -> Result<SignedIn, Refusal> {
-        let auth = attempt.params.auth.clone().unwrap_or_default();
+        // Borrowed: no second copy of what was shown is left in memory.
+        let nothing = AuthParams::default();
+        let auth = attempt.params.auth.as_ref().unwrap_or(&nothing);
         let asked = Scopes::from_wire(attempt.params.scopes.as_deref().unwrap_or_default());
         match &attempt.params.device {
-            None => self.without_device(attempt, &auth, asked),
+            None => self.without_device(attempt, auth, asked),
             Some(device) => {
                 proof::check(
                     attempt.params,
@@ -164,7 +166,7 @@ impl Authority {
                     },
                 )
                 .map_err(Refusal::Proof)?;
-                self.with_device(attempt, &auth, asked)
+                self.with_device(attempt, auth, asked)
             }
         }
     }

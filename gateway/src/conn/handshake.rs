@@ -157,10 +157,10 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
     }
     if tracing::enabled!(tracing::Level::TRACE) {
         let shown = match app.policy.masked_log {
-            true => redacted(&request.params),
-            false => request.params.clone(),
+            true => redacted(&request.params).to_string(),
+            false => request.params.to_string(),
         };
-        let shown = clawline::layer::printable(&shown.to_string(), MAX_TRACED);
+        let shown = clawline::layer::printable(&shown, MAX_TRACED);
         tracing::trace!(peer = %caller.peer, params = %shown, "connect");
     }
     let mut params = connect_params::read(request.params, version)
