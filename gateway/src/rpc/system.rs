@@ -3,6 +3,7 @@
 use clawline::protocol::methods::system::{
     ChannelsStatus, Health, HealthReply, LastHeartbeat, PresenceEntry, Status, SystemPresence,
 };
+use clawline::protocol::scope::Scope;
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
@@ -13,6 +14,8 @@ use crate::store::now_ms;
 
 /// Latest sessions that `status` shows.
 const RECENT: usize = 10;
+/// In the place of a path that is not told, in the official words.
+const REDACTED: &str = "[redacted]";
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -27,33 +30,18 @@ async fn health(app: App, _: Call<Health>) -> Result<HealthReply, Failure> {
     Ok(app.health_report().await)
 }
 
-async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
+/// Whoever may not administer is told how many sessions there are, and neither which nor where.
+async fn status(app: App, call: Call<Status>) -> Result<Value, Failure> {
     let health = app.health_report().await;
-    let query = ListQuery {
-        limit: RECENT,
-        ..ListQuery::default()
+    let is_told = call.conn.principal.scopes.grants(Scope::Admin);
+    let (recent, paths, defaults) = if is_told {
+        let defaults = json!(shape::defaults(app.runs.models()));
+        (recent(&app).await?, vec![&health.sessions.path], defaults)
+    } else {
+        let unknown = json!({"model": null, "contextTokens": null});
+        (Vec::new(), Vec::new(), unknown)
     };
-    let page = app
-        .sessions
-        .list(&query)
-        .await
-        .map_err(shape::session_error)?;
-    let now = now_ms();
-    let recent: Vec<Value> = page
-        .sessions
-        .iter()
-        .map(|session| {
-            let row = shape::session_row(session, app.runs.models(), RowParts::default());
-            let mut row = json!(row);
-            row["age"] = json!((now - session.updated_at).max(0));
-            row["flags"] = flags(session);
-            let window = context_window(session, &app);
-            let used = session.context_tokens;
-            row["percentUsed"] = json!(window.map(|window| used.saturating_mul(100) / window));
-            row["remainingTokens"] = json!(window.map(|window| (window - used).max(0)));
-            row
-        })
-        .collect();
+    let path = paths.first().map_or(REDACTED, |path| path.as_str());
     Ok(json!({
         "runtimeVersion": env!("CARGO_PKG_VERSION"),
         "pid": std::process::id(),
@@ -69,13 +57,36 @@ async fn status(app: App, _: Call<Status>) -> Result<Value, Failure> {
         "channelSummary": [],
         "queuedSystemEvents": [],
         "sessions": {
-            "paths": [health.sessions.path],
+            "paths": paths,
             "count": health.sessions.count,
-            "defaults": shape::defaults(app.runs.models()),
+            "defaults": defaults,
             "recent": recent,
-            "byAgent": by_agent(&app, &health.sessions.path, &recent).await?,
+            "byAgent": by_agent(&app, path, &recent).await?,
         },
     }))
+}
+
+/// The latest sessions, with what of their windows is used.
+async fn recent(app: &App) -> Result<Vec<Value>, Failure> {
+    let query = ListQuery {
+        limit: RECENT,
+        ..ListQuery::default()
+    };
+    let page = app.sessions.list(&query).await;
+    let page = page.map_err(shape::session_error)?;
+    let now = now_ms();
+    let rows = page.sessions.iter().map(|session| {
+        let row = shape::session_row(session, app.runs.models(), RowParts::default());
+        let mut row = json!(row);
+        row["age"] = json!((now - session.updated_at).max(0));
+        row["flags"] = flags(session);
+        let window = context_window(session, app);
+        let used = session.context_tokens;
+        row["percentUsed"] = json!(window.map(|window| used.saturating_mul(100) / window));
+        row["remainingTokens"] = json!(window.map(|window| (window - used).max(0)));
+        row
+    });
+    Ok(rows.collect())
 }
 
 /// The latest of `recent` of each agent, with the number of all its sessions.

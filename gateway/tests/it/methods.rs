@@ -54,6 +54,35 @@ async fn a_file_that_does_not_come_holds_up_its_caller_alone() {
 }
 
 #[tokio::test]
+async fn status_names_sessions_and_paths_to_administrators_alone() {
+    let gateway = TestGateway::start().await;
+    let mut admin = operator(&gateway, 4, &["operator.admin"]).await;
+    let label = json!({"key": "main", "label": "Mine"});
+    admin.ok("sessions.patch", label).await;
+    let told = admin.ok("status", json!({})).await["sessions"].take();
+    assert_eq!(told["recent"][0]["key"], "agent:main:main");
+    assert_eq!(told["byAgent"][0]["recent"], told["recent"]);
+    let path = told["paths"][0].as_str().unwrap();
+    assert_eq!(told["byAgent"][0]["path"], path);
+    for version in [3, 4] {
+        let scopes = ["operator.read", "operator.write"];
+        let mut reader = operator(&gateway, version, &scopes).await;
+        let told = reader.ok("status", json!({})).await;
+        assert!(!told.to_string().contains(path), "{told}");
+        assert_eq!(
+            told["sessions"],
+            json!({
+                "paths": [], "count": 1, "recent": [],
+                "defaults": {"model": null, "contextTokens": null},
+                "byAgent": [{
+                    "agentId": "main", "path": "[redacted]", "count": 1, "recent": [],
+                }],
+            })
+        );
+    }
+}
+
+#[tokio::test]
 async fn wake_words_are_kept_and_told_to_readers_and_nodes() {
     let gateway = TestGateway::start().await;
     let mut client = operator(&gateway, 4, &["operator.write"]).await;
