@@ -72,6 +72,8 @@ pub struct PairingRefusal {
     pub role: Role,
     /// The scopes it asked for.
     pub scopes: Vec<String>,
+    /// Whether its client goes on asking by itself: the Control UI, whose user sees it wait.
+    pub is_waiting: bool,
     /// What it has already: roles and the scopes of this role.
     pub approved: Option<(Vec<String>, Vec<String>)>,
 }
@@ -243,7 +245,7 @@ impl PairingRefusal {
             ),
             "metadata-upgrade" => (
                 "device identity changed and must be re-approved",
-                "Review the changed device details, then approve the pending request.",
+                "Review the refreshed device details, then approve the pending request.",
             ),
             _ => (
                 "device is not approved yet",
@@ -258,6 +260,11 @@ impl PairingRefusal {
             "deviceId": self.device_id,
             "requestedRole": self.role.as_str(),
         });
+        if self.is_waiting {
+            details["recommendedNextStep"] = json!("wait_then_retry");
+            details["retryable"] = json!(true);
+            details["pauseReconnect"] = json!(false);
+        }
         if !self.scopes.is_empty() {
             details["requestedScopes"] = json!(self.scopes);
         }

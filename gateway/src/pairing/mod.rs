@@ -29,6 +29,8 @@ pub use setup::{MadeCode, SETUP_CODE_LIFETIME};
 
 /// Devices that may wait for an approval at the same time.
 const MAX_PENDING: usize = 10;
+/// Shows its user that it waits, and asks again by itself.
+const CONTROL_UI: &str = "openclaw-control-ui";
 /// A device's last visit is written down at most once in this time.
 const SEEN_INTERVAL_MS: i64 = 60_000;
 
@@ -217,6 +219,7 @@ impl Pairing {
             device_id: ask.device_id.clone(),
             role: ask.role,
             scopes: ask.scopes.to_wire(),
+            is_waiting: ask.client_id == CONTROL_UI && ask.role == Role::Operator,
             approved,
         }))
     }
