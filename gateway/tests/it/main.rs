@@ -28,7 +28,6 @@ mod pages;
 mod pairing;
 mod program;
 mod recorded;
-mod recorded_auth;
 mod reload;
 mod schema;
 mod security;

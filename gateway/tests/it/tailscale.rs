@@ -27,12 +27,12 @@ const PHONE: &str = "100.64.0.9";
 const ORIGIN: &str = "https://box.tail.ts.net";
 
 /// The program, in a directory of its own.
-struct Tailscale {
+pub struct Tailscale {
     dir: tempfile::TempDir,
 }
 
 impl Tailscale {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let stand_in = Self {
             dir: tempfile::tempdir().unwrap(),
         };
@@ -49,7 +49,7 @@ impl Tailscale {
         self.dir.path().join(name)
     }
 
-    fn say(&self, name: &str, text: &str) {
+    pub fn say(&self, name: &str, text: &str) {
         fs::write(self.at(name), text).unwrap();
     }
 
@@ -63,6 +63,18 @@ impl Tailscale {
             allow_identity: true,
             program: self.at("tailscale"),
         }
+    }
+
+    /// A gateway that is published, and where Tailscale sends requests.
+    pub async fn published(
+        &self,
+        change: impl FnOnce(&mut GatewaySettings),
+    ) -> (TestGateway, SocketAddr) {
+        let gateway = TestGateway::start_with(|all| {
+            all.tailscale = self.settings(TailscaleMode::Serve);
+            change(all);
+        });
+        (gateway.await, self.door().await)
     }
 
     /// Where Tailscale was told to send requests, once it does.
@@ -87,9 +99,7 @@ async fn there(path: &Path) {
 }
 
 async fn published(tailscale: &Tailscale) -> (TestGateway, SocketAddr) {
-    let settings = tailscale.settings(TailscaleMode::Serve);
-    let gateway = TestGateway::start_with(|all| all.tailscale = settings).await;
-    (gateway, tailscale.door().await)
+    tailscale.published(|_| {}).await
 }
 
 /// As Tailscale forwards a request of its user.

@@ -4,6 +4,7 @@
 //! Version 3 has no published schema, so this is what pins it; of version 4 it pins what the schema leaves open.
 //! The recordings are excerpts: one call of each shape, lists cut to one item of each shape, long texts cut.
 
+mod connects;
 mod replay;
 mod shape;
 mod table;

@@ -53,6 +53,16 @@ pub const fn outcome(of: &'static str, why: &'static str) -> Row {
     row(of, How::Outcome, WHOLE, why)
 }
 
+/// For some `cases` of a recording.
+pub const fn outcomes(of: &'static str, cases: &'static [&'static str], why: &'static str) -> Row {
+    row(of, How::Outcome, cases, why)
+}
+
+/// For some `cases` of a recording.
+pub const fn wordings(of: &'static str, cases: &'static [&'static str], why: &'static str) -> Row {
+    row(of, How::Words, cases, why)
+}
+
 pub const fn words(of: &'static str, why: &'static str) -> Row {
     row(of, How::Words, WHOLE, why)
 }

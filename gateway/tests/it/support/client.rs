@@ -115,6 +115,10 @@ impl Connect {
             .map(text)
             .find(|token| !token.is_empty())
             .unwrap_or_default();
+        // Members that a test has set stay as they are; what is signed of them is what was set.
+        let set = params["device"].clone();
+        let signed_at = set["signedAt"].as_i64().unwrap_or(ts);
+        let signed_nonce = set["nonce"].as_str().unwrap_or(nonce);
         let own_id = device.identity.device_id();
         let device_id = device.claimed_id.as_deref().unwrap_or(own_id);
         let payload = Payload {
@@ -123,9 +127,9 @@ impl Connect {
             client_mode: &text("/client/mode"),
             role: if role.is_empty() { "operator" } else { &role },
             scopes: &scopes,
-            signed_at: ts,
+            signed_at,
             token: &token,
-            nonce,
+            nonce: signed_nonce,
             platform: &text("/client/platform"),
             device_family: &text("/client/deviceFamily"),
         };
@@ -134,12 +138,14 @@ impl Connect {
             "signature": device.identity.sign(&payload, device.version),
             "signedAt": ts, "nonce": nonce,
         });
-        // Members that a test has set stay as they are.
-        let set = params["device"].take();
         params["device"] = proof;
         for (name, value) in set.as_object().into_iter().flatten() {
             params["device"][name] = value.clone();
         }
+        params["device"]
+            .as_object_mut()
+            .unwrap()
+            .retain(|_, value| !value.is_null());
         params
     }
 }

@@ -2,6 +2,7 @@
 
 mod approvals;
 mod choices;
+mod connects;
 mod devices;
 mod hello;
 mod nodes;

@@ -4,6 +4,7 @@
 //! than ours, which clients do without.
 
 mod approvals;
+mod connects;
 mod devices;
 mod nodes;
 mod system;
