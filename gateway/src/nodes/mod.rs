@@ -228,15 +228,15 @@ impl Nodes {
             "requestId": request_id, "nodeId": node_id, "decision": decision, "ts": now_ms(),
         });
         let push = Push::plain("node.pair.resolved", &payload);
-        self.registry.broadcast(&push);
+        self.registry.broadcast_device(&push, node_id);
         if let Some(session) = self.live.session(node_id) {
             session.conn.outbox.push(&push.direct());
         }
     }
 
     fn requested(&self, row: &NodePairRow) {
-        self.registry
-            .broadcast(&Push::plain("node.pair.requested", row));
+        let push = Push::plain("node.pair.requested", row);
+        self.registry.broadcast_device(&push, &row.node_id);
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use crate::nodes::{approved, invoke, node, node_id, operator};
-use crate::support::{Client, Connect, Device, TestGateway};
+use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 #[tokio::test]
 async fn a_version_4_node_is_paired_silently_and_its_commands_wait() {
@@ -267,6 +267,58 @@ async fn only_an_admin_decides_about_the_nodes_of_others() {
     admin
         .ok("node.pair.remove", json!({"nodeId": node_id(1)}))
         .await;
+}
+
+#[tokio::test]
+async fn a_request_is_told_to_those_who_see_it_in_the_list() {
+    let gateway = TestGateway::start().await;
+    let mut admin = operator(&gateway, 4).await;
+    let scopes = ["operator.pairing"];
+    let pairing = |seed| Connect::cli(4, &gateway.secret, &scopes).with_device(Device::new(seed));
+    let (mut itself, _) = Client::connect(gateway.address, &pairing(1)).await;
+    let (mut other, _) = Client::connect(gateway.address, &pairing(9)).await;
+    // The owner's command line, which has no device.
+    let owner = Connect::cli(4, &gateway.secret, &scopes);
+    let (mut owner, _) = Client::connect(gateway.address, &owner).await;
+    // A node's commands, and a device that is new here.
+    let (_host, _) = Client::connect(gateway.address, &node(4, &gateway.secret, 1)).await;
+    let node_asks = admin.event("node.pair.requested").await["payload"].clone();
+    gateway.peers.become_user(OWN_UID + 1);
+    let (error, ..) = Client::refused(gateway.address, &pairing(2)).await;
+    let device_asks = error["details"]["requestId"].clone();
+    let reject = json!({"requestId": node_asks["requestId"]});
+    admin.ok("node.pair.reject", reject).await;
+    let reject = json!({"requestId": device_asks});
+    admin.ok("device.pair.reject", reject).await;
+    let told = async |client: &mut Client| {
+        // Whatever came before it was sent before it.
+        client.ok("health", json!({})).await;
+        let events = client.seen.iter().filter_map(|frame| {
+            let name = frame["event"].as_str()?;
+            let is_silent = frame["payload"]["decision"] == "approved";
+            let is_pairing = name.contains(".pair.") && !is_silent;
+            is_pairing.then(|| format!("{name} {}", frame["payload"]["requestId"]))
+        });
+        events.collect::<Vec<_>>()
+    };
+    let of_node = [
+        format!("node.pair.requested {}", node_asks["requestId"]),
+        format!("node.pair.resolved {}", node_asks["requestId"]),
+    ];
+    let of_device = [
+        format!("device.pair.requested {device_asks}"),
+        format!("device.pair.resolved {device_asks}"),
+    ];
+    let all = [
+        of_node[0].clone(),
+        of_device[0].clone(),
+        of_node[1].clone(),
+        of_device[1].clone(),
+    ];
+    assert_eq!(told(&mut admin).await, all);
+    assert_eq!(told(&mut owner).await, all);
+    assert_eq!(told(&mut itself).await, of_node);
+    assert_eq!(told(&mut other).await, [""; 0]);
 }
 
 #[tokio::test]
