@@ -161,7 +161,7 @@ async fn what_the_program_would_not_start_with_is_refused_in_the_words_of_its_st
     for (text, word) in [
         ("{gateway: {auth: {token: 'hunt2'}}}", "is shorter than"),
         (
-            "{gateway: {auth: {token: 'one and the same', password: 'one and the same'}}}",
+            "{gateway: {auth: {token: 'one-and-the-same', password: 'one-and-the-same'}}}",
             "the same",
         ),
         (
@@ -181,11 +181,11 @@ async fn what_the_program_would_not_start_with_is_refused_in_the_words_of_its_st
             "/nowhere/",
         ),
         (
-            "{gateway: {trustedProxies: ['10.0.0.1'], auth: {mode: 'trusted-proxy', token: 'a token beside it', trustedProxy: {userHeader: 'x-user'}}}}",
+            "{gateway: {trustedProxies: ['10.0.0.1'], auth: {mode: 'trusted-proxy', token: 'a-token-beside-it', trustedProxy: {userHeader: 'x-user'}}}}",
             "token or a password",
         ),
         (
-            "{gateway: {auth: {token: 'a token of this test'}, bind: 'custom', customBindHost: '192.0.2.77'}}",
+            "{gateway: {auth: {token: 'a-token-of-this-test'}, bind: 'custom', customBindHost: '192.0.2.77'}}",
             "not an address of this machine",
         ),
         (
