@@ -184,6 +184,7 @@ async fn inject(app: App, call: Call<ChatInject>) -> Result<ChatInjectReply, Fai
         stop_reason: Some("stop".to_owned()),
         ..NewMessage::text(Role::Assistant, text, now_ms())
     };
+    let _held = app.runs.hold(&key).await;
     let appended = app.sessions.append(&key, note).await;
     let message = appended.map_err(shape::session_error)?;
     let event = ChatEvent {

@@ -43,6 +43,7 @@ async fn create(app: App, call: Call<SessionsCreate>) -> Result<Value, Failure> 
         app.sessions.ensure(&key).await
     } else {
         let patch = read_patch(&app, &settings)?;
+        let _held = app.runs.hold(&key).await;
         app.sessions.patch(&key, patch).await
     };
     let session = session.map_err(shape::session_error)?;

@@ -190,6 +190,7 @@ async fn patch(app: App, call: Call<SessionsPatch>) -> Result<SessionsPatchReply
     let key = app.session_key(&call.params.key)?;
     app.known_agent(key.agent_id(), "sessions.patch")?;
     let patch = read_patch(&app, &call.params.settings)?;
+    let _held = app.runs.hold(&key).await;
     let session = app
         .sessions
         .patch(&key, patch)
@@ -287,7 +288,8 @@ async fn reset(app: App, call: Call<SessionsReset>) -> Result<SessionsResetReply
 }
 
 /// A new transcript under the same key; what runs is stopped first, or it would write into the old one.
-pub(super) async fn start_over(app: &App, key: &SessionKey) -> Result<Session, Failure> {
+async fn start_over(app: &App, key: &SessionKey) -> Result<Session, Failure> {
+    let _held = app.runs.hold(key).await;
     let stopped = app.runs.abort(key, None).await;
     stopped.map_err(|error| shape::run_error("sessions.reset", error))?;
     let session = app.sessions.reset(key).await;
@@ -304,6 +306,7 @@ async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteRe
             return Err(RpcError::invalid(error).into());
         }
     }
+    let _held = app.runs.hold(&key).await;
     if !key.is_main() {
         let stopped = app.runs.abort(&key, None).await;
         stopped.map_err(|error| shape::run_error("sessions.delete", error))?;

@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use tokio::sync::MutexGuard;
+
 use super::driver::{self, plain_ending};
 use super::event::{RunEvent, RunStep};
+use super::hold::hold;
 use super::model::{Accepted, Run, RunId, RunKind, RunState, SubmitStatus};
 use super::service::{BY_REQUEST, Inner, RunError, Runs, answer, answer_known, body_hash};
 use crate::events::DomainEvent;
@@ -108,7 +111,10 @@ fn to_answer(runs: &[RunId]) -> String {
 
 async fn halt(inner: Arc<Inner>, command: CommandSubmit) -> Result<Vec<RunId>> {
     let hash = command.hash();
-    let (done, chosen) = match commit(&inner, command).await? {
+    let turn = inner.turn(&command.session_key).await;
+    let committed = commit(&inner, command, &turn).await?;
+    drop(turn);
+    let (done, chosen) = match committed {
         Committed::New(done, chosen) => (done, chosen),
         Committed::Known(known) => {
             return answer_known(&known, &hash).map(|_| halted(&known.text));
@@ -170,13 +176,22 @@ async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted
             ChangeReason::Send
         }
     };
-    match commit(&inner, command).await? {
+    let key = command.session_key.clone();
+    let turn = inner.turn(&key).await;
+    match commit(&inner, command, &turn).await? {
         Committed::Known(known) => answer_known(&known, &hash),
         Committed::New(mut done, chosen) => {
             let accepted = answer(&done.run, SubmitStatus::Started);
-            let ended = std::mem::take(&mut done.ended);
-            stop(&inner, &done.run.session_key, &chosen, ended).await;
-            tell(&inner, *done, reason);
+            if reason == ChangeReason::Reset {
+                // The old conversation ends first, which takes a moment; others go on meanwhile.
+                let _held = hold(&inner, &key, &turn);
+                drop(turn);
+                let ended = std::mem::take(&mut done.ended);
+                stop(&inner, &key, &chosen, ended).await;
+                tell(&inner, *done, reason);
+            } else {
+                tell(&inner, *done, reason);
+            }
             Ok(accepted)
         }
     }
@@ -190,8 +205,12 @@ pub(super) enum Committed {
     New(Box<DoneCommand>, Vec<RunId>),
 }
 
-/// Commits a command, and does nothing yet that the store cannot take back.
-pub(super) async fn commit(inner: &Inner, command: CommandSubmit) -> Result<Committed> {
+/// Commits a command in its session's turn, and does nothing yet that the store cannot take back.
+pub(super) async fn commit(
+    inner: &Inner,
+    command: CommandSubmit,
+    _turn: &MutexGuard<'_, ()>,
+) -> Result<Committed> {
     let (hash, key) = (command.hash(), command.session_key);
     if !inner.models.has_agent(key.agent_id()) {
         let id = key.agent_id().to_owned();
@@ -200,7 +219,6 @@ pub(super) async fn commit(inner: &Inner, command: CommandSubmit) -> Result<Comm
     if let Some(known) = inner.store.get(&command.idempotency_key).await? {
         return Ok(Committed::Known(Box::new(known)));
     }
-    let _order = inner.submitting.lock().await;
     if inner.is_stopping() {
         return Err(RunError::Stopping);
     }
@@ -269,12 +287,18 @@ fn tell(inner: &Arc<Inner>, done: DoneCommand, reason: ChangeReason) {
         inner.emit(changed);
         return;
     };
+    // Of a new conversation nothing is told before it is told of itself.
+    let (first, last) = match reason {
+        ChangeReason::Reset => (Some(changed), None),
+        _ => (None, Some(changed)),
+    };
+    first.into_iter().for_each(|event| inner.emit(event));
     let answer = Arc::new(answer);
     for message in [Arc::new(question), answer.clone()] {
         let key = key.clone();
         inner.emit(DomainEvent::Session(SessionEvent::Message { key, message }));
     }
-    inner.emit(changed);
+    last.into_iter().for_each(|event| inner.emit(event));
     let end = RunEvent {
         run_id: run.run_id,
         session_key: key,

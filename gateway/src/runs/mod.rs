@@ -7,6 +7,7 @@ mod command;
 mod config;
 mod driver;
 mod event;
+mod hold;
 mod machine;
 mod model;
 mod models;

@@ -1,6 +1,6 @@
 //! The runs service: accepts, queues, drives, aborts, recovers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -76,7 +76,9 @@ pub(super) struct Inner {
     events: Arc<dyn EventSink>,
     pub(super) tasks: TaskTracker,
     /// Keeps the order of commits and the order of the queue the same.
-    pub(super) submitting: tokio::sync::Mutex<()>,
+    submitting: tokio::sync::Mutex<()>,
+    /// Told each time a session is not held any more.
+    released: Notify,
     /// Told each time a run has ended.
     one_less: Notify,
     state: Mutex<State>,
@@ -85,6 +87,8 @@ pub(super) struct Inner {
 struct State {
     queue: Queue,
     active: HashMap<RunId, Active>,
+    /// Sessions into which nothing is accepted now, see [`super::hold`].
+    held: HashSet<SessionKey>,
     stopping: bool,
 }
 
@@ -122,10 +126,12 @@ impl Runs {
             events,
             tasks: TaskTracker::new(),
             submitting: tokio::sync::Mutex::new(()),
+            released: Notify::new(),
             one_less: Notify::new(),
             state: Mutex::new(State {
                 queue: Queue::new(Limits::default()),
                 active: HashMap::new(),
+                held: HashSet::new(),
                 stopping: false,
             }),
         });
@@ -284,7 +290,7 @@ impl Inner {
         if let Some(known) = self.store.get(&submit.idempotency_key).await? {
             return answer_known(&known, &hash);
         }
-        let order = self.submitting.lock().await;
+        let order = self.turn(&key).await;
         {
             let state = self.state();
             if state.stopping {
@@ -318,6 +324,29 @@ impl Inner {
         drop(order);
         Self::pump(&self);
         Ok(answer)
+    }
+
+    /// The turn to commit something to a session: one at a time, and not while it is held. Dropping
+    /// the future changes nothing.
+    pub(super) async fn turn(&self, key: &SessionKey) -> tokio::sync::MutexGuard<'_, ()> {
+        loop {
+            let released = self.released.notified();
+            let order = self.submitting.lock().await;
+            if !self.state().held.contains(key) {
+                return order;
+            }
+            drop(order);
+            released.await;
+        }
+    }
+
+    pub(super) fn set_held(&self, key: &SessionKey, is_held: bool) {
+        if is_held {
+            self.state().held.insert(key.clone());
+        } else {
+            self.state().held.remove(key);
+            self.released.notify_waiters();
+        }
     }
 
     fn tell_accepted(&self, accepted: &AcceptedRun) {

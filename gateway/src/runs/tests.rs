@@ -15,6 +15,7 @@ use crate::sessions::{
 use crate::store::Store;
 
 mod killed;
+mod reset;
 
 const DEADLINE: Duration = Duration::from_secs(10);
 

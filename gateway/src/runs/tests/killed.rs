@@ -70,7 +70,15 @@ fn after_a_crash_the_accepted_runs_and_the_given_is_interrupted() {
 }
 
 impl World {
-    fn command(&self, run: &str, effect: CommandEffect) -> CommandSubmit {
+    /// Commits a command, and does nothing more.
+    async fn commit(&self, command: CommandSubmit) {
+        let inner = &self.runs.inner;
+        let turn = inner.turn(&command.session_key).await;
+        let committed = command::commit(inner, command, &turn).await.unwrap();
+        assert!(matches!(committed, command::Committed::New(..)));
+    }
+
+    pub(super) fn command(&self, run: &str, effect: CommandEffect) -> CommandSubmit {
         CommandSubmit {
             idempotency_key: id(run),
             session_key: self.key("main"),
@@ -106,8 +114,7 @@ fn a_stop_that_was_killed_after_its_commit_stops_what_it_was_about_and_nothing_l
         world.send("main", "r2", "two").await;
         world.asked().await;
         let stop = world.command("s1", CommandEffect::Stop);
-        let committed = command::commit(&world.runs.inner, stop).await.unwrap();
-        assert!(matches!(committed, command::Committed::New(..)));
+        world.commit(stop).await;
         world
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -138,7 +145,7 @@ fn a_reset_that_was_killed_after_its_commit_is_not_done_again() {
         world.send("main", "r2", "two").await;
         world.asked().await;
         let reset = world.command("n1", CommandEffect::Reset);
-        command::commit(&world.runs.inner, reset).await.unwrap();
+        world.commit(reset).await;
         world
     });
     let runtime = tokio::runtime::Runtime::new().unwrap();
