@@ -16,6 +16,7 @@ use clawline::protocol::methods::node_host::{
     NodeEventParams, NodeInvokeResult, NodeInvokeResultParams, NodeRunnerInventoryUpdate,
 };
 use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
 use serde_json::{Map, Value, json};
 use tokio::sync::{Notify, broadcast, mpsc};
 use tokio::task::{self, JoinSet};
@@ -43,6 +44,8 @@ const REPORT: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
 /// How long what runs may take to end when the node does.
 const LAST: Duration = Duration::from_secs(2);
+/// How a gateway names, in `details.code`, that it takes nothing of a node before its approval.
+const PAIRING_CHANGED: &str = "PAIRING_CHANGED";
 /// A push of the gateway: somebody decided about a node.
 const PAIR_RESOLVED: &str = "node.pair.resolved";
 
@@ -64,15 +67,24 @@ pub(crate) enum News {
         detail: String,
         /// Why not; empty when it was.
         refused: String,
+        /// Why the gateway cannot be given its result; empty when it can.
+        unsent: String,
         /// How long it took.
         took: Duration,
     },
 }
 
+/// What carries a command out.
+type Answer = Arc<dyn Fn(Task) -> BoxFuture<'static, Result<Value, Refused>> + Send + Sync>;
+
 /// A node at work.
 pub(crate) struct Host {
     client: Client,
-    desk: Desk,
+    /// The node's id.
+    node: String,
+    answer: Answer,
+    /// How long a small result may take to be taken.
+    patience: Duration,
     news: mpsc::Sender<News>,
     tasks: JoinSet<()>,
     /// By the id of the command: its task, and what ends it.
@@ -85,12 +97,23 @@ pub(crate) struct Host {
 impl Host {
     /// Starts to report. Must be called inside a tokio runtime.
     pub fn new(client: Client, desk: Desk, news: mpsc::Sender<News>) -> Self {
+        let node = desk.node().to_owned();
+        let answer = move |task| {
+            let desk = desk.clone();
+            async move { desk.answer(task).await }.boxed()
+        };
+        Self::answering(client, node, Arc::new(answer), news)
+    }
+
+    fn answering(client: Client, node: String, answer: Answer, news: mpsc::Sender<News>) -> Self {
         let decided = Arc::new(Notify::new());
         let reporting = report(client.clone(), news.clone(), Arc::clone(&decided));
         Self {
             _reporting: AbortOnDropHandle::new(tokio::spawn(reporting)),
             client,
-            desk,
+            node,
+            answer,
+            patience: RESULT,
             news,
             tasks: JoinSet::new(),
             active: HashMap::new(),
@@ -159,7 +182,7 @@ impl Host {
 
     fn begin(&mut self, request: InvokeRequest) {
         // Another node's, or one that runs already.
-        if request.node_id != self.desk.node() || self.active.contains_key(&request.id) {
+        if request.node_id != self.node || self.active.contains_key(&request.id) {
             return;
         }
         if self.tasks.len() >= MAX_ANSWERS {
@@ -173,7 +196,8 @@ impl Host {
         let is_guarded = hello.is_some_and(|hello| hello.protocol == Protocol::V4);
         let work = Work {
             client: self.client.clone(),
-            desk: self.desk.clone(),
+            answer: Arc::clone(&self.answer),
+            patience: self.patience,
             news: self.news.clone(),
             request,
             is_guarded,
@@ -192,7 +216,8 @@ impl Host {
 /// One command on its way.
 struct Work {
     client: Client,
-    desk: Desk,
+    answer: Answer,
+    patience: Duration,
     news: mpsc::Sender<News>,
     request: InvokeRequest,
     is_guarded: bool,
@@ -217,7 +242,7 @@ impl Work {
                     is_guarded: self.is_guarded,
                     stop: self.stop.clone(),
                 };
-                let answer = AssertUnwindSafe(self.desk.answer(task)).catch_unwind();
+                let answer = AssertUnwindSafe((self.answer)(task)).catch_unwind();
                 tokio::select! {
                     answer = answer => answer.unwrap_or_else(|_| {
                         Err(Refused::unavailable("the node failed inside; this is a fault of clawline"))
@@ -226,14 +251,20 @@ impl Work {
                 }
             }
         };
-        let refused = answer
-            .as_ref()
-            .err()
-            .map(|refused| printable(&refused.message, 300));
+        let why = |refused: Option<&Refused>| {
+            refused.map_or(String::new(), |refused| printable(&refused.message, 300))
+        };
+        let refused = why(answer.as_ref().err());
+        // It was carried out all the same where only its result does not fit.
+        let answer = answer.and_then(|payload| self.fitting(payload.to_string()));
         let news = News::Done {
             command: printable(&self.request.command, 80),
             detail,
-            refused: refused.unwrap_or_default(),
+            unsent: match refused.is_empty() {
+                true => why(answer.as_ref().err()),
+                false => String::new(),
+            },
+            refused,
             took: started.elapsed(),
         };
         // A full queue loses a line, never a result.
@@ -271,8 +302,7 @@ impl Work {
         )))
     }
 
-    async fn send(&self, answer: Result<Value, Refused>) {
-        let answer = answer.and_then(|payload| self.fitting(payload.to_string()));
+    async fn send(&self, answer: Result<String, Refused>) {
         let mut params = NodeInvokeResultParams {
             id: self.request.id.clone(),
             node_id: self.request.node_id.clone(),
@@ -290,7 +320,7 @@ impl Work {
         }
         let size = params.payload_json.as_ref().map_or(0, String::len);
         let pieces = u32::try_from(size / RESULT_PIECE).unwrap_or(u32::MAX);
-        let deadline = RESULT + RESULT_PIECE_TIME.saturating_mul(pieces);
+        let deadline = self.patience + RESULT_PIECE_TIME.saturating_mul(pieces);
         let sent = self
             .client
             .call_within::<NodeInvokeResult>(params, deadline)
@@ -333,7 +363,11 @@ async fn report_while_up(client: &Client, news: &mpsc::Sender<News>, decided: &N
     let mut told = None;
     loop {
         let approved = match send_stats(client).await {
-            Err(CallError::Refused { error, .. }) if is_unapproved(&error.message) => false,
+            Err(CallError::Refused { error, .. })
+                if error.detail_code() == Some(PAIRING_CHANGED) =>
+            {
+                false
+            }
             // What an older gateway does not know it does not refuse a node for.
             _ => true,
         };
@@ -370,10 +404,6 @@ async fn send_stats(client: &Client) -> Result<(), CallError> {
         .map(drop)
 }
 
-fn is_unapproved(message: &str) -> bool {
-    message.contains("pairing changed") || message.contains("approval")
-}
-
 /// The request that waits: version 4 names it where it refuses an inventory.
 async fn waiting_request(client: &Client) -> Option<String> {
     // Nothing runs work of the gateway's here; with an empty list no other member may be there.
@@ -395,29 +425,4 @@ fn request_id(text: &str) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_request_is_found_in_the_recorded_words() {
-        let text = "node capability surface is awaiting operator approval; run `openclaw nodes approve \
-                    449a65e8-71cf-4e68-a388-29aacfcfaa41` (see `openclaw nodes pending`)";
-        assert_eq!(
-            request_id(text).as_deref(),
-            Some("449a65e8-71cf-4e68-a388-29aacfcfaa41")
-        );
-        assert!(is_unapproved(text));
-        assert!(is_unapproved(
-            "node pairing changed while invocation was active"
-        ));
-        assert_eq!(request_id("run `$(id)` nodes approve ;rm"), None);
-    }
-
-    #[test]
-    fn a_line_about_a_program_hides_nothing() {
-        let params = serde_json::json!({"command": ["ls", "a\u{1b}b"]});
-        assert_eq!(detail("system.run", Some(&params)), "ls 'a\\u{1B}b'");
-        assert_eq!(detail("system.which", Some(&params)), "");
-        assert_eq!(detail("system.run", None), "");
-    }
-}
+mod tests;

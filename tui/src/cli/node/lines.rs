@@ -110,6 +110,7 @@ impl<'a> Teller<'a> {
                 command,
                 detail,
                 refused,
+                unsent,
                 took,
             } => {
                 let mut members: Vec<(&str, Value)> = vec![("command", command.as_str().into())];
@@ -118,6 +119,9 @@ impl<'a> Teller<'a> {
                 }
                 if !refused.is_empty() {
                     members.push(("refused", refused.as_str().into()));
+                }
+                if !unsent.is_empty() {
+                    members.push(("unsent", unsent.as_str().into()));
                 }
                 members.push(("ms", millis(*took)));
                 self.say("asked", &members);

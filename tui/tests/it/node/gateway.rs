@@ -156,11 +156,11 @@ impl Node {
     }
 
     /// Answers the node's next `method` with an error.
-    pub fn refuse(&mut self, method: &str, message: &str) {
+    pub fn refuse(&mut self, method: &str, message: &str, details: &Value) {
         loop {
             let request = read(&mut self.socket);
             if request["method"] == method {
-                let error = json!({"code": "UNAVAILABLE", "message": message});
+                let error = json!({"code": "UNAVAILABLE", "message": message, "details": details});
                 let reply =
                     json!({"type": "res", "id": request["id"], "ok": false, "error": error});
                 self.socket.send(Message::text(reply.to_string())).unwrap();

@@ -65,7 +65,7 @@ fn a_node_that_is_not_there_is_wrong_usage_and_a_refusal_is_exit_code_1() {
     side.answer("node.list", &list());
     assert_eq!(process.ended().0, Some(2));
     let (mut process, mut side) = nodes(&home, &gateway, &["approve", "r-9"]);
-    side.refuse("node.pair.approve", "unknown requestId");
+    side.refuse("node.pair.approve", "unknown requestId", &json!(null));
     let (code, said) = process.ended();
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("unknown requestId"), "{said}");

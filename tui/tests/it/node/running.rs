@@ -94,12 +94,9 @@ fn commands_that_wait_for_approval_are_told_and_their_approval_is_noticed_at_onc
     let mut process = gateway.start(&home, &[]);
     let mut node = gateway.accept();
     let request = "449a65e8-71cf-4e68-a388-29aacfcfaa41";
-    node.refuse(
-        "node.event",
-        "node pairing changed while invocation was active",
-    );
+    node.refuse("node.event", "not now", &json!({"code": "PAIRING_CHANGED"}));
     let words = format!("awaiting operator approval; run `openclaw nodes approve {request}`");
-    node.refuse("node.runnerInventory.update", &words);
+    node.refuse("node.runnerInventory.update", &words, &json!(null));
     let line = process.until("state=unapproved");
     assert!(
         line.contains(&format!("clawline nodes approve {request}")),
@@ -111,6 +108,16 @@ fn commands_that_wait_for_approval_are_told_and_their_approval_is_noticed_at_onc
         json!({"requestId": request, "nodeId": id, "decision": "approved"}),
     );
     assert_eq!(node.next_request()["params"]["event"], "node.host.stats");
+    process.until("state=approved");
+}
+
+#[test]
+fn a_refusal_that_merely_speaks_of_approval_is_none_of_the_node_s_commands() {
+    let (home, gateway) = (Home::new(), Gateway::new(4));
+    let mut process = gateway.start(&home, &[]);
+    let mut node = gateway.accept();
+    let words = "unknown event; approval of pairing changed nothing";
+    node.refuse("node.event", words, &json!({"code": "UNKNOWN_EVENT"}));
     process.until("state=approved");
 }
 
@@ -183,13 +190,19 @@ fn a_result_that_no_message_of_the_gateway_holds_is_refused_with_the_limit_and_c
     home.write("open/small.txt", &"x".repeat(50_000));
     home.write("open/large.txt", &"x".repeat(80_000));
     let open = home.path().join("open");
-    let _process = gateway.start(&home, &["--allow-root", open.to_str().unwrap()]);
+    let mut process = gateway.start(&home, &["--allow-root", open.to_str().unwrap()]);
     let mut node = gateway.accept();
     let mut fetch = |name| node.invoke("file.fetch", &json!({"path": open.join(name)}));
     let refused = fetch("large.txt").unwrap_err();
     assert!(refused.starts_with("RESULT_TOO_LARGE"), "{refused}");
     assert!(refused.contains("100000"), "{refused}");
     assert_eq!(fetch("small.txt").unwrap()["size"], 50_000);
+    // The line says that it was done, and that nobody has it.
+    let line = process.until("state=asked");
+    assert!(line.contains("unsent="), "{line}");
+    assert!(!line.contains("refused="), "{line}");
+    let line = process.until("state=asked");
+    assert!(!line.contains("unsent="), "{line}");
 }
 
 #[test]
