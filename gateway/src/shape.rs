@@ -204,7 +204,7 @@ pub(crate) fn store_error(error: StoreError) -> RpcError {
     match error {
         StoreError::LabelTaken { .. } => RpcError::invalid(error.to_string()),
         StoreError::Busy => RpcError::unavailable(error.to_string()).retry_after(RETRY_MS),
-        StoreError::ReadOnly { .. } | StoreError::Disk { .. } => {
+        StoreError::ReadOnly { .. } | StoreError::Disk { .. } | StoreError::Full => {
             tracing::error!(%error, "the store does not take writes");
             RpcError::unavailable(error.to_string())
         }

@@ -42,7 +42,10 @@ pub enum StoreError {
     /// The disk did not take a write; nothing was committed.
     #[error("the disk did not take a write: {detail}")]
     Disk { detail: String },
-    /// Too many callers; try again.
+    /// Nothing was committed; the next try may succeed.
+    #[error("the disk is full; make room, then try again")]
+    Full,
+    /// Too many callers, or no descriptor left for one more connection; try again.
     #[error("the store is busy; try again")]
     Busy,
     #[error("the label \"{label}\" is used by another session")]
@@ -52,4 +55,11 @@ pub enum StoreError {
     BadRow { what: &'static str, detail: String },
     #[error("the store failed: {0}")]
     Sql(#[source] sqlx::Error),
+}
+
+impl StoreError {
+    /// True for what goes away without a restart: the same call may succeed later.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Busy | Self::Full)
+    }
 }

@@ -165,17 +165,39 @@ async fn a_full_disk_acknowledges_nothing_and_is_tried_again_later() {
         }
     }
     let (run, error) = refused.expect("the disk is full at last");
-    assert!(matches!(error, StoreError::Disk { .. }), "{error:?}");
+    assert!(matches!(error, StoreError::Full), "{error:?}");
     let run = RunId::parse(&run).unwrap();
     assert!(store.runs().get(&run).await.unwrap().is_none());
     assert!(!store.health().borrow().is_writable());
     let again = store.runs().accept(accept("later")).await;
-    assert!(matches!(again, Err(StoreError::ReadOnly { .. })));
+    assert!(matches!(again, Err(StoreError::Full)));
 
     store.db.limit_size(false).await;
     store.db.forget_pause();
     store.runs().accept(accept("later")).await.unwrap();
     assert_eq!(*store.health().borrow(), StoreHealth::Ok);
+}
+
+#[tokio::test]
+async fn a_reader_that_cannot_be_opened_turns_no_write_off() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    store.runs().accept(accept("before")).await.unwrap();
+    let id = RunId::parse("before").unwrap();
+    let held = store.db.hold_readers().await;
+    assert!(!held.is_empty(), "one reader is there from the start");
+    // The engine says the same as when no descriptor is left.
+    let away = home.path().join("away");
+    std::fs::rename(&path, &away).unwrap();
+    let error = store.runs().get(&id).await.unwrap_err();
+    assert!(matches!(error, StoreError::Busy), "{error:?}");
+    assert!(error.is_passing());
+    std::fs::rename(&away, &path).unwrap();
+    assert_eq!(*store.health().borrow(), StoreHealth::Ok);
+    assert!(store.runs().get(&id).await.unwrap().is_some());
+    drop(held);
+    store.runs().accept(accept("after")).await.unwrap();
 }
 
 #[tokio::test]

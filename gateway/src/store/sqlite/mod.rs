@@ -65,7 +65,10 @@ impl Db {
         if let StoreHealth::ReadOnly { why } = &*self.health.borrow()
             && !self.may_try_again()
         {
-            return Err(StoreError::ReadOnly { why: why.clone() });
+            return Err(match self.is_full() {
+                true => StoreError::Full,
+                false => StoreError::ReadOnly { why: why.clone() },
+            });
         }
         let mut begun = self.writer.begin_with(BEGIN).await;
         if matches!(begun, Err(sqlx::Error::InvalidSavePointStatement)) {
@@ -115,12 +118,17 @@ impl Db {
         };
         match Trouble::of(&inner) {
             Trouble::Busy => StoreError::Busy,
+            // Mostly there is no descriptor left, and then a reader could not be opened. What is open
+            // goes on, and the next call tries again.
+            Trouble::NotOpened => {
+                let detail = words(&inner);
+                tracing::warn!(detail, "a connection to the store could not be opened");
+                StoreError::Busy
+            }
             Trouble::Full => {
                 *self.full_at.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                 self.turn_read_only("the disk is full".to_owned());
-                StoreError::Disk {
-                    detail: "no room left".to_owned(),
-                }
+                StoreError::Full
             }
             // A failed flush is never tried again: the kernel may have dropped the pages.
             Trouble::Disk => {
@@ -198,6 +206,16 @@ impl Db {
         sqlx::query("ROLLBACK").execute(&mut *tx).await.unwrap();
     }
 
+    /// Takes the readers that are open, so that the next read has to open one.
+    #[cfg(test)]
+    pub(super) async fn hold_readers(&self) -> Vec<sqlx::pool::PoolConnection<Sqlite>> {
+        let mut held = Vec::new();
+        while self.readers.num_idle() > 0 {
+            held.push(self.readers.acquire().await.unwrap());
+        }
+        held
+    }
+
     #[cfg(test)]
     pub(super) fn break_for_test(&self) {
         self.turn_read_only_for_good("a test says so".to_owned());
@@ -207,6 +225,11 @@ impl Db {
     #[cfg(test)]
     pub(super) fn forget_pause(&self) {
         *self.full_at.lock().unwrap() = Some(Instant::now() - FULL_DISK_RETRY);
+    }
+
+    fn is_full(&self) -> bool {
+        let full_at = self.full_at.lock();
+        full_at.unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     fn may_try_again(&self) -> bool {
@@ -238,6 +261,7 @@ impl Db {
 #[derive(Debug, PartialEq, Eq)]
 enum Trouble {
     Busy,
+    NotOpened,
     Full,
     Disk,
     Damaged,
@@ -248,7 +272,8 @@ impl Trouble {
     fn of(error: &sqlx::Error) -> Self {
         match error {
             sqlx::Error::PoolTimedOut => Self::Busy,
-            sqlx::Error::Io(_) => Self::Disk,
+            // The file is read and written by the engine; the driver itself only starts its thread.
+            sqlx::Error::Io(_) => Self::NotOpened,
             sqlx::Error::Database(error) => {
                 let code = error.code().and_then(|code| code.parse::<u32>().ok());
                 Self::of_code(code.unwrap_or(0))
@@ -262,8 +287,10 @@ impl Trouble {
         match extended & 0xff {
             5 | 6 => Self::Busy,
             13 => Self::Full,
-            // READONLY, IOERR, CANTOPEN
-            8 | 10 | 14 => Self::Disk,
+            // READONLY, IOERR
+            8 | 10 => Self::Disk,
+            // CANTOPEN
+            14 => Self::NotOpened,
             // CORRUPT, NOTADB
             11 | 26 => Self::Damaged,
             _ => Self::Other,
@@ -300,6 +327,7 @@ mod tests {
             (13, Trouble::Full),
             (1034, Trouble::Disk),
             (778, Trouble::Disk),
+            (14, Trouble::NotOpened),
             (11, Trouble::Damaged),
             (26, Trouble::Damaged),
             (2067, Trouble::Other),

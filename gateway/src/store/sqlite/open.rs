@@ -18,9 +18,13 @@ use super::{Db, StoreError, StoreHealth, Trouble, files, words};
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a caller waits for a connection of ours.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(10);
-/// Reading connections that nobody uses are given back after this time.
+/// Reading connections that nobody uses are given back after this time, all but one.
 const READER_IDLE: Duration = Duration::from_secs(30);
+/// One is always there, so that reading needs no new descriptor.
+const MIN_READERS: u32 = 1;
 const MAX_READERS: u32 = 3;
+/// The check of the whole file waits so long before it asks for a connection again.
+const CHECK_RETRY: Duration = Duration::from_secs(1);
 /// Page cache of one connection in KiB; small, because the kernel caches the file anyway.
 const CACHE_KIB: i64 = 512;
 /// The write-ahead log is cut back to this size after a checkpoint.
@@ -59,11 +63,14 @@ impl Db {
         let is_sound = is_new || was_clean;
         let readers = SqlitePoolOptions::new()
             .max_connections(MAX_READERS)
-            .min_connections(0)
+            .min_connections(MIN_READERS)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .idle_timeout(READER_IDLE)
+            .max_lifetime(None)
             .test_before_acquire(false)
-            .connect_lazy_with(options(path).read_only(true));
+            .connect_with(options(path).read_only(true))
+            .await
+            .map_err(named)?;
         let db = Self {
             path: path.to_owned(),
             writer,
@@ -81,9 +88,16 @@ impl Db {
 
     /// Reads the whole file and turns the store read-only when something is wrong in it.
     pub(in crate::store) async fn check(&self) {
-        let checked = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)")
-            .fetch_one(&self.readers)
-            .await;
+        let checked = loop {
+            let check = sqlx::query_scalar::<_, String>("PRAGMA quick_check(1)");
+            let checked = check.fetch_one(&self.readers).await;
+            let is_passing =
+                |error| matches!(Trouble::of(error), Trouble::Busy | Trouble::NotOpened);
+            match &checked {
+                Err(error) if is_passing(error) => tokio::time::sleep(CHECK_RETRY).await,
+                _ => break checked,
+            }
+        };
         match checked {
             Ok(verdict) if verdict == "ok" => {
                 self.health.send_if_modified(|health| {
