@@ -40,7 +40,7 @@ pub(super) fn page_of(query: &ListQuery, limit: usize, found: &[SqliteRow]) -> R
         .map(rows::session)
         .collect::<Result<Vec<_>>>()?;
     Ok(SessionPage {
-        next_offset: has_more.then_some(query.offset + limit),
+        next_offset: has_more.then(|| query.offset.saturating_add(limit)),
         next: sessions.last().filter(|_| has_more).map(|last| ListCursor {
             updated_at: last.updated_at,
             key: last.key.to_string(),
@@ -262,6 +262,22 @@ mod tests {
                     );
                 }
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_page_far_beyond_the_last_session_is_empty() {
+        let home = tempfile::tempdir().unwrap();
+        let (db, _) = Db::open(&home.path().join("gateway.db")).await.unwrap();
+        for search in [None, Some("x"), Some("a long text")] {
+            let query = ListQuery {
+                offset: usize::MAX,
+                search: search.map(str::to_owned),
+                ..Default::default()
+            };
+            let page = list(&db.readers, &query).await.unwrap();
+            assert!(page.sessions.is_empty() && !page.has_more, "{search:?}");
+            assert_eq!(page.next_offset, None, "{search:?}");
         }
     }
 

@@ -75,7 +75,8 @@ pub(super) async fn sessions(
             page.total = u64::try_from(total).unwrap_or(0);
         }
         None => {
-            let seen = query.offset + page.sessions.len() + usize::from(page.has_more);
+            let found = page.sessions.len() + usize::from(page.has_more);
+            let seen = query.offset.saturating_add(found);
             page.total = u64::try_from(seen).unwrap_or(u64::MAX);
             page.is_counted = !page.has_more;
         }
