@@ -6,7 +6,7 @@ use clawline::protocol::methods::sessions::{ModelDefaults, SessionRow};
 use serde_json::{Map, Value, json};
 
 use crate::pairing::PairingError;
-use crate::runs::{Models, RunError, RunState};
+use crate::runs::{Models, RunError, RunState, Runs};
 use crate::sessions::{Message, Role, Session, SessionError, Usage};
 use crate::store::StoreError;
 
@@ -27,7 +27,20 @@ impl RowParts {
     };
 }
 
-/// A session as lists and events show it.
+/// A session as lists show it. A run whose end could not be stored does not count as running.
+pub(crate) fn listed_session(session: &Session, runs: &Runs, parts: RowParts) -> SessionRow {
+    let mut row = session_row(session, runs.models(), parts);
+    if row
+        .last_run_id
+        .as_deref()
+        .is_some_and(|id| runs.is_lost(id))
+    {
+        row.status = Some(status(RunState::Error).to_owned());
+    }
+    row
+}
+
+/// A session as events show it.
 pub(crate) fn session_row(session: &Session, models: &Models, parts: RowParts) -> SessionRow {
     let agent = session.key.agent_id();
     let settings = &session.settings;

@@ -127,7 +127,7 @@ async fn since(
 fn about(app: &App, key: &SessionKey, session: Option<&Session>) -> Map<String, Value> {
     let mut members = Map::new();
     if let Some(session) = session {
-        let row = shape::session_row(session, app.runs.models(), RowParts::ALL);
+        let row = shape::listed_session(session, &app.runs, RowParts::ALL);
         members.insert("sessionInfo".into(), json!(row));
     }
     if let Some(run) = app.runs.active(key).into_iter().find(|run| !run.queued) {

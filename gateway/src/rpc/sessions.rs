@@ -115,7 +115,7 @@ async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListRepl
         sessions: found
             .sessions
             .iter()
-            .map(|session| shape::session_row(session, models, parts))
+            .map(|session| shape::listed_session(session, &app.runs, parts))
             .collect(),
     })
 }
@@ -182,7 +182,7 @@ async fn describe(
         preview: call.params.include_last_message == Some(true),
     };
     Ok(SessionsDescribeReply {
-        session: found.map(|session| shape::session_row(&session, app.runs.models(), parts)),
+        session: found.map(|session| shape::listed_session(&session, &app.runs, parts)),
     })
 }
 
@@ -341,7 +341,7 @@ pub(super) fn resolved(app: &App, session: &Session) -> ModelDefaults {
 
 /// The row as `entry`, which has no key of its own.
 pub(super) fn entry(app: &App, session: &Session) -> Map<String, Value> {
-    let row = shape::session_row(session, app.runs.models(), RowParts::default());
+    let row = shape::listed_session(session, &app.runs, RowParts::default());
     match serde_json::to_value(row) {
         Ok(Value::Object(mut entry)) => {
             entry.remove("key");

@@ -76,7 +76,7 @@ async fn recent(app: &App) -> Result<Vec<Value>, Failure> {
     let page = page.map_err(shape::session_error)?;
     let now = now_ms();
     let rows = page.sessions.iter().map(|session| {
-        let row = shape::session_row(session, app.runs.models(), RowParts::default());
+        let row = shape::listed_session(session, &app.runs, RowParts::default());
         let mut row = json!(row);
         row["age"] = json!((now - session.updated_at).max(0));
         row["flags"] = flags(session);

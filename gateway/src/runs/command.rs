@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
-use super::driver::{self, plain_ending};
+use super::ending::{self, aborted};
 use super::event::{RunEvent, RunStep};
 use super::hold::hold;
 use super::model::{Accepted, Run, RunId, RunKind, RunState, SubmitStatus};
-use super::service::{BY_REQUEST, Inner, RunError, Runs, answer, answer_known, body_hash};
+use super::service::{BY_REQUEST, Inner, RunError, Runs, answer, body_hash};
 use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
 use crate::store::{
@@ -56,7 +56,7 @@ impl Runs {
     ) -> Result<Option<Accepted>> {
         let hash = body_hash(kind, params_canonical_json);
         match self.inner.store.get(run_id).await? {
-            Some(run) => answer_known(&run, &hash).map(Some),
+            Some(run) => self.inner.answer_known(&run, &hash).map(Some),
             None => Ok(None),
         }
     }
@@ -117,7 +117,9 @@ async fn halt(inner: Arc<Inner>, command: CommandSubmit) -> Result<Vec<RunId>> {
     let (done, chosen) = match committed {
         Committed::New(done, chosen) => (done, chosen),
         Committed::Known(known) => {
-            return answer_known(&known, &hash).map(|_| halted(&known.text));
+            return inner
+                .answer_known(&known, &hash)
+                .map(|_| halted(&known.text));
         }
     };
     let stopped = stop(&inner, &done.run.session_key, &chosen, done.ended).await;
@@ -158,7 +160,7 @@ async fn stop(
     for ended in ended {
         inner.unqueue(key, ended.run.outcome());
         stopped.push(ended.run.run_id.clone());
-        driver::tell_end(inner, plain_ending(1, RunState::Aborted, BY_REQUEST), ended);
+        ending::tell_end(inner, aborted(1), ended);
     }
     let waited = stopped.clone();
     let is_left = move |id: &RunId| chosen.contains(id) && !waited.contains(id);
@@ -179,7 +181,7 @@ async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted
     let key = command.session_key.clone();
     let turn = inner.turn(&key).await;
     match commit(&inner, command, &turn).await? {
-        Committed::Known(known) => answer_known(&known, &hash),
+        Committed::Known(known) => inner.answer_known(&known, &hash),
         Committed::New(mut done, chosen) => {
             let accepted = answer(&done.run, SubmitStatus::Started);
             if reason == ChangeReason::Reset {

@@ -1,4 +1,4 @@
-//! Carries one run out: gives it to the model, streams what comes, commits how it ended.
+//! Carries one run out: gives it to the model and streams what comes, to its end.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -9,15 +9,16 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::event::{RunErrorKind, RunEvent, RunStep};
+use super::ending::{aborted, end, failed_before, patiently};
+use super::event::{RunEvent, RunStep};
 use super::machine::{Effect, Ending, Input, Machine};
 use super::model::{Run, RunId, RunState};
 use super::models::Chosen;
 use super::provider::{ModelMessage, ModelRequest, ProviderError};
 use super::service::Inner;
 use crate::events::DomainEvent;
-use crate::sessions::{ChangeReason, Message, NewMessage, Part, Role, Session, SessionEvent};
-use crate::store::{EndedRun, RunEnd, StoreError, now_ms};
+use crate::sessions::{ChangeReason, Message, Role, Session, SessionEvent};
+use crate::store::{StoreError, now_ms};
 
 /// Pieces between the provider and the run; a provider that is faster waits.
 const PIECES: usize = 64;
@@ -37,46 +38,76 @@ pub(super) async fn drive_safely(inner: &Inner, run_id: &RunId, abort: Cancellat
 
 /// Ends a run that broke, with what was kept of its answer.
 async fn broke(inner: &Inner, run_id: &RunId) {
-    match inner.store.get(run_id).await {
-        Ok(Some(run)) if !run.state.is_final() => {
-            let mut seq = 1;
-            inner.progress(run_id, |progress| seq = progress.seq + 1);
-            let ending = Ending {
-                seq,
-                text: run.text.clone(),
-                ..failed_before("the gateway failed inside; send the message again".to_owned())
-            };
-            end(inner, &run, ending).await;
-        }
-        Ok(_) => {}
-        Err(error) => tracing::error!(run = %run_id, %error, "the broken run cannot be read"),
-    }
-}
-
-/// Drives one run from "accepted" to its end. Never leaves it running, whatever fails.
-async fn drive(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
-    let run = match inner.store.get(run_id).await {
-        Ok(Some(run)) if run.state == RunState::Accepted => run,
+    let run = match patiently(inner, None, run_id, || inner.store.get(run_id)).await {
+        Ok(Some(run)) if !run.state.is_final() => run,
         Ok(_) => return,
         Err(error) => {
-            tracing::error!(run = %run_id, %error, "the run cannot be read");
-            return;
+            tracing::error!(run = %run_id, %error, "the broken run cannot be read");
+            match inner.accepted(run_id) {
+                Some(run) => run,
+                None => return,
+            }
         }
     };
-    match prepare(inner, &run).await {
+    let mut seq = 1;
+    inner.progress(run_id, |progress| seq = progress.seq + 1);
+    let ending = Ending {
+        seq,
+        text: run.text.clone(),
+        ..failed_before("the gateway failed inside; send the message again".to_owned())
+    };
+    end(inner, &run, ending).await;
+}
+
+/// Drives one run from "accepted" to its end. Never leaves it running, whatever fails: what passes is
+/// waited for, and after anything else the run ends in an error.
+async fn drive(inner: &Inner, run_id: &RunId, abort: CancellationToken) {
+    let read = patiently(inner, Some(&abort), run_id, || inner.store.get(run_id)).await;
+    let run = match read {
+        Ok(Some(run)) if run.state == RunState::Accepted => run,
+        Ok(_) => return,
+        Err(error) => return unread(inner, run_id, &abort, error).await,
+    };
+    if abort.is_cancelled() {
+        return end(inner, &run, aborted(1)).await;
+    }
+    match prepare(inner, &run, &abort).await {
         Ok(Some((run, chosen, request))) => stream(inner, run, chosen, request, abort).await,
         // Aborted in the meantime.
         Ok(None) => {}
-        Err(text) => {
-            end(inner, &run, failed_before(text)).await;
-        }
+        Err(_) if abort.is_cancelled() => end(inner, &run, aborted(1)).await,
+        // It stays accepted, and runs at the next start.
+        Err(_) if inner.shutdown.is_cancelled() => {}
+        Err(text) => end(inner, &run, failed_before(text)).await,
     }
 }
 
+/// Ends a run whose row cannot be read.
+async fn unread(inner: &Inner, run_id: &RunId, abort: &CancellationToken, error: StoreError) {
+    let Some(run) = inner.accepted(run_id) else {
+        return;
+    };
+    if abort.is_cancelled() {
+        return end(inner, &run, aborted(1)).await;
+    }
+    // It stays accepted, and runs at the next start.
+    if inner.shutdown.is_cancelled() {
+        return;
+    }
+    tracing::error!(run = %run_id, %error, "the run cannot be read");
+    let text = format!("the message could not be read again: {error}");
+    end(inner, &run, failed_before(text)).await;
+}
+
 /// Chooses the model, marks the run as given, and gathers what the model is asked.
-async fn prepare(inner: &Inner, run: &Run) -> Result<Option<(Run, Chosen, ModelRequest)>, String> {
+async fn prepare(
+    inner: &Inner,
+    run: &Run,
+    abort: &CancellationToken,
+) -> Result<Option<(Run, Chosen, ModelRequest)>, String> {
+    let (abort, id) = (Some(abort), &run.run_id);
     let store_failed = |error: StoreError| error.to_string();
-    let session = inner.sessions.get(&run.session_key).await;
+    let session = patiently(inner, abort, id, || inner.sessions.get(&run.session_key)).await;
     let settings = session
         .map_err(store_failed)?
         .map(|session| session.settings)
@@ -89,22 +120,13 @@ async fn prepare(inner: &Inner, run: &Run) -> Result<Option<(Run, Chosen, ModelR
             run.session_key.agent_id(),
         )
         .map_err(|error| error.to_string())?;
-    let context = inner
-        .store
-        .context(run, CONTEXT_MESSAGES, CONTEXT_BYTES)
-        .await;
+    let read = || inner.store.context(run, CONTEXT_MESSAGES, CONTEXT_BYTES);
+    let context = patiently(inner, abort, id, read).await;
     let messages = conversation(context.map_err(store_failed)?);
-    let given = inner
-        .store
-        .give(
-            &run.run_id,
-            &chosen.provider_name,
-            &chosen.model.id,
-            now_ms(),
-        )
-        .await
-        .map_err(store_failed)?;
-    let Some((given, session)) = given else {
+    let (provider, model) = (&chosen.provider_name, &chosen.model.id);
+    let give = || inner.store.give(id, provider, model, now_ms());
+    let given = patiently(inner, abort, id, give).await;
+    let Some((given, session)) = given.map_err(store_failed)? else {
         return Ok(None);
     };
     changed(inner, &given, session, ChangeReason::RunStarted);
@@ -206,138 +228,6 @@ async fn save(inner: &Inner, run: &Run, text: &str) {
     }
 }
 
-/// Commits the end and tells everybody.
-pub(super) async fn end(inner: &Inner, run: &Run, ending: Ending) {
-    let at = now_ms();
-    let committed = inner.store.finish(run_end(run, &ending, at)).await;
-    match committed {
-        Ok(Some(ended)) => {
-            inner.close(&run.run_id, Some(ended.run.outcome()));
-            tell_end(inner, ending, ended);
-        }
-        // Somebody else ended it first, and told.
-        Ok(None) => inner.close(&run.run_id, None),
-        Err(error) => {
-            tracing::error!(run = %run.run_id, %error, "the end of the run was not stored");
-            inner.close(&run.run_id, None);
-            let step = RunStep::Error {
-                kind: RunErrorKind::Unknown,
-                text: format!("the answer could not be stored: {error}"),
-                partial: None,
-                started_at: run.started_at,
-            };
-            emit(inner, run, ending.seq, step);
-        }
-    }
-}
-
-/// What the store is to write about an ending.
-pub(super) fn run_end(run: &Run, ending: &Ending, at: i64) -> RunEnd {
-    let error = ending.error.as_ref().map(|(_, text)| text.clone());
-    let mut content = Vec::new();
-    if !ending.thinking.is_empty() {
-        content.push(Part::Thinking {
-            thinking: ending.thinking.clone(),
-        });
-    }
-    if !ending.text.is_empty() {
-        content.push(Part::text(&ending.text));
-    }
-    // An abort before the first word leaves nothing worth a message; a failure is worth one.
-    let is_worth_it = !content.is_empty() || ending.state != RunState::Aborted;
-    let message = NewMessage {
-        content,
-        run_id: Some(run.run_id.to_string()),
-        provider: run.provider.clone(),
-        model: run.model.clone(),
-        stop_reason: Some(ending.stop_reason.clone()),
-        usage: ending.usage,
-        aborted: ending.state == RunState::Aborted,
-        interrupted: ending.state == RunState::Interrupted,
-        error: error.clone(),
-        ..NewMessage::text(Role::Assistant, "", at)
-    };
-    RunEnd {
-        run_id: run.run_id.clone(),
-        state: ending.state,
-        text: ending.text.clone(),
-        message: is_worth_it.then_some(message),
-        usage: ending.usage,
-        error,
-        stop_reason: Some(ending.stop_reason.clone()),
-        at,
-    }
-}
-
-/// Tells everybody how a run ended.
-pub(super) fn tell_end(inner: &Inner, ending: Ending, ended: EndedRun) {
-    let EndedRun {
-        run,
-        message,
-        session,
-    } = ended;
-    let message = message.map(Arc::new);
-    if let Some(message) = &message {
-        inner.emit(DomainEvent::Session(SessionEvent::Message {
-            key: run.session_key.clone(),
-            message: message.clone(),
-        }));
-    }
-    let reason = match run.state {
-        RunState::Error => ChangeReason::RunFailed,
-        _ => ChangeReason::RunEnded,
-    };
-    changed(inner, &run, session, reason);
-    let started_at = run.started_at;
-    let step = match (ending.error, ending.state, message) {
-        (Some((kind, text)), _, partial) => RunStep::Error {
-            kind,
-            text,
-            partial,
-            started_at,
-        },
-        (None, RunState::Done, Some(message)) => RunStep::Final {
-            message,
-            usage: ending.usage,
-            stop_reason: Some(ending.stop_reason),
-            started_at,
-        },
-        (None, RunState::Done, None) => RunStep::Error {
-            kind: RunErrorKind::Unknown,
-            text: "the conversation was deleted while the answer was written".to_owned(),
-            partial: None,
-            started_at,
-        },
-        (None, _, partial) => RunStep::Aborted {
-            partial,
-            stop_reason: ending.stop_reason,
-            started_at,
-        },
-    };
-    emit(inner, &run, ending.seq, step);
-}
-
-/// The ending of a run that never reached a model.
-fn failed_before(text: String) -> Ending {
-    Ending {
-        error: Some((RunErrorKind::Unknown, text)),
-        ..plain_ending(1, RunState::Error, "error")
-    }
-}
-
-/// An ending without any answer.
-pub(super) fn plain_ending(seq: u64, state: RunState, stop_reason: &str) -> Ending {
-    Ending {
-        seq,
-        state,
-        text: String::new(),
-        thinking: String::new(),
-        usage: None,
-        stop_reason: stop_reason.to_owned(),
-        error: None,
-    }
-}
-
 /// Puts provider and model before an error, so that a reader knows whose words they are, and a price
 /// on the tokens where there is one.
 fn named(mut ending: Ending, chosen: &Chosen) -> Ending {
@@ -372,7 +262,7 @@ fn conversation(messages: Vec<Message>) -> Vec<ModelMessage> {
     kept
 }
 
-fn changed(inner: &Inner, run: &Run, session: Option<Session>, reason: ChangeReason) {
+pub(super) fn changed(inner: &Inner, run: &Run, session: Option<Session>, reason: ChangeReason) {
     if let Some(session) = session {
         inner.emit(DomainEvent::Session(SessionEvent::Changed {
             key: run.session_key.clone(),
@@ -384,7 +274,7 @@ fn changed(inner: &Inner, run: &Run, session: Option<Session>, reason: ChangeRea
     }
 }
 
-fn emit(inner: &Inner, run: &Run, seq: u64, step: RunStep) {
+pub(super) fn emit(inner: &Inner, run: &Run, seq: u64, step: RunStep) {
     inner.emit(DomainEvent::Run(RunEvent {
         run_id: run.run_id.clone(),
         session_key: run.session_key.clone(),
@@ -399,6 +289,7 @@ fn emit(inner: &Inner, run: &Run, seq: u64, step: RunStep) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sessions::Part;
 
     fn message(seq: i64, role: Role, text: &str) -> Message {
         Message {

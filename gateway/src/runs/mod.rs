@@ -6,8 +6,10 @@
 mod command;
 mod config;
 mod driver;
+mod ending;
 mod event;
 mod hold;
+mod lost;
 mod machine;
 mod model;
 mod models;

@@ -9,10 +9,13 @@ use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::driver::{self, plain_ending};
+use super::driver;
+use super::ending::{aborted as aborted_ending, try_end};
+use super::lost::Lost;
 use super::machine::Deadlines;
 use super::model::{
-    Accepted, ActiveRun, Run, RunId, RunKind, RunOutcome, RunState, Submit, SubmitStatus,
+    Accepted, ActiveRun, Run, RunId, RunKind, RunOptions, RunOutcome, RunState, Submit,
+    SubmitStatus,
 };
 use super::models::Models;
 use super::queue::{Limits, Queue};
@@ -75,6 +78,7 @@ pub(super) struct Inner {
     pub(super) shutdown: CancellationToken,
     events: Arc<dyn EventSink>,
     pub(super) tasks: TaskTracker,
+    pub(super) lost: Lost,
     /// Keeps the order of commits and the order of the queue the same.
     submitting: tokio::sync::Mutex<()>,
     /// Told each time a session is not held any more.
@@ -94,6 +98,8 @@ struct State {
 
 /// A run that waits or is being answered.
 struct Active {
+    /// As it was accepted, without its options.
+    run: Run,
     abort: CancellationToken,
     /// `None` inside says that it ended without a stored outcome.
     done: watch::Sender<Option<Option<RunOutcome>>>,
@@ -116,8 +122,18 @@ impl Runs {
         models: Arc<Models>,
         events: Arc<dyn EventSink>,
     ) -> Result<Self> {
+        Self::over(store.runs(), store, models, events).await
+    }
+
+    /// As [`Self::start`], with the runs kept elsewhere.
+    pub(super) async fn over(
+        runs: Arc<dyn RunStore>,
+        store: &Store,
+        models: Arc<Models>,
+        events: Arc<dyn EventSink>,
+    ) -> Result<Self> {
         let inner = Arc::new(Inner {
-            store: store.runs(),
+            store: runs,
             sessions: store.sessions(),
             commands: store.commands(),
             models,
@@ -125,6 +141,7 @@ impl Runs {
             shutdown: CancellationToken::new(),
             events,
             tasks: TaskTracker::new(),
+            lost: Lost::default(),
             submitting: tokio::sync::Mutex::new(()),
             released: Notify::new(),
             one_less: Notify::new(),
@@ -198,6 +215,9 @@ impl Runs {
                 }
                 Ok(Err(_)) => {}
             }
+        }
+        if let Some(outcome) = self.inner.lost.get(run_id.as_str()) {
+            return Ok(Some(outcome));
         }
         let stored = self.inner.store.get(run_id).await?;
         Ok(stored
@@ -288,7 +308,7 @@ impl Inner {
         }
         let hash = body_hash(submit.kind, &submit.params_canonical_json);
         if let Some(known) = self.store.get(&submit.idempotency_key).await? {
-            return answer_known(&known, &hash);
+            return self.answer_known(&known, &hash);
         }
         let order = self.turn(&key).await;
         {
@@ -315,7 +335,7 @@ impl Inner {
             at,
         };
         let accepted = match self.store.accept(accept).await? {
-            AcceptOutcome::Existing(known) => return answer_known(&known, &hash),
+            AcceptOutcome::Existing(known) => return self.answer_known(&known, &hash),
             AcceptOutcome::Accepted(accepted) => *accepted,
         };
         let answer = answer(&accepted.run, SubmitStatus::Started);
@@ -411,11 +431,16 @@ impl Inner {
             }
         }
         for id in waiting {
-            if let Ok(Some(run)) = self.store.get(&id).await {
-                driver::end(&self, &run, plain_ending(1, RunState::Aborted, BY_REQUEST)).await;
-                aborted.push(id);
-            } else {
-                self.close(&id, None);
+            let Some(run) = self.accepted(&id) else {
+                continue;
+            };
+            match try_end(&self, &run, aborted_ending(1)).await {
+                Ok(true) => aborted.push(id),
+                Ok(false) => {}
+                Err(error) => {
+                    tracing::warn!(run = %id, %error, "the run cannot be stopped yet");
+                    self.put_back(key, &id);
+                }
             }
         }
         Self::pump(&self);
@@ -425,6 +450,10 @@ impl Inner {
     pub(super) fn enqueue(&self, run: &Run) {
         let mut state = self.state();
         let active = Active {
+            run: Run {
+                options: RunOptions::default(),
+                ..run.clone()
+            },
             abort: CancellationToken::new(),
             done: watch::Sender::new(None),
             progress: Progress::default(),
@@ -433,6 +462,22 @@ impl Inner {
         state
             .queue
             .push(run.session_key.clone(), run.run_id.clone());
+    }
+
+    /// Puts a run back into the line that was to be stopped and could not be: it ends when its turn
+    /// comes, and no model sees it.
+    fn put_back(&self, key: &SessionKey, run_id: &RunId) {
+        let mut state = self.state();
+        if let Some(active) = state.active.get(run_id) {
+            active.abort.cancel();
+            state.queue.push(key.clone(), run_id.clone());
+        }
+    }
+
+    /// A run that waits or is being answered, as it was accepted, without its options.
+    pub(super) fn accepted(&self, run_id: &RunId) -> Option<Run> {
+        let state = self.state();
+        state.active.get(run_id).map(|active| active.run.clone())
     }
 
     /// Starts whatever may start now.
@@ -517,16 +562,6 @@ pub(super) fn answer(run: &Run, status: SubmitStatus) -> Accepted {
         session_id: run.session_id.clone(),
         accepted_at: run.created_at,
         status,
-    }
-}
-
-pub(super) fn answer_known(run: &Run, hash: &[u8; 32]) -> Result<Accepted> {
-    if run.body_hash == *hash {
-        Ok(answer(run, run.status()))
-    } else {
-        Err(RunError::Conflict {
-            run_id: run.run_id.clone(),
-        })
     }
 }
 

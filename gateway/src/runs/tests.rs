@@ -12,12 +12,13 @@ use crate::events::{BroadcastSink, DomainEvent, EventSink};
 use crate::sessions::{
     AgentId, ChangeReason, Message, Role, SessionEvent, SessionKey, Sessions, Span, Usage,
 };
-use crate::store::Store;
+use crate::store::{RunStore, Store};
 
 mod killed;
 mod reset;
+mod unstored;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(30);
 
 /// What a test tells its model to do next.
 enum Word {
@@ -73,6 +74,11 @@ struct World {
 
 async fn world(home: &Path) -> World {
     let store = Store::open(&home.join("gateway.db")).await.unwrap();
+    let runs = store.runs();
+    world_over(store, runs).await
+}
+
+async fn world_over(store: Store, runs: Arc<dyn RunStore>) -> World {
     let (words, word_rx) = mpsc::channel(64);
     let (asked_tx, asked) = mpsc::channel(64);
     let puppet = Puppet {
@@ -83,7 +89,9 @@ async fn world(home: &Path) -> World {
     let events = sink.subscribe();
     let models = Arc::new(Models::for_test(Arc::new(puppet)));
     World {
-        runs: Runs::start(&store, models, sink.clone()).await.unwrap(),
+        runs: Runs::over(runs, &store, models, sink.clone())
+            .await
+            .unwrap(),
         sessions: Sessions::new(&store, sink, AgentId::main()),
         store,
         events,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::driver::{self, plain_ending};
+use super::ending::{self, plain_ending};
 use super::machine::Ending;
 use super::model::RunState;
 use super::service::Inner;
@@ -29,7 +29,7 @@ pub(super) async fn recover(inner: &Arc<Inner>) -> Result<(), StoreError> {
             tracing::info!(run = %run.run_id, "marked interrupted");
             inner
                 .store
-                .finish(driver::run_end(&run, &ending, now_ms()))
+                .finish(ending::run_end(&run, &ending, now_ms()))
                 .await?;
         } else {
             tracing::info!(run = %run.run_id, "accepted before the stop; it runs now");
