@@ -189,6 +189,7 @@ pub fn main() -> ExitCode {
         Command::Status(args) => status::run(&cli.common, &args),
     };
     match done {
+        Ok(Exit::Good) if output::is_lost() => Exit::Failed.into(),
         Ok(exit) => exit.into(),
         Err(failure) => {
             output::error(&failure.text);

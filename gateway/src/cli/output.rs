@@ -1,21 +1,36 @@
-//! The one place that prints.
-#![expect(
-    clippy::print_stdout,
-    clippy::print_stderr,
-    reason = "this is where the program prints"
-)]
+//! The one place that prints. Nobody reading any more, as after `| head -1`, is no failure; a file that
+//! takes nothing is.
+
+use std::io::{self, ErrorKind, Write as _};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// True once something of an answer could not be written although somebody wants it.
+static LOST: AtomicBool = AtomicBool::new(false);
 
 /// A line of what was asked for.
 pub(super) fn line(text: &str) {
-    println!("{text}");
+    let mut out = io::stdout().lock();
+    let written = writeln!(out, "{text}").and_then(|()| out.flush());
+    if let Err(failure) = written
+        && failure.kind() != ErrorKind::BrokenPipe
+        && !LOST.swap(true, Ordering::Relaxed)
+    {
+        error(&format!("the answer cannot be written: {failure}"));
+    }
 }
 
 /// A line about what happens, for the person who watches.
 pub(super) fn note(text: &str) {
-    eprintln!("{text}");
+    // Where nobody can be told, there is nobody to tell that.
+    let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
 /// What went wrong.
 pub(super) fn error(text: &str) {
-    eprintln!("clawline-gateway: {text}");
+    note(&format!("clawline-gateway: {text}"));
+}
+
+/// True when part of an answer is missing.
+pub(super) fn is_lost() -> bool {
+    LOST.load(Ordering::Relaxed)
 }
