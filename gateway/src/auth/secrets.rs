@@ -94,10 +94,16 @@ pub fn read_or_create(path: &Path) -> Result<Secret, SecretFileError> {
     }
 }
 
-/// A new shared token: 256 bits, 43 characters of base64url.
+/// A new shared token: 256 bits, 43 characters of base64url. None begins with a hyphen, which command
+/// lines take for an option.
 pub fn fresh() -> Secret {
-    let bytes: [u8; KEY_BYTES] = rand::rng().random();
-    Secret::new(URL_SAFE_NO_PAD.encode(bytes))
+    loop {
+        let bytes: [u8; KEY_BYTES] = rand::rng().random();
+        let text = URL_SAFE_NO_PAD.encode(bytes);
+        if !text.starts_with('-') {
+            return Secret::new(text);
+        }
+    }
 }
 
 /// Makes and checks device tokens; the store keeps only their generation.
@@ -133,6 +139,14 @@ impl DeviceTokens {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_token_is_taken_for_an_option() {
+        // One in 64 would be, without a look.
+        for _ in 0..2000 {
+            assert!(!fresh().expose().starts_with('-'));
+        }
+    }
 
     #[test]
     fn a_token_file_is_made_once_and_refused_when_others_can_read_it() {

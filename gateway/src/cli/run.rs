@@ -47,13 +47,13 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "MODE")]
     auth: Option<String>,
     /// The shared token. Other users can see it in the process list: better use --token-file.
-    #[arg(long, value_name = "TOKEN")]
+    #[arg(long, value_name = "TOKEN", allow_hyphen_values = true)]
     token: Option<String>,
     /// A file with the shared token, readable by its owner only.
     #[arg(long, value_name = "FILE", conflicts_with = "token")]
     token_file: Option<PathBuf>,
     /// The shared password. Other users can see it in the process list: better set CLAWLINE_GATEWAY_PASSWORD.
-    #[arg(long, value_name = "PASSWORD")]
+    #[arg(long, value_name = "PASSWORD", allow_hyphen_values = true)]
     password: Option<String>,
     /// Accepted without effect: with no config at all the gateway starts with the echo model.
     #[arg(long)]
@@ -158,8 +158,12 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
         let scheme = gateway.fingerprint().map_or("ws", |_| "wss");
         output::note(&format!("listening on {scheme}://{address}"));
     }
-    if let Some(fingerprint) = gateway.fingerprint() {
-        output::note(&format!("TLS fingerprint sha256:{fingerprint}"));
+    match gateway.fingerprint() {
+        Some(fingerprint) => output::note(&format!("TLS fingerprint sha256:{fingerprint}")),
+        None if gateway.addresses().iter().any(|at| !at.ip().is_loopback()) => output::note(
+            "note: without TLS others on the way read what is said and the token; --tls makes a certificate",
+        ),
+        None => {}
     }
     for line in words {
         output::note(&line);

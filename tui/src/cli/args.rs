@@ -115,10 +115,15 @@ pub(crate) struct ConnectArgs {
     #[arg(long, value_name = "URL", global = true)]
     pub url: Option<String>,
     /// The gateway's token
-    #[arg(long, value_name = "TOKEN", global = true)]
+    #[arg(long, value_name = "TOKEN", global = true, allow_hyphen_values = true)]
     pub token: Option<String>,
     /// The gateway's password
-    #[arg(long, value_name = "PASSWORD", global = true)]
+    #[arg(
+        long,
+        value_name = "PASSWORD",
+        global = true,
+        allow_hyphen_values = true
+    )]
     pub password: Option<String>,
     /// SHA-256 of the gateway's certificate; no other is accepted
     #[arg(long, value_name = "HEX", global = true)]
