@@ -111,7 +111,8 @@ pub enum StartError {
     OpenToAll,
     /// A secret that everybody guesses.
     #[error(
-        "{key} {why}; make a good one with: head -c 32 /dev/urandom | base64, or leave it out and one is made"
+        "{key} {why}; make a good one with: head -c 32 /dev/urandom | base64{}",
+        if key.contains("oken") { ", or leave it out and one is made" } else { "" }
     )]
     WeakSecret {
         /// Where it is configured.

@@ -186,7 +186,7 @@ pub fn check_serving(config: &Config, shown: &[ShownValue]) -> Vec<Problem> {
                 checks.add(
                     "gateway.bind",
                     "is not loopback, and there is neither a token nor a password",
-                    "run clawline-gateway token once to make a token, or set gateway.auth.token or CLAWLINE_GATEWAY_TOKEN",
+                    "run clawline-gateway token once (with the same --profile) to make a token, or set gateway.auth.token or CLAWLINE_GATEWAY_TOKEN",
                 );
             }
         }

@@ -252,7 +252,7 @@ async fn user_manager() -> Result<(), String> {
     match run("systemctl", &["--user", "show-environment"]).await {
         Ok(()) => Ok(()),
         Err(Reached::Refused { said, .. }) => Err(format!(
-            "systemd's user manager cannot be reached ({said}); it starts with the next login"
+            "systemd's user manager cannot be reached ({said}); it comes with the next login"
         )),
         Err(Reached::Nobody(why)) => Err(why),
         Err(Reached::Done(_)) => Ok(()),

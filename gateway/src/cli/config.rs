@@ -1,9 +1,12 @@
 //! `config`: what is configured, where each value came from, and what is wrong with it.
 
 use clap::Subcommand;
+use clawline::config::Environment;
 use serde_json::{Map, Value, json};
 
 use super::{Common, Exit, Failure, output};
+use crate::settings::GatewaySettings;
+use crate::start_check;
 
 /// What can be asked.
 #[derive(Debug, Subcommand)]
@@ -36,7 +39,11 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Fail
         }
         ConfigCommand::Check => {
             let read = common.load(Vec::new())?;
-            read.settings()?;
+            let settings = read.settings()?;
+            start_check::check_start(&settings)?;
+            for note in unset_keys(&settings, &read.env) {
+                output::note(&format!("note: {note}"));
+            }
             let path = read.config_file();
             let words = match &read.loaded.file {
                 Some(_) => "is good",
@@ -47,6 +54,20 @@ pub(super) fn run(common: &Common, command: &ConfigCommand) -> Result<Exit, Fail
         ConfigCommand::Show { sources, json } => show(common, *sources, *json)?,
     }
     Ok(Exit::Good)
+}
+
+/// Providers whose key is in a variable that is not set here. The daemon may run with another
+/// environment, so that this is no mistake of the file.
+pub(super) fn unset_keys(settings: &GatewaySettings, env: &Environment) -> Vec<String> {
+    let providers = settings.models.providers.iter();
+    providers
+        .filter_map(|(name, provider)| {
+            let variable = provider.api_key_env.as_deref()?;
+            env.var(variable).is_none().then(|| {
+                format!("models.providers.{name}.apiKeyEnv: {variable} is not set here; the gateway needs it")
+            })
+        })
+        .collect()
 }
 
 fn show(common: &Common, sources: bool, as_json: bool) -> Result<(), Failure> {

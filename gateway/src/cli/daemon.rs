@@ -7,7 +7,9 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use clawline::config::Paths;
 use clawline::layer::printable;
+use clawline::notice::GatewayNotice;
 use serde_json::Value;
 use tokio_util::task::TaskTracker;
 
@@ -43,6 +45,15 @@ pub(super) fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> 
             connected => return online(state_dir, connected, &request),
         }
     }
+}
+
+/// What the running daemon of this profile has written for clients; `None` where none runs.
+pub(super) fn notice(paths: &Paths, profile: Option<&str>) -> Option<GatewayNotice> {
+    let text = std::fs::read_to_string(paths.own_gateway_notice()).ok()?;
+    let notice = GatewayNotice::parse(&text).ok()?;
+    let is_its = notice.profile.as_deref() == profile;
+    // One that was killed has left its notice behind.
+    (is_its && StateLock::is_held(paths.gateway_state_dir())).then_some(notice)
 }
 
 /// What the running daemon says of itself; `None` where none answers, or one of another release that

@@ -42,8 +42,9 @@ pub(super) struct RoleArgs {
 }
 
 pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Failure> {
-    let read = common.load(Vec::new())?;
-    let known = Known::ask(read.paths().gateway_state_dir(), "devices", Request::List)?;
+    // Who may connect does not wait for a config file to be mended.
+    let (_, paths) = common.place()?;
+    let known = Known::ask(paths.gateway_state_dir(), "devices", Request::List)?;
     let device = |given: &str| known.paired("deviceId", given);
     let (request, done) = match command {
         DevicesCommand::List(args) => {
@@ -74,7 +75,7 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
                 device_id: device(&args.device)?,
                 role: args.role,
             },
-            "revoked; it has to be approved again",
+            "revoked; a request of it waits for an approval when it comes back",
         ),
         DevicesCommand::Remove { device: given } => (
             Request::Remove {
@@ -113,16 +114,72 @@ fn waiting_line(row: &Value) -> String {
 }
 
 fn paired_line(row: &Value) -> String {
-    let state = if row["connected"] == true {
-        "online"
-    } else {
-        "paired"
+    let held = row["tokens"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_out = !held.is_empty() && held.iter().all(|role| role["revokedAtMs"].is_number());
+    let state = match row["connected"] == true {
+        true => "online",
+        false if is_out => "revoked",
+        false => "paired",
     };
+    let roles: Vec<String> = held.iter().map(role_words).collect();
     format!(
-        "{state}  {}  {}  {}  may {}",
+        "{state:<7} {}  {}  {}  {}",
         short(row, "deviceId"),
         who(row),
-        text(row, "role"),
-        scopes(row),
+        roles.join("; "),
+        seen(row, now_ms()),
     )
+}
+
+/// What a device may do in one of its roles: "operator may read,write", "node: revoked".
+fn role_words(held: &Value) -> String {
+    let role = text(held, "role");
+    if held["revokedAtMs"].is_number() {
+        return format!("{role}: revoked");
+    }
+    match scopes(held) {
+        scopes if scopes.is_empty() => role,
+        scopes => format!("{role} may {scopes}"),
+    }
+}
+
+/// When it was here last.
+fn seen(row: &Value, now: i64) -> String {
+    let Some(at) = row["lastSeenAtMs"].as_i64() else {
+        return "never here".to_owned();
+    };
+    let seconds = (now - at).max(0) / 1000;
+    match seconds {
+        0..60 => format!("here {seconds} s ago"),
+        60..3600 => format!("here {} min ago", seconds / 60),
+        3600..172_800 => format!("here {} h ago", seconds / 3600),
+        _ => format!("here {} days ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_row_says_what_the_device_may_do_now() {
+        let operator = json!({"role": "operator", "scopes": ["operator.read", "operator.write"]});
+        let mut row = json!({
+            "deviceId": "0123456789abcdef", "displayName": "laptop", "clientId": "cli",
+            "platform": "linux", "tokens": [operator, {"role": "node", "scopes": []}],
+            "lastSeenAtMs": now_ms() - 7_200_000,
+        });
+        assert_eq!(
+            paired_line(&row),
+            "paired  0123456789ab  laptop (cli, linux)  operator may read,write; node  here 2 h ago"
+        );
+        row["tokens"][0]["revokedAtMs"] = json!(5);
+        assert!(paired_line(&row).contains("operator: revoked; node  here"));
+        row["tokens"][1]["revokedAtMs"] = json!(5);
+        assert!(paired_line(&row).starts_with("revoked 0123456789ab"));
+        row["connected"] = json!(true);
+        assert!(paired_line(&row).starts_with("online "));
+    }
 }

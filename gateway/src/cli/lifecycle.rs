@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use clawline::config::{Environment, Paths, Profile};
 use clawline::layer::printable;
 use clawline::owner_file;
 use clawline::service::{self, Manager, Reached, Verb};
@@ -27,9 +28,11 @@ const OUTPUT: &str = "logs/gateway.out";
 /// Most of it that is shown after a failure, in bytes.
 const SHOWN: usize = 2000;
 
-/// What the daemon is told, and the service manager where it has the daemon.
+/// Where the daemon is, and the service manager where it has the daemon. Nothing of it needs a config
+/// file that can be used: what runs can be ended whatever the file says.
 struct Place {
-    read: Read,
+    paths: Paths,
+    profile: Option<Profile>,
     name: String,
     manager: Manager,
     is_installed: bool,
@@ -37,15 +40,16 @@ struct Place {
 
 impl Place {
     fn of(common: &Common) -> Result<Self, Failure> {
-        let read = common.load(Vec::new())?;
-        let profile = read.loaded.profile.as_ref().map(|profile| profile.name());
-        let name = unit::name(profile);
-        let manager = Manager::of_this_system(&read.env);
+        let (profile, paths) = common.place()?;
+        let env = Environment::of_process().map_err(Failure::usage)?;
+        let name = unit::name(profile.as_ref().map(Profile::name));
+        let manager = Manager::of_this_system(&env);
         // A service of somebody else's under our name is not ours to steer.
         let is_installed =
             service::ours(&manager.path(&name), unit::MARK).is_ok_and(|text| text.is_some());
         Ok(Self {
-            read,
+            paths,
+            profile,
             name,
             manager,
             is_installed,
@@ -53,7 +57,7 @@ impl Place {
     }
 
     fn state_dir(&self) -> &Path {
-        self.read.paths().gateway_state_dir()
+        self.paths.gateway_state_dir()
     }
 
     /// The daemon's process, when it runs.
@@ -64,7 +68,7 @@ impl Place {
         let told = daemon::status(self.state_dir());
         let told = told.and_then(|status| status["pid"].as_i64());
         let written = || {
-            let text = std::fs::read_to_string(self.read.paths().gateway_lock()).ok()?;
+            let text = std::fs::read_to_string(self.paths.gateway_lock()).ok()?;
             text.trim().parse().ok()
         };
         told.or_else(written)
@@ -73,6 +77,19 @@ impl Place {
 
     fn is_ready(&self) -> bool {
         daemon::status(self.state_dir()).is_some()
+    }
+
+    /// What is said of a daemon that serves now.
+    fn started(&self, pid: u32) -> String {
+        let profile = self.profile.as_ref().map(Profile::name);
+        let port = daemon::notice(&self.paths, profile).map(|notice| notice.port);
+        let port = port.map_or_else(String::new, |port| format!(" on port {port}"));
+        let hint = match self.is_installed {
+            // The manager could not be told, and that was said.
+            true => "",
+            false => "; clawline-gateway install makes it a service",
+        };
+        format!("it runs in the background{port} (pid {pid}), until the machine stops{hint}")
     }
 
     /// True when the service manager has it running.
@@ -111,10 +128,11 @@ pub(super) fn start(common: &Common) -> Result<Exit, Failure> {
         output::line(&format!("it runs already (pid {pid})"));
         return Ok(Exit::Good);
     }
+    let read = ready_to_serve(common)?;
     if place.is_installed && place.tell(Verb::Start)? {
         return Ok(Exit::Good);
     }
-    in_background(common, &place)
+    in_background(common, &place, &read)
 }
 
 pub(super) fn stop(common: &Common) -> Result<Exit, Failure> {
@@ -134,17 +152,25 @@ pub(super) fn stop(common: &Common) -> Result<Exit, Failure> {
 
 pub(super) fn restart(common: &Common) -> Result<Exit, Failure> {
     let place = Place::of(common)?;
-    // A mistake in the config is told before anything is ended.
-    place.read.settings()?;
+    let read = ready_to_serve(common)?;
     let runs = place.pid();
     let by_manager = place.is_the_managers()? || (place.is_installed && runs.is_none());
     if by_manager && place.tell(Verb::Restart)? {
         return Ok(Exit::Good);
     }
-    if let Some(pid) = runs {
-        end(&place, pid)?;
+    match runs {
+        Some(pid) => end(&place, pid)?,
+        None => output::note("it did not run"),
     }
-    in_background(common, &place)
+    in_background(common, &place, &read)
+}
+
+/// The configuration of a daemon that is to serve. A mistake in it is told before anything is ended or
+/// started.
+fn ready_to_serve(common: &Common) -> Result<Read, Failure> {
+    let read = common.load(Vec::new())?;
+    read.settings()?;
+    Ok(read)
 }
 
 /// Asks it to end, and waits until it has.
@@ -169,8 +195,7 @@ fn end(place: &Place, pid: i32) -> Result<(), Failure> {
 }
 
 /// Runs it in a session of its own, and waits until it serves.
-fn in_background(common: &Common, place: &Place) -> Result<Exit, Failure> {
-    place.read.settings()?;
+fn in_background(common: &Common, place: &Place, read: &Read) -> Result<Exit, Failure> {
     let path = place.state_dir().join(OUTPUT);
     let spawned = || -> std::io::Result<Child> {
         if let Some(dir) = path.parent() {
@@ -179,7 +204,7 @@ fn in_background(common: &Common, place: &Place) -> Result<Exit, Failure> {
         let mut options = OpenOptions::new();
         options.create(true).write(true).truncate(true).mode(0o600);
         let said = options.open(&path)?;
-        let arguments = common.arguments(&place.read);
+        let arguments = common.arguments(read);
         let arguments = arguments.map_err(|failure| std::io::Error::other(failure.text))?;
         Command::new(std::env::current_exe()?)
             .args(["run", "--detached"])
@@ -190,15 +215,14 @@ fn in_background(common: &Common, place: &Place) -> Result<Exit, Failure> {
             .stderr(said)
             .spawn()
     };
-    let mut child =
-        spawned().map_err(|error| Failure::failed(format!("it cannot be started: {error}")))?;
+    let mut child = spawned().map_err(|error| {
+        let path = path.display();
+        Failure::failed(format!("it cannot be started: {path}: {error}"))
+    })?;
     let until = Instant::now() + START_DEADLINE;
     loop {
         if place.is_ready() {
-            output::line(&format!(
-                "it runs in the background (pid {}), until the machine stops; clawline-gateway install makes it a service",
-                child.id()
-            ));
+            output::line(&place.started(child.id()));
             return Ok(Exit::Good);
         }
         let ended = child.try_wait().map_err(Failure::failed)?;
@@ -208,12 +232,18 @@ fn in_background(common: &Common, place: &Place) -> Result<Exit, Failure> {
                 Some(_) => "it has ended",
                 None => "it is not ready yet",
             };
-            let said = said.lines().map(|line| printable(line, SHOWN));
-            let said: Vec<String> = said.collect();
+            let said = said.lines();
+            // Its name stands before our own words already.
+            let said = said.map(|line| line.strip_prefix("clawline-gateway: ").unwrap_or(line));
+            let said: Vec<String> = said.map(|line| printable(line, SHOWN)).collect();
             let text = format!("{why}: {}", said.join("\n"));
-            // Wrong usage stays wrong usage.
+            // Wrong usage stays wrong usage, and a taken port a taken port.
             return match ended.and_then(|status| status.code()) {
                 Some(2) => Err(Failure::usage(text)),
+                Some(8) => Err(Failure {
+                    text,
+                    exit: Exit::CannotBind,
+                }),
                 _ => Err(Failure::failed(text)),
             };
         }

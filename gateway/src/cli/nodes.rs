@@ -26,12 +26,9 @@ pub(super) enum NodesCommand {
 }
 
 pub(super) fn run(common: &Common, command: &NodesCommand) -> Result<Exit, Failure> {
-    let read = common.load(Vec::new())?;
-    let known = Known::ask(
-        read.paths().gateway_state_dir(),
-        "nodes",
-        Request::NodesList,
-    )?;
+    // What a node may do does not wait for a config file to be mended.
+    let (_, paths) = common.place()?;
+    let known = Known::ask(paths.gateway_state_dir(), "nodes", Request::NodesList)?;
     let (request, done) = match command {
         NodesCommand::List(args) => {
             known.show(args, waiting_line, approved_line);

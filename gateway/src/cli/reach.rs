@@ -1,10 +1,10 @@
 //! From the configuration to the settings about who can reach the port, and how.
 
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clawline::config::Config;
 use clawline::config::gateway::{AuthMode, Bind, TailscaleMode as ConfigMode};
+use clawline::config::{Config, Environment};
 
 use super::Failure;
 use crate::auth;
@@ -31,15 +31,15 @@ pub(super) fn bind_to(config: &Config) -> Result<BindTo, Failure> {
 }
 
 /// `gateway.tls.*`.
-pub(super) fn tls(config: &Config, bind: BindTo) -> TlsSettings {
+pub(super) fn tls(config: &Config, bind: BindTo, env: &Environment) -> TlsSettings {
     let tls = &config.gateway.tls;
     if !tls.enabled {
         return TlsSettings::Off;
     }
     match (&tls.cert_path, &tls.key_path) {
         (Some(certificate), Some(key)) => TlsSettings::Files {
-            certificate: PathBuf::from(certificate),
-            key: PathBuf::from(key),
+            certificate: env.expand(certificate),
+            key: env.expand(key),
         },
         _ => TlsSettings::Own {
             names: names(config, bind),

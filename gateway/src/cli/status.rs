@@ -1,13 +1,12 @@
 //! `status`: whether the daemon of this profile runs, and what its probe says.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
 use clawline::client::Fingerprint;
-use clawline::notice::GatewayNotice;
 use clawline::service::{self, Manager};
 use rustls::pki_types::ServerName;
 use serde_json::{Value, json};
@@ -33,12 +32,17 @@ pub(super) fn run(common: &Common, args: &StatusArgs) -> Result<Exit, Failure> {
     let state_dir = paths.gateway_state_dir();
     // A daemon may be asked how it is while its config file is broken.
     let read = common.load(Vec::new());
+    if let Err(error) = std::fs::read_dir(state_dir)
+        && error.kind() == ErrorKind::PermissionDenied
+    {
+        return Err(Failure::failed(format!(
+            "{} is another user's: ask as that user",
+            state_dir.display()
+        )));
+    }
     let is_running = StateLock::is_held(state_dir);
     let profile = profile.as_ref().map(|profile| profile.name());
-    let notice = std::fs::read_to_string(paths.own_gateway_notice())
-        .ok()
-        .and_then(|text| GatewayNotice::parse(&text).ok())
-        .filter(|notice| is_running && notice.profile.as_deref() == profile);
+    let notice = daemon::notice(&paths, profile);
     let inside = is_running.then(|| daemon::status(state_dir)).flatten();
     let told = |member: &str| inside.as_ref().and_then(|inside| inside[member].as_u64());
     let told_port = told("port").and_then(|port| u16::try_from(port).ok());

@@ -13,7 +13,7 @@ use serde_json::{Map, Value, json};
 
 use super::options::Read;
 use super::setup_code::NewArgs;
-use super::{Common, Exit, Failure, output, reach};
+use super::{Common, Exit, Failure, daemon, output, reach};
 use crate::auth;
 use crate::settings::{BindTo, TlsSettings};
 use crate::tls::{Tls, own};
@@ -113,7 +113,7 @@ impl Invitation {
 fn fingerprint(read: &Read) -> Result<Option<String>, Failure> {
     let config = &read.loaded.config;
     let dir = read.paths().gateway_tls_dir();
-    let settings = reach::tls(config, reach::bind_to(config)?);
+    let settings = reach::tls(config, reach::bind_to(config)?, &read.env);
     let certificate = match &settings {
         TlsSettings::Off => {
             return Ok(notice(read)
@@ -162,7 +162,5 @@ fn url(read: &Read, has_tls: bool) -> Result<String, Failure> {
 /// What the running daemon of this profile says of itself.
 fn notice(read: &Read) -> Option<GatewayNotice> {
     let profile = read.loaded.profile.as_ref().map(|profile| profile.name());
-    let text = std::fs::read_to_string(read.paths().gateway_notice()).ok()?;
-    let notice = GatewayNotice::parse(&text).ok()?;
-    (notice.profile.as_deref() == profile).then_some(notice)
+    daemon::notice(read.paths(), profile)
 }

@@ -19,7 +19,7 @@ const BACKLOG: i32 = 1024;
 pub enum ListenError {
     /// Somebody listens there already.
     #[error(
-        "port {} on {} is taken by {}; stop it, or choose another port with --port",
+        "port {} on {} is taken by {}; stop it, or choose another port with gateway.port or run --port",
         address.port(),
         address.ip(),
         holder.as_ref().map_or_else(|| "another program".to_owned(), ToString::to_string)

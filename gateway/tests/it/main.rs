@@ -11,6 +11,7 @@ mod bad_frames;
 mod bad_http;
 mod bind;
 mod chat;
+mod commands;
 mod config;
 mod config_write;
 mod doctor;

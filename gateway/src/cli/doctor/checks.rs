@@ -10,11 +10,14 @@ use clawline::config::{Environment, Paths, Warning};
 use clawline::owner_file;
 use clawline::service::{self, Manager};
 use clawline::tunnel::forward::holder_of;
+use nix::unistd::{AccessFlags, access};
 
 use super::Row;
+use crate::cli::config::unset_keys;
 use crate::cli::options::Read;
-use crate::cli::{Common, Failure, service as unit, wait};
+use crate::cli::{Common, Failure, daemon, service as unit, wait};
 use crate::lock::StateLock;
+use crate::start_check::check_start;
 use crate::{state_dir, store};
 
 /// Less room than this is bad, and than the other is worth a word; in bytes.
@@ -33,14 +36,20 @@ pub(super) fn all(common: &Common, fix: bool) -> Result<Vec<Row>, Failure> {
     config(&read, fix, &mut rows);
     files(&paths, fix, &mut rows);
     rows.push(token(&paths, &read));
-    if let Ok(read) = &read {
-        rows.push(port(read.loaded.config.gateway.port, is_running));
+    let name = profile.as_ref().map(|profile| profile.name());
+    let configured = read.as_ref().map(|read| read.loaded.config.gateway.port);
+    match daemon::notice(&paths, name) {
+        Some(notice) => rows.push(served(notice.port, configured.ok())),
+        None => rows.extend(
+            configured
+                .ok()
+                .map(|configured| port(configured, is_running)),
+        ),
     }
     rows.push(clock(&paths));
     rows.push(room(paths.gateway_state_dir()));
     rows.push(database(&paths, is_running));
-    let profile = profile.as_ref().map(|profile| profile.name());
-    rows.push(service_row(profile)?);
+    rows.push(service_row(name)?);
     Ok(rows)
 }
 
@@ -54,7 +63,14 @@ fn config(read: &Result<Read, Failure>, fix: bool, rows: &mut Vec<Row>) {
         }
     };
     let path = read.config_file();
-    match read.settings() {
+    let settings = read.settings();
+    let startable = settings.and_then(|settings| {
+        check_start(&settings)?;
+        let unset = unset_keys(&settings, &read.env).into_iter();
+        rows.extend(unset.map(|note| Row::odd(ID, note)));
+        Ok(())
+    });
+    match startable {
         Err(failure) => {
             rows.push(Row::bad(ID, failure.text).fix("clawline-gateway config check"));
         }
@@ -85,8 +101,21 @@ fn files(paths: &Paths, fix: bool, rows: &mut Vec<Row>) {
     const ID: &str = "state";
     let dir = paths.gateway_state_dir();
     if !dir.exists() && !dir.is_symlink() {
-        let what = format!("no {} yet; the first start makes it", dir.display());
-        rows.push(Row::good(ID, what));
+        let there = nearest(dir);
+        rows.push(match access(there, AccessFlags::W_OK | AccessFlags::X_OK) {
+            Ok(()) => {
+                let what = format!("no {} yet; the first start makes it", dir.display());
+                Row::good(ID, what)
+            }
+            Err(error) => {
+                let (dir, there) = (dir.display(), there.display());
+                Row::bad(
+                    ID,
+                    format!("{dir} cannot be made: {there}: {}", error.desc()),
+                )
+                .fix("make it writable for this user, or choose another with CLAWLINE_STATE_DIR")
+            }
+        });
         return;
     }
     match state_dir::check(dir) {
@@ -136,6 +165,18 @@ fn token(paths: &Paths, read: &Result<Read, Failure>) -> Row {
     }
 }
 
+/// The port that the running gateway has, which may be another than the one it is told by now.
+fn served(port: u16, configured: Option<u16>) -> Row {
+    let what = format!("{port}: the gateway of this profile runs");
+    match configured {
+        Some(configured) if configured != port => {
+            Row::odd("port", format!("{what}, and {configured} is configured"))
+                .fix("clawline-gateway restart takes what is configured")
+        }
+        _ => Row::good("port", what),
+    }
+}
+
 fn port(port: u16, is_running: bool) -> Row {
     const ID: &str = "port";
     if is_running {
@@ -174,17 +215,16 @@ fn clock(paths: &Paths) -> Row {
     }
 }
 
+/// The directory, or the nearest one above it that is there.
+fn nearest(dir: &Path) -> &Path {
+    let mut above = dir.ancestors();
+    above.find(|path| path.exists()).unwrap_or(dir)
+}
+
 fn room(dir: &Path) -> Row {
     const ID: &str = "disk";
-    let mut there = dir;
-    while !there.exists() {
-        match there.parent() {
-            Some(parent) => there = parent,
-            None => break,
-        }
-    }
-    match nix::sys::statvfs::statvfs(there) {
-        Err(error) => Row::bad(ID, format!("{}: {error}", there.display())),
+    match nix::sys::statvfs::statvfs(nearest(dir)) {
+        Err(error) => Row::bad(ID, format!("{}: {error}", dir.display())),
         Ok(found) => {
             #[allow(
                 clippy::useless_conversion,
