@@ -276,7 +276,6 @@ impl Gateway {
             last_heartbeat: tokio::sync::watch::Sender::new(serde_json::Value::Null),
             boot: Boot {
                 id: uuid::Uuid::new_v4().to_string(),
-                host: gethostname::gethostname().to_string_lossy().into_owned(),
                 port,
                 started,
                 started_at: now_ms(),

@@ -38,6 +38,7 @@ pub mod state_dir;
 pub mod store;
 mod tailscale;
 mod tls;
+mod whereabouts;
 
 pub use gateway::{Gateway, StartError};
 pub use server::ListenError;

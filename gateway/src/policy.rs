@@ -120,8 +120,8 @@ checks! {
     fault_budget,
     /// The id of a call is short, and no other call with it is under way.
     call_ids,
-    /// What a hello tells of this machine's paths is for admins.
-    private_snapshot,
+    /// Where on this machine things are, and how it is called, is for admins.
+    private_machine,
     /// A name that no scope has gives nothing.
     known_scopes,
     /// Secrets are compared in a time that tells nothing about them.

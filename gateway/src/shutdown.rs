@@ -40,13 +40,11 @@ pub(crate) async fn heartbeat(app: App) {
             _ = health.tick() => {
                 app.pairing.expire().await;
                 app.approvals.expire().await;
-                let report = app.health_report().await;
-                let version = app.registry.health_moved();
-                app.registry.broadcast(&Push::latest("health", &report, Some(version)));
+                app.broadcast_health().await;
             }
             () = app.registry.presence_change() => {
                 tokio::time::sleep(PRESENCE_PAUSE).await;
-                app.registry.broadcast_presence(app.own_presence());
+                app.broadcast_presence();
             }
         }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use clawline::protocol::event::{self, PresenceEvent};
 use clawline::protocol::methods::system::{HealthReply, PresenceEntry};
 use clawline::secret::Secret;
 use serde_json::Value;
@@ -14,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::approvals::Approvals;
 use crate::auth::Authority;
-use crate::conn::{Lobby, Registry};
+use crate::conn::{Conn, Lobby, Push, Registry};
 use crate::health::{self, HealthCache};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
@@ -28,6 +29,7 @@ use crate::settings::GatewaySettings;
 use crate::store::{Store, StoreHealth, now_ms};
 use crate::tailscale::{Exposure, Whois};
 use crate::tls::Tls;
+use crate::whereabouts::Whereabouts;
 
 /// The daemon's shared state. A cheap clone.
 #[derive(Clone)]
@@ -131,7 +133,6 @@ impl Live {
 #[derive(Debug, Clone)]
 pub(crate) struct Boot {
     pub(crate) id: String,
-    pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) started: Instant,
     /// ms since the epoch.
@@ -174,10 +175,10 @@ impl App {
         tracing::info!("the shared secret was replaced");
     }
 
-    /// The reply of `health` now.
-    pub(crate) async fn health_report(&self) -> HealthReply {
+    /// The reply of `health` now, for whoever is told so much.
+    pub(crate) async fn health_report(&self, told: &Whereabouts) -> HealthReply {
         let store = self.store_health.borrow().clone();
-        health::report(health::Sources {
+        let report = health::report(health::Sources {
             cache: &self.health,
             sessions: &self.sessions,
             store,
@@ -189,7 +190,47 @@ impl App {
             nodes: self.nodes.connected(),
             uptime_ms: self.uptime_ms(),
         })
-        .await
+        .await;
+        told.health(report)
+    }
+
+    /// Sends everybody the `health` of now.
+    pub(crate) async fn broadcast_health(&self) {
+        let report = async |is_whole| self.health_report(&self.whereabouts_if(is_whole)).await;
+        let (whole, part) = (report(true).await, report(false).await);
+        let version = self.registry.health_moved();
+        let push = |report| Push::latest("health", report, Some(version));
+        let (whole, part) = (push(&whole), push(&part));
+        self.registry
+            .broadcast_each(event::needs("health"), |conn| match self.is_told(conn) {
+                true => &whole,
+                false => &part,
+            });
+    }
+
+    /// Tells everybody who is there.
+    pub(crate) fn broadcast_presence(&self) {
+        let push = |is_whole| {
+            let event = PresenceEvent {
+                presence: self.presence(&self.whereabouts_if(is_whole)),
+            };
+            Push::latest("presence", &event, Some(self.registry.state_version()))
+        };
+        let (whole, part) = (push(true), push(false));
+        self.registry
+            .broadcast_each(event::needs("presence"), |conn| match self.is_told(conn) {
+                true => &whole,
+                false => &part,
+            });
+    }
+
+    fn is_told(&self, conn: &Conn) -> bool {
+        self.whereabouts(&conn.principal).is_whole()
+    }
+
+    /// Who is there, this gateway first.
+    pub(crate) fn presence(&self, told: &Whereabouts) -> Vec<PresenceEntry> {
+        self.registry.presence(self.own_presence(told))
     }
 
     /// How long the daemon runs.
@@ -198,14 +239,14 @@ impl App {
     }
 
     /// The gateway's own line in presence.
-    pub(crate) fn own_presence(&self) -> PresenceEntry {
+    fn own_presence(&self, told: &Whereabouts) -> PresenceEntry {
         let (_, family) = clawline::protocol::hello::our_platform();
-        let (host, version) = (&self.boot.host, env!("CARGO_PKG_VERSION"));
+        let (host, version) = (told.host(), env!("CARGO_PKG_VERSION"));
         PresenceEntry {
             text: Some(format!(
                 "Gateway: {host} (127.0.0.1) · app {version} · mode gateway · reason self"
             )),
-            host: Some(host.clone()),
+            host: Some(host.to_owned()),
             ip: Some("127.0.0.1".to_owned()),
             version: Some(version.to_owned()),
             platform: Some(std::env::consts::OS.to_owned()),

@@ -1,7 +1,5 @@
 //! The reply to a good `connect`, in the full shape of the connection's version (PROTOCOL.md §2.6, §2.7).
 
-use std::path::Path;
-
 use clawline::protocol::Protocol;
 use clawline::protocol::event;
 use clawline::protocol::hello::{CAPABILITY_CLAWLINE, CAPABILITY_DURABLE_ACK, CONNECT};
@@ -30,14 +28,10 @@ pub(crate) async fn payload(
 ) -> Value {
     let may = |scope| conn.principal.role == Role::Operator && conn.principal.scopes.grants(scope);
     let is_v4 = conn.version == Protocol::V4;
-    let mut report = app.health_report().await;
-    let is_private = app.policy.private_snapshot && !may(Scope::Admin);
-    if is_private {
-        without_paths(&mut report);
-    }
-    let health = snapshot_health(report, is_v4);
+    let told = app.whereabouts(&conn.principal);
+    let health = snapshot_health(app.health_report(&told).await, is_v4);
     let presence = if may(Scope::Read) {
-        app.registry.presence(app.own_presence())
+        app.presence(&told)
     } else {
         Vec::new()
     };
@@ -61,7 +55,7 @@ pub(crate) async fn payload(
         defaults["ownership"] = json!("sole");
         defaults["selectionRequired"] = json!(false);
     }
-    if !is_private {
+    if told.is_whole() {
         let settings = app.settings();
         let config = &settings.config.path;
         if !config.as_os_str().is_empty() {
@@ -79,7 +73,7 @@ pub(crate) async fn payload(
             "connId": conn.id.to_string(),
         })
     } else {
-        json!({"version": version, "host": app.boot.host, "connId": conn.id.to_string()})
+        json!({"version": version, "host": told.host(), "connId": conn.id.to_string()})
     };
     let mut hello = json!({
         "type": "hello-ok",
@@ -111,21 +105,6 @@ pub(crate) async fn payload(
         hello["auth"] = auth;
     }
     hello
-}
-
-/// Leaves of the store's path what everybody knows.
-fn without_paths(report: &mut HealthReply) {
-    let name = |path: &str| {
-        let name = Path::new(path).file_name();
-        name.map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
-    };
-    report.sessions.path = name(&report.sessions.path);
-    for agent in &mut report.agents {
-        if let Some(Value::String(path)) = agent.pointer_mut("/sessions/path") {
-            *path = name(path);
-        }
-    }
 }
 
 /// The health that hello shows. Version 4 has a closed list for it, without what we add to `health`,

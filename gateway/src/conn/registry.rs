@@ -4,11 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use clawline::protocol::event::{self, PresenceEvent};
+use clawline::protocol::event;
 use clawline::protocol::frame::StateVersion;
 use clawline::protocol::limits::close;
 use clawline::protocol::methods::system::PresenceEntry;
-use clawline::protocol::scope::Role;
+use clawline::protocol::scope::{Needs, Role};
 use clawline::protocol::{Protocol, v3};
 use tokio::sync::Notify;
 
@@ -74,10 +74,17 @@ impl Registry {
 
     /// Sends an event to all who may see it.
     pub(crate) fn broadcast(&self, push: &Push) {
-        let needs = event::needs(push.name);
-        let is_known = |conn: &Conn| conn.version == Protocol::V4 || v3::has_event(push.name);
+        self.broadcast_each(event::needs(push.name), |_| push);
+    }
+
+    /// Sends an event to all who may see it, to each in the form that is for it.
+    pub(crate) fn broadcast_each<'p>(&self, needs: Needs, form: impl Fn(&Conn) -> &'p Push) {
         for conn in self.lock().values() {
-            if conn.principal.satisfies(needs) && is_known(conn) {
+            if !conn.principal.satisfies(needs) {
+                continue;
+            }
+            let push = form(conn);
+            if conn.version == Protocol::V4 || v3::has_event(push.name) {
                 conn.outbox.push(push);
             }
         }
@@ -206,18 +213,6 @@ impl Registry {
         entries.truncate(MAX_PRESENCE);
         entries.insert(0, own);
         entries
-    }
-
-    /// Tells everybody who is there.
-    pub(crate) fn broadcast_presence(&self, own: PresenceEntry) {
-        let event = PresenceEvent {
-            presence: self.presence(own),
-        };
-        self.broadcast(&Push::latest(
-            "presence",
-            &event,
-            Some(self.state_version()),
-        ));
     }
 }
 

@@ -16,7 +16,6 @@ use clawline::config::ConfigErrors;
 use tokio::sync::Notify;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 
-use crate::conn::Push;
 use crate::settings::{GatewaySettings, ReloadMode};
 use crate::state::App;
 use crate::tls;
@@ -181,8 +180,5 @@ async fn read(app: &App, source: &Source) {
             }
         }
     }
-    let report = app.health_report().await;
-    let version = app.registry.health_moved();
-    app.registry
-        .broadcast(&Push::latest("health", &report, Some(version)));
+    app.broadcast_health().await;
 }

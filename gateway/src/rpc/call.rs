@@ -11,6 +11,8 @@ use serde_json::Value;
 use tokio::sync::OwnedMutexGuard;
 
 use crate::conn::Conn;
+use crate::state::App;
+use crate::whereabouts::Whereabouts;
 
 /// A call whose scope and parameters have been checked.
 pub(crate) struct Call<M: Method> {
@@ -22,6 +24,13 @@ pub(crate) struct Call<M: Method> {
     pub(crate) replier: Replier,
     /// Held while later calls about the same thing have to wait.
     pub(crate) turn: Option<OwnedMutexGuard<()>>,
+}
+
+impl<M: Method> Call<M> {
+    /// What its caller is told of this machine.
+    pub(crate) fn whereabouts(&self, app: &App) -> Whereabouts {
+        app.whereabouts(&self.conn.principal)
+    }
 }
 
 /// Sends the first of two answers; what the handler returns is the second.

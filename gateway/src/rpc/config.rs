@@ -40,16 +40,19 @@ pub(super) async fn read(path: &Path) -> std::io::Result<Option<String>> {
     }
 }
 
-async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
+async fn get(app: App, call: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
+    let told = call.whereabouts(&app);
     let settings = app.settings();
     let view = &settings.config;
     let shown = |value: &Value| match app.policy.redacted_config {
-        true => redacted(value),
-        false => value.clone(),
+        true => told.value(redacted(value)),
+        false => told.value(value.clone()),
     };
     let effective = shown(&view.effective);
     let mut issues = Vec::new();
-    let mut complain = |message: String| issues.push(json!({"path": "", "message": message}));
+    let mut complain = |message: String| {
+        issues.push(json!({"path": "", "message": told.text(&message)}));
+    };
     // What the running gateway did not take over from the file, and why.
     app.reload.problems().into_iter().for_each(&mut complain);
     let text = match read(&view.path).await {
@@ -76,7 +79,7 @@ async fn get(app: App, _: Call<ConfigGet>) -> Result<ConfigGetReply, Failure> {
     more.insert("includedPaths".into(), json!([]));
     more.insert("legacyIssues".into(), json!([]));
     Ok(ConfigGetReply {
-        path: view.path.display().to_string(),
+        path: told.path(&view.path),
         exists: text.is_some(),
         raw: Some(raw),
         parsed,

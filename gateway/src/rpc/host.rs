@@ -43,7 +43,8 @@ fn arch() -> &'static str {
     }
 }
 
-async fn system_info(app: App, _: Call<SystemInfo>) -> Result<SystemInfoReply, Failure> {
+async fn system_info(app: App, call: Call<SystemInfo>) -> Result<SystemInfoReply, Failure> {
+    let told = call.whereabouts(&app);
     let state_dir = app.settings().state_dir.clone();
     let below = state_dir.clone();
     let machine = off_the_runtime(move || Machine::look(&below)).await?;
@@ -53,8 +54,8 @@ async fn system_info(app: App, _: Call<SystemInfo>) -> Result<SystemInfoReply, F
         other => other,
     };
     Ok(SystemInfoReply {
-        machine_name: app.boot.host.clone(),
-        hostname: app.boot.host.clone(),
+        machine_name: told.host().to_owned(),
+        hostname: told.host().to_owned(),
         platform: platform().to_owned(),
         os_label: format!("{os} {}", machine.release).trim().to_owned(),
         release: machine.release,
@@ -71,7 +72,7 @@ async fn system_info(app: App, _: Call<SystemInfo>) -> Result<SystemInfoReply, F
         memory_free_bytes: machine.memory_free,
         disk_total_bytes: machine.disk.map(|disk| disk.total),
         disk_available_bytes: machine.disk.map(|disk| disk.available),
-        disk_path: machine.disk.map(|_| state_dir.display().to_string()),
+        disk_path: machine.disk.map(|_| told.path(&state_dir)),
     })
 }
 
@@ -121,7 +122,7 @@ async fn tools_catalog(app: App, call: Call<ToolsCatalog>) -> Result<Value, Fail
 
 async fn skills_status(app: App, call: Call<SkillsStatus>) -> Result<Value, Failure> {
     let agent = agent_id(&app, call.params.agent_id.as_deref())?;
-    let dir = app.settings().state_dir.display().to_string();
+    let dir = call.whereabouts(&app).path(&app.settings().state_dir);
     Ok(json!({"agentId": agent, "workspaceDir": dir, "managedSkillsDir": dir, "skills": []}))
 }
 

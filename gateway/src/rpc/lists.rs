@@ -1,5 +1,7 @@
 //! Lists that official clients ask for when they start, and of which this gateway has nothing yet.
 
+use std::path::Path;
+
 use clawline::protocol::methods::lists::{
     CronList, CronStatus, PluginApprovalList, QuestionList, TaskSuggestionsList,
 };
@@ -26,9 +28,10 @@ async fn cron_list(_: App, call: Call<CronList>) -> Result<Value, Failure> {
     }))
 }
 
-async fn cron_status(app: App, _: Call<CronStatus>) -> Result<Value, Failure> {
+async fn cron_status(app: App, call: Call<CronStatus>) -> Result<Value, Failure> {
+    let path = call.whereabouts(&app).path(Path::new(&app.store_path));
     Ok(json!({
-        "enabled": false, "storePath": app.store_path, "jobs": 0, "nextWakeAtMs": null,
+        "enabled": false, "storePath": path, "jobs": 0, "nextWakeAtMs": null,
     }))
 }
 

@@ -32,6 +32,7 @@ pub(crate) fn rows(table: Table) -> Table {
 
 async fn tail(app: App, call: Call<LogsTail>) -> Result<LogsTailReply, Failure> {
     let _page = call.conn.page().await;
+    let told = call.whereabouts(&app);
     let settings = app.settings();
     let (path, files) = (logging::file(&settings.state_dir), settings.log.max_files);
     let params = call.params;
@@ -39,7 +40,12 @@ async fn tail(app: App, call: Call<LogsTail>) -> Result<LogsTailReply, Failure> 
     let reply =
         read.map_err(|error| RpcError::unavailable(format!("the log cannot be read: {error}")))?;
     Ok(LogsTailReply {
-        lines: reply.lines.iter().map(|line| for_clients(line)).collect(),
+        lines: reply
+            .lines
+            .iter()
+            .map(|line| told.text(&for_clients(line)))
+            .collect(),
+        file: told.path(Path::new(&reply.file)),
         ..reply
     })
 }

@@ -108,7 +108,7 @@ pub(crate) fn greeted(app: &App, conn: &Arc<Conn>) {
     if conn.version == clawline::protocol::Protocol::V3 {
         let (app, conn) = (app.clone(), conn.clone());
         app.tasks.clone().spawn(async move {
-            let report = app.health_report().await;
+            let report = app.health_report(&app.whereabouts(&conn.principal)).await;
             let push = Push::latest("health", &report, Some(app.registry.state_version()));
             conn.outbox.push(&push);
         });

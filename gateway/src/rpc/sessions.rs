@@ -1,5 +1,7 @@
 //! `sessions.*`: lists, rows, settings, and who is told about changes.
 
+use std::path::Path;
+
 use clawline::protocol::Protocol;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::sessions::{
@@ -17,6 +19,7 @@ use crate::sessions::{
 use crate::shape::{self, RowParts};
 use crate::state::App;
 use crate::store::now_ms;
+use crate::whereabouts::Whereabouts;
 
 /// What `sessions.compact` keeps when the caller does not say: version 3 counted lines of a file.
 const COMPACT_KEEP_V3: u64 = 400;
@@ -68,10 +71,15 @@ impl App {
 
 async fn list(app: App, call: Call<SessionsList>) -> Result<SessionsListReply, Failure> {
     let _page = call.conn.page().await;
-    page(&app, &call.params).await
+    let told = call.whereabouts(&app);
+    page(&app, &call.params, &told).await
 }
 
-async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListReply, Failure> {
+async fn page(
+    app: &App,
+    params: &SessionsListParams,
+    told: &Whereabouts,
+) -> Result<SessionsListReply, Failure> {
     let size = |number: Option<u64>| number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let minutes = |minutes: u64| i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX);
     let query = ListQuery {
@@ -102,7 +110,7 @@ async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListRepl
     let models = app.runs.models();
     Ok(SessionsListReply {
         ts: now_ms(),
-        path: app.store_path.clone(),
+        path: told.path(Path::new(&app.store_path)),
         count: u64::try_from(found.sessions.len()).unwrap_or(u64::MAX),
         total_count: found.is_counted.then_some(found.total),
         limit_applied: params.limit,
@@ -122,12 +130,13 @@ async fn page(app: &App, params: &SessionsListParams) -> Result<SessionsListRepl
 
 async fn subscribe(app: App, call: Call<SessionsSubscribe>) -> Result<SubscribedReply, Failure> {
     call.conn.subscribe_all();
+    let told = call.whereabouts(&app);
     let wants_list = call.params.as_object().is_some_and(|p| !p.is_empty());
     let list = if wants_list {
         let _page = call.conn.page().await;
         let params = serde_json::from_value(call.params)
             .map_err(|error| RpcError::invalid_params("sessions.subscribe", error))?;
-        Some(page(&app, &params).await?)
+        Some(page(&app, &params, &told).await?)
     } else {
         None
     };
@@ -187,6 +196,7 @@ async fn describe(
 }
 
 async fn patch(app: App, call: Call<SessionsPatch>) -> Result<SessionsPatchReply, Failure> {
+    let told = call.whereabouts(&app);
     let key = app.session_key(&call.params.key)?;
     app.known_agent(key.agent_id(), "sessions.patch")?;
     let patch = read_patch(&app, &call.params.settings)?;
@@ -198,7 +208,7 @@ async fn patch(app: App, call: Call<SessionsPatch>) -> Result<SessionsPatchReply
         .map_err(shape::session_error)?;
     Ok(SessionsPatchReply {
         ok: true,
-        path: app.store_path.clone(),
+        path: told.path(Path::new(&app.store_path)),
         key: key.to_string(),
         entry: entry(&app, &session),
         resolved: Some(resolved(&app, &session)),

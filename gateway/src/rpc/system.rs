@@ -26,13 +26,13 @@ pub(crate) fn rows(table: Table) -> Table {
         .on::<ChannelsStatus, _>(channels_status)
 }
 
-async fn health(app: App, _: Call<Health>) -> Result<HealthReply, Failure> {
-    Ok(app.health_report().await)
+async fn health(app: App, call: Call<Health>) -> Result<HealthReply, Failure> {
+    Ok(app.health_report(&call.whereabouts(&app)).await)
 }
 
 /// Whoever may not administer is told how many sessions there are, and neither which nor where.
 async fn status(app: App, call: Call<Status>) -> Result<Value, Failure> {
-    let health = app.health_report().await;
+    let health = app.health_report(&call.whereabouts(&app)).await;
     let is_told = call.conn.principal.scopes.grants(Scope::Admin);
     let (recent, paths, defaults) = if is_told {
         let defaults = json!(shape::defaults(app.runs.models()));
@@ -136,8 +136,11 @@ fn context_window(session: &Session, app: &App) -> Option<i64> {
     window.filter(|n| *n > 0)
 }
 
-async fn system_presence(app: App, _: Call<SystemPresence>) -> Result<Vec<PresenceEntry>, Failure> {
-    Ok(app.registry.presence(app.own_presence()))
+async fn system_presence(
+    app: App,
+    call: Call<SystemPresence>,
+) -> Result<Vec<PresenceEntry>, Failure> {
+    Ok(app.presence(&call.whereabouts(&app)))
 }
 
 async fn last_heartbeat(app: App, _: Call<LastHeartbeat>) -> Result<Value, Failure> {

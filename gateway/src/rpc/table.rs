@@ -189,6 +189,7 @@ where
         let lane = (self.lane)(app, &parsed).map(|key| conn.lane(&key));
         let (handler, deadline) = (self.handler, self.deadline);
         let (app_, conn_, id_) = (app.clone(), conn.clone(), id.clone());
+        let told = app.clone();
         let work = async move {
             let turn = match lane {
                 Some(lane) => Some(lane.lock_owned().await),
@@ -215,7 +216,7 @@ where
                     () = conn_.ending() => return,
                 },
             };
-            answer::<M>(&conn_, &id, done, permit);
+            answer::<M>(&told, &conn_, &id, done, permit);
         };
         run(app, conn, M::NAME, &id_, Box::pin(work));
         Verdict::Taken
@@ -278,6 +279,7 @@ fn good(id: &str, payload: &impl Serialize) -> String {
 }
 
 fn answer<M: Method>(
+    app: &App,
     conn: &Conn,
     id: &str,
     done: Result<M::Reply, Failure>,
@@ -290,8 +292,11 @@ fn answer<M: Method>(
             conn.outbox.answer(good(id, &payload), permit);
         }
         Ok(reply) => conn.outbox.answer(good(id, &reply), permit),
-        Err(Failure { error, payload }) => {
+        Err(Failure { mut error, payload }) => {
             tracing::debug!(method = M::NAME, code = error.code.as_str(), why = %error.message, "call refused");
+            error.message = app
+                .whereabouts(&conn.principal)
+                .foreign_text(&error.message);
             conn.refuse(id, *error, payload, permit);
         }
     }

@@ -28,6 +28,8 @@ pub use upkeep::{LogSettings, ReloadMode};
 pub struct GatewaySettings {
     /// Where database, token, lock and logs live.
     pub state_dir: PathBuf,
+    /// How this machine is called; admins are told.
+    pub host: String,
     /// The profile's name; the plain one when absent.
     pub profile: Option<String>,
     /// Which addresses are listened on.
@@ -77,6 +79,7 @@ impl GatewaySettings {
     pub fn new(state_dir: impl Into<PathBuf>) -> Self {
         Self {
             state_dir: state_dir.into(),
+            host: gethostname::gethostname().to_string_lossy().into_owned(),
             profile: None,
             bind: BindTo::default(),
             port: 0,

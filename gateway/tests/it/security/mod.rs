@@ -14,6 +14,7 @@ mod rotation;
 mod secret;
 mod setup;
 mod slow;
+mod whereabouts;
 
 use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::GatewaySettings;

@@ -143,29 +143,6 @@ async fn s20_every_compare_with_a_secret_takes_a_time_that_tells_nothing() {
 }
 
 #[tokio::test]
-async fn s77_a_hello_tells_no_path_of_this_machine_to_who_only_reads() {
-    let refusal = refused_unless(
-        |policy| policy.private_snapshot = false,
-        |settings| {
-            settings.config.path = settings.state_dir.with_file_name("clawline.json5");
-        },
-        async |gateway| {
-            let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
-            let hello = enter(gateway, &[], &connect).await?;
-            let home = gateway.settings.state_dir.parent().unwrap();
-            let told = hello.to_string();
-            assert!(!told.contains(&gateway.secret), "{told}");
-            match told.contains(home.to_str().unwrap()) {
-                true => Ok(hello),
-                false => Err(hello["snapshot"].clone()),
-            }
-        },
-    )
-    .await;
-    assert!(refusal["health"].is_object());
-}
-
-#[tokio::test]
 async fn s28_a_command_in_a_chat_does_no_more_than_its_method_would() {
     let refusal = refused_unless(
         |policy| policy.slash_scope = false,
