@@ -54,6 +54,8 @@ pub(crate) fn session_row(session: &Session, models: &Models, parts: RowParts) -
             more.insert(name.to_owned(), value);
         }
     };
+    let is_active = matches!(state, Some(RunState::Accepted | RunState::Given));
+    add("hasActiveRun", json!(is_active));
     add("startedAt", json!(run.and_then(|run| run.started_at)));
     add("endedAt", json!(run.and_then(|run| run.ended_at)));
     add("reasoningLevel", json!(settings.reasoning_level));

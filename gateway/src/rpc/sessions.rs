@@ -294,6 +294,7 @@ async fn reset(app: App, call: Call<SessionsReset>) -> Result<SessionsResetReply
         ok: true,
         key: key.to_string(),
         entry: entry(&app, &session),
+        resolved: Some(resolved(&app, &session)),
     })
 }
 

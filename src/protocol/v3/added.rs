@@ -28,6 +28,7 @@ const SESSION: &[&str] = &[
     "unread",
     "status",
     "lastRunId",
+    "hasActiveRun",
     "createdAt",
     "startedAt",
     "endedAt",
@@ -43,6 +44,7 @@ const STATUS_SESSION: &[&str] = &[
     "unread",
     "status",
     "lastRunId",
+    "hasActiveRun",
     "createdAt",
     "startedAt",
     "endedAt",
@@ -147,10 +149,15 @@ fn of_answer(method: &str) -> &'static [Place] {
             ("/sessions/*", SESSION),
         ],
         "sessions.resolve" => &[("", &["agentId"])],
-        "sessions.patch" | "sessions.reset" => &[
+        "sessions.patch" => &[
             ("/entry", SESSION),
             ("/entry", &["kind"]),
             ("/resolved", &["contextTokens"]),
+        ],
+        "sessions.reset" => &[
+            ("/entry", SESSION),
+            ("/entry", &["kind"]),
+            ("", &["resolved"]),
         ],
         "sessions.compact" => &[("", &["reason"])],
         "chat.history" => &[

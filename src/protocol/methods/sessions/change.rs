@@ -81,6 +81,9 @@ pub struct SessionsResetReply {
     pub key: String,
     /// The session as it is now.
     pub entry: Map<String, Value>,
+    /// The model that it has now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolved: Option<ModelDefaults>,
 }
 
 /// Parameters of `sessions.delete`.
