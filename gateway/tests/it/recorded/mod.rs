@@ -5,6 +5,7 @@
 //! The recordings are excerpts: one call of each shape, lists cut to one item of each shape, long texts cut.
 
 mod connects;
+mod hello;
 mod replay;
 mod shape;
 mod table;

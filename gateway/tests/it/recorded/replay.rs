@@ -47,7 +47,12 @@ pub struct Replay {
     /// The same, as a test says; these count before the others.
     told: HashMap<String, Value>,
     found: BTreeSet<Difference>,
+    /// Where answers and events have what others have too.
+    parts: &'static [Part],
 }
+
+/// Of what, where in it, and the name of what is there.
+pub type Part = (&'static str, &'static str, &'static str);
 
 impl Replay {
     /// What was recorded of `subject`.
@@ -59,6 +64,7 @@ impl Replay {
             learned: HashMap::new(),
             told: HashMap::new(),
             found: BTreeSet::new(),
+            parts: &[],
         };
         for (name, text) in files {
             for line in text.lines() {
@@ -94,6 +100,12 @@ impl Replay {
                 answers,
             });
         }
+    }
+
+    /// Differences in these parts are differences of what is there, wherever it is.
+    pub fn with_parts(mut self, parts: &'static [Part]) -> Self {
+        self.parts = parts;
+        self
     }
 
     /// The method of the next call.
@@ -255,8 +267,35 @@ impl Replay {
 
     fn note_all(&mut self, of: &str, found: Vec<(How, String)>) {
         for (how, path) in found {
-            self.note(of, how, &path, &Value::Null);
+            match self.part_at(of, &path) {
+                None => self.note(of, how, &path, &Value::Null),
+                Some((name, rest)) if how != How::Added || !self.knows(name, rest) => {
+                    self.note(name, how, rest, &Value::Null);
+                }
+                Some(_) => {}
+            }
         }
+    }
+
+    /// The part that a path is in, and the path from there.
+    fn part_at<'a>(&self, of: &str, path: &'a str) -> Option<(&'static str, &'a str)> {
+        self.parts.iter().find_map(|(whole, at, name)| {
+            let rest = path.strip_prefix(at)?;
+            (*whole == of && rest.starts_with('/')).then_some((*name, rest))
+        })
+    }
+
+    /// Whether such a part was recorded with this member, wherever.
+    fn knows(&self, name: &str, rest: &str) -> bool {
+        let mut of_it = self.parts.iter().filter(|(.., part)| *part == name);
+        let has = |whole: &str, at: &str| {
+            let path = format!("{at}{rest}");
+            let mut events = self.events.get(whole).into_iter().flatten();
+            let answers = self.answers.get(whole);
+            answers.is_some_and(|shape| shape.has(&path))
+                || events.any(|frame| Shape::of(frame).has(&path))
+        };
+        of_it.any(|(whole, at, _)| has(whole, at))
     }
 
     /// Notes which values of ours stand for recorded ones.
@@ -306,8 +345,21 @@ fn answer_kind(method: &str, answer: &Value) -> String {
     }
 }
 
+/// Every kind of event that was recorded is in one of these lists, and nothing else.
+pub fn every_event_is_in(files: Files, lists: &[&[&str]]) {
+    let (_, text) = files.iter().find(|(name, _)| *name == "events").unwrap();
+    let recorded: BTreeSet<String> = text
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap())
+        .map(|row| event_kind(&row["frame"]))
+        .collect();
+    let ours = lists.iter().copied().flatten();
+    let ours: BTreeSet<String> = ours.map(|kind| (*kind).to_owned()).collect();
+    assert_eq!(ours, recorded);
+}
+
 /// The name of an event, with what tells its shapes apart.
-pub fn event_kind(frame: &Value) -> String {
+fn event_kind(frame: &Value) -> String {
     let (name, payload) = (
         frame["event"].as_str().unwrap_or_default(),
         &frame["payload"],

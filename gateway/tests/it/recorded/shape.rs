@@ -71,6 +71,22 @@ impl Shape {
         }
     }
 
+    /// Whether anything was seen at this path, in which `*` is every item.
+    pub fn has(&self, path: &str) -> bool {
+        let mut here = self;
+        for step in path.split('/').skip(1) {
+            let next = match step {
+                "*" => here.items.as_deref(),
+                name => here.members.get(name).map(|member| &member.shape),
+            };
+            match next {
+                Some(next) => here = next,
+                None => return false,
+            }
+        }
+        true
+    }
+
     fn always_has(&self, name: &str) -> bool {
         self.members.get(name).map_or(0, |member| member.seen) == self.objects
     }
@@ -203,6 +219,17 @@ mod tests {
         let never = found(json!([{"a": 1}, {"a": 1}]), recorded.clone());
         assert_eq!(never, one(How::Missing, "/*/b"));
         assert_eq!(found(json!([{"a": 1}, {"a": 1, "b": 2}]), recorded), []);
+    }
+
+    #[test]
+    fn a_shape_has_what_was_seen_in_any_item() {
+        let shape = Shape::of(&json!({"a": [{"b": 1}, {"c": {"d": null}}]}));
+        for path in ["", "/a", "/a/*/b", "/a/*/c/d"] {
+            assert!(shape.has(path), "{path}");
+        }
+        for path in ["/b", "/a/b", "/a/*/d", "/a/*/b/*"] {
+            assert!(!shape.has(path), "{path}");
+        }
     }
 
     #[test]

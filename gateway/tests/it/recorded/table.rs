@@ -19,6 +19,8 @@ pub enum How {
     Words,
     /// Whatever is below is not ours to shape.
     Free,
+    /// We lack some of what is below.
+    Less,
 }
 
 /// One reason for differences of a method's answers, or of an event.
@@ -47,6 +49,10 @@ pub const fn typed(of: &'static str, paths: &'static [&'static str], why: &'stat
 
 pub const fn free(of: &'static str, paths: &'static [&'static str], why: &'static str) -> Row {
     row(of, How::Free, paths, why)
+}
+
+pub const fn less(of: &'static str, paths: &'static [&'static str], why: &'static str) -> Row {
+    row(of, How::Less, paths, why)
 }
 
 pub const fn outcome(of: &'static str, why: &'static str) -> Row {
@@ -131,11 +137,13 @@ pub fn verdict(found: &BTreeSet<Difference>, rows: &[&[Row]]) -> Vec<String> {
 
 impl Row {
     fn explains(&self, path: &str, difference: &Difference) -> bool {
+        let is_below = || {
+            let rest = difference.path.strip_prefix(path);
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
         let is_there = match self.how {
-            How::Free => difference
-                .path
-                .strip_prefix(path)
-                .is_some_and(|rest| rest.starts_with('/')),
+            How::Free => is_below(),
+            How::Less => difference.how == How::Missing && is_below(),
             how => how == difference.how && path == difference.path,
         };
         self.of == difference.of && is_there
@@ -167,6 +175,15 @@ mod tests {
         assert_eq!(verdict(&found(How::Missing, "/a"), other).len(), 2);
         let mute: &[&[Row]] = &[&[missing("m", &["/a"], "")]];
         assert_eq!(verdict(&found(How::Missing, "/a"), mute).len(), 1);
+    }
+
+    #[test]
+    fn what_is_less_below_a_path_is_neither_more_nor_of_another_type() {
+        let rows: &[&[Row]] = &[&[less("m", &["/a"], "theirs has a hundred members")]];
+        assert!(verdict(&found(How::Missing, "/a/b"), rows).is_empty());
+        assert_eq!(verdict(&found(How::Type, "/a/b"), rows).len(), 2);
+        assert_eq!(verdict(&found(How::Added, "/a/b"), rows).len(), 2);
+        assert_eq!(verdict(&found(How::Missing, "/b"), rows).len(), 2);
     }
 
     #[test]

@@ -5,13 +5,12 @@ use serde_json::{Value, json};
 use super::super::replay::Replay;
 use super::super::table::{Row, added, missing, words};
 use super::super::{device, gateway, person};
-use super::{ALL, DEFINED, replay};
+use super::{ALL, NO_PROFILES, UNRECORDED, replay};
 use crate::support::Client;
 use crate::{approvals, nodes};
 
-const EVENTS: &[&str] = &["exec.approval.requested", "exec.approval.resolved"];
+pub const EVENTS: &[&str] = &["exec.approval.requested", "exec.approval.resolved"];
 
-const NO_PROFILES: &str = "connections belong to no user profile here";
 const OVER: &str = "unknown, over, used or somebody else's is all the same to whoever asks";
 const WHOLE_COMMAND: &str = "so that a person sees whether all of a long command is shown";
 
@@ -116,6 +115,6 @@ async fn approvals_and_policies_go_as_recorded() {
     replay.next(&mut asker, "exec.approval.list").await;
     // About the first one.
     replay.until(&mut asker, None).await;
-    replay.events(&[&asker, &decider], EVENTS, DEFINED);
+    replay.events(&[&asker, &decider], EVENTS, UNRECORDED);
     replay.settle(&[DIFFERENCES]);
 }

@@ -5,12 +5,13 @@ use serde_json::{Value, json};
 use super::super::replay::Replay;
 use super::super::table::{Row, added, missing};
 use super::super::{DEADLINE, device, gateway, person};
-use super::{ALL, DEFINED, replay};
+use super::{ALL, NO_PROFILES, UNRECORDED, replay};
 use crate::nodes;
 use crate::support::{Client, Connect, TestGateway};
 
-const EVENTS: &[&str] = &[
+pub const EVENTS: &[&str] = &[
     "node.hostStats",
+    "node.invoke.request",
     "node.pair.requested",
     "node.pair.resolved",
     "node.runnerInventory.changed",
@@ -19,11 +20,7 @@ const EVENTS: &[&str] = &[
 ];
 
 const DIFFERENCES: &[Row] = &[
-    missing(
-        "node.hostStats",
-        &["/recipientProfileId"],
-        "connections belong to no user profile here",
-    ),
+    missing("node.hostStats", &["/recipientProfileId"], NO_PROFILES),
     missing(
         "node.pair.list",
         &["/paired/*/lastDisconnectedAtMs", "/paired/*/lastHostStats"],
@@ -156,6 +153,6 @@ async fn nodes_are_approved_invoked_and_removed_as_recorded() {
     };
     client.until(is_asked_again).await;
     replay.until(&mut client, None).await;
-    replay.events(&[&client, &host], EVENTS, DEFINED);
+    replay.events(&[&client, &host], EVENTS, UNRECORDED);
     replay.settle(&[DIFFERENCES]);
 }

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::super::table::{Row, added, free, missing, typed, words};
 use super::super::{gateway, person, say};
-use super::{ALL, replay};
+use super::{ALL, MORE, NO_LOOP, NO_PROFILES, UNRECORDED, replay};
 use crate::support::Client;
+
+pub const EVENTS: &[&str] = &["heartbeat"];
 
 const NO_JOBS: &str = "there are no jobs here; OpenClaw's own gateway lists three of its own";
 
@@ -18,11 +20,7 @@ const SYSTEM: &[Row] = &[
     ),
     typed("cron.status", &["/nextWakeAtMs"], NO_JOBS),
     free("cron.list", &["/deliveryPreviews"], NO_JOBS),
-    missing(
-        "health",
-        &["/eventLoop"],
-        "there is no event loop of JavaScript here",
-    ),
+    missing("health", &["/eventLoop"], NO_LOOP),
     missing(
         "health",
         &["/plugins/loaded/*"],
@@ -38,17 +36,23 @@ const SYSTEM: &[Row] = &[
             "/store",
             "/uptimeMs",
         ],
-        "what our own programs show",
+        MORE,
     ),
+    missing(
+        "heartbeat",
+        &[
+            "/payload/durationMs",
+            "/payload/hasMedia",
+            "/payload/message",
+        ],
+        "it tells that somebody was woken, and no message of a channel",
+    ),
+    missing("heartbeat", &["/recipientProfileId"], NO_PROFILES),
     words(
         "send",
         "how a channel is added there is of no use here, where there is none",
     ),
-    missing(
-        "system-presence",
-        &["/*/user"],
-        "connections belong to no user profile here",
-    ),
+    missing("system-presence", &["/*/user"], NO_PROFILES),
 ];
 
 const CHOICES: &[Row] = &[
@@ -139,6 +143,11 @@ async fn looks_at_the_gateway_are_answered_as_recorded() {
         replay.until(&mut client, None).await;
         if subject == "system" {
             client.event("voicewake.changed").await;
+            let mut watcher = person(&gateway, 4, 100, &["operator.pairing"]).await;
+            let wake = json!({"mode": "now", "text": "look at the disk"});
+            client.ok("wake", wake).await;
+            watcher.event("heartbeat").await;
+            replay.events(&[&watcher], EVENTS, UNRECORDED);
         }
         replay.settle(&[rows]);
     }
