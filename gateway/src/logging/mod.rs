@@ -18,8 +18,8 @@ use crate::settings::LogSettings;
 use file::LogFile;
 pub(crate) use file::aside;
 
-/// Parts that are noisy at the level of everything else.
-const QUIET: &str = "hyper=warn,sqlx=warn,tungstenite=warn,genai=error";
+/// Parts that are noisy at the level of everything else. What a provider says is told by the run it is about.
+const QUIET: &str = "hyper=warn,sqlx=warn,tungstenite=warn,genai=off";
 /// The variable with a filter of its own, in `tracing`'s spelling.
 pub const FILTER_VARIABLE: &str = "CLAWLINE_LOG";
 
@@ -55,7 +55,7 @@ pub fn init(path: &Path, settings: &LogSettings, filter: Option<&str>) -> io::Re
     let person = if is_terminal {
         first()
     } else {
-        EnvFilter::new("warn")
+        of_level("warn")
     };
     let (person_filter, person_level) = reload::Layer::new(person);
     let to_person = fmt::layer()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::backoff::Backoff;
+use clawline::layer::printable;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{changed, emit};
@@ -20,6 +21,8 @@ use crate::store::{EndedRun, RunEnd, StoreError, now_ms};
 /// The first pause before the store is asked again, and the longest one.
 const RETRY_FLOOR: Duration = Duration::from_millis(250);
 const RETRY_CAP: Duration = Duration::from_secs(5);
+/// Most of a provider's words that the log keeps, in characters.
+const MAX_LOGGED: usize = 300;
 
 type Result<T> = std::result::Result<T, StoreError>;
 
@@ -92,6 +95,10 @@ pub(super) async fn try_end(inner: &Inner, run: &Run, ending: Ending) -> Result<
 fn settle(inner: &Inner, run: &Run, ending: Ending, ended: Option<EndedRun>) {
     match ended {
         Some(ended) => {
+            if let Some((_, error)) = &ending.error {
+                let (session, error) = (run.session_key.as_str(), printable(error, MAX_LOGGED));
+                tracing::warn!(run = %run.run_id, session, error, "the run failed");
+            }
             inner.close(&run.run_id, Some(ended.run.outcome()));
             tell_end(inner, ending, ended);
         }

@@ -43,6 +43,33 @@ async fn strangers_cannot_forge_lines_or_drown_the_log() {
 }
 
 #[tokio::test]
+async fn a_run_that_fails_is_in_the_log_with_its_session_and_once() {
+    let home = tempfile::tempdir().unwrap();
+    // Nobody listens on port 1.
+    let config = "{models: {default: 'p/m', providers: {p: {kind: 'openai',
+        baseUrl: 'http://127.0.0.1:1/v1', apiKey: 'key-of-this-test', models: ['m']}}}}";
+    Daemon::configure(home.path(), config);
+    let daemon = Daemon::start(home.path()).await;
+    let connect = Connect::cli(4, &daemon.token(), &["operator.read", "operator.write"]);
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    let message = json!({"sessionKey": "main", "message": "hello", "idempotencyKey": "r-1"});
+    client.ok("chat.send", message).await;
+    let log = wait_for("the failed run in the log", async || {
+        let log = daemon.log();
+        log.contains("the run failed").then_some(log)
+    })
+    .await;
+    let is_trouble = |line: &Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
+    let told: Vec<Value> = lines.filter(is_trouble).collect();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(told[0]["run"], "r-1");
+    assert_eq!(told[0]["session"], "agent:main:main");
+    assert!(told[0]["error"].as_str().unwrap().starts_with("p/m: "));
+    assert!(!log.contains("key-of-this-test"));
+}
+
+#[tokio::test]
 async fn a_follower_sees_every_line_once_while_files_turn_over() {
     let home = tempfile::tempdir().unwrap();
     Daemon::configure(
