@@ -96,6 +96,8 @@ checks! {
     node_approval,
     /// A node tells only of runs that its connection was asked for.
     issued_runs,
+    /// Of what a node says of its state, a slow reader is kept the newest alone.
+    newest_of_node,
     /// A node's own policy is reached through its own methods only.
     node_policy,
     /// The parameters of `system.run` are checked and reduced.

@@ -23,6 +23,8 @@ const ENVELOPE: usize = 96;
 pub(crate) struct Push {
     pub(crate) name: &'static str,
     pub(crate) payload: Payload,
+    /// What a state is the state of, where each of several things has one of its own.
+    pub(crate) subject: Option<Arc<str>>,
     pub(crate) state_version: Option<StateVersion>,
     /// False for direct pushes, which carry no number.
     pub(crate) is_numbered: bool,
@@ -33,7 +35,7 @@ pub(crate) struct Push {
 pub(crate) enum Payload {
     /// JSON text that stands for itself.
     Plain(Arc<Text>),
-    /// State: a newer one makes an unsent older one of the same name worthless.
+    /// State: a newer one makes an unsent older one of the same name and subject worthless.
     Latest(Arc<Text>),
     /// A piece of a run's text.
     Delta(Arc<TextDelta>),
@@ -83,6 +85,18 @@ impl Push {
         Self::with(name, Payload::Latest(Text::of(payload)), state_version)
     }
 
+    /// An event that tells the state of one thing among several: others keep theirs.
+    pub(crate) fn latest_of(
+        name: &'static str,
+        subject: &str,
+        payload: &impl serde::Serialize,
+    ) -> Self {
+        Self {
+            subject: Some(subject.into()),
+            ..Self::latest(name, payload, None)
+        }
+    }
+
     /// The same without a number: sent to one connection for itself.
     pub(crate) fn direct(&self) -> Self {
         Self {
@@ -100,6 +114,7 @@ impl Push {
         Self {
             name,
             payload,
+            subject: None,
             state_version,
             is_numbered: true,
         }
@@ -309,7 +324,9 @@ impl Inner {
             Payload::Plain(_) => None,
             Payload::Latest(_) => self.queue.iter().position(|item| {
                 matches!(item, Item::Push(old)
-                    if old.name == push.name && matches!(old.payload, Payload::Latest(_)))
+                    if old.name == push.name
+                        && old.subject == push.subject
+                        && matches!(old.payload, Payload::Latest(_)))
             }),
             Payload::Delta(delta) => self.queue.iter().rposition(|item| {
                 matches!(item, Item::Push(Push { payload: Payload::Delta(old), .. })
@@ -395,6 +412,21 @@ mod tests {
         assert_eq!(texts.len(), 3);
         assert!(texts[2].contains(r#""payload":4"#), "{texts:?}");
         assert_eq!(outbox.lock().event_bytes, 0);
+    }
+
+    #[test]
+    fn each_of_several_things_keeps_its_newest_state() {
+        let outbox = Outbox::default();
+        for number in 0..100 {
+            for node in ["a", "b"] {
+                let payload = json!({"node": node, "number": number});
+                outbox.push(&Push::latest_of("node.hostStats", node, &payload));
+            }
+        }
+        let texts = names(&outbox);
+        assert_eq!(texts.len(), 2, "{texts:?}");
+        assert!(texts[0].contains(r#""node":"a","number":99"#), "{texts:?}");
+        assert!(texts[1].contains(r#""node":"b","number":99"#), "{texts:?}");
     }
 
     #[test]

@@ -113,9 +113,19 @@ fn host_stats(app: &App, session: &Session, content: &Value) -> Result<(), &'sta
     shown.insert("updatedAtMs".into(), json!(now_ms()));
     session.said(|said| said.host_stats = Some(Value::Object(shown.clone())));
     let payload = json!({"nodeId": session.node_id, "hostStats": shown});
-    app.registry
-        .broadcast(&Push::plain("node.hostStats", &payload));
+    tell(app, session, "node.hostStats", &payload);
     Ok(())
+}
+
+/// Tells what is so on a node now. However often it says that, a slow reader waits for the newest alone:
+/// no node fills the readers' queues and has them cut off.
+fn tell(app: &App, session: &Session, name: &'static str, payload: &Value) {
+    let push = if app.policy.newest_of_node {
+        Push::latest_of(name, &session.node_id, payload)
+    } else {
+        Push::plain(name, payload)
+    };
+    app.registry.broadcast(&push);
 }
 
 /// How a run ended. Only of a run that this very connection was asked for; it goes to the log and
@@ -145,8 +155,7 @@ async fn inventory(
         .into());
     }
     let payload = json!({"nodeId": session.node_id});
-    app.registry
-        .broadcast(&Push::plain("node.runnerInventory.changed", &payload));
+    tell(&app, &session, "node.runnerInventory.changed", &payload);
     Ok(NodeResultReply {
         ok: true,
         ignored: None,

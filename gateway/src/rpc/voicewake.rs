@@ -63,7 +63,7 @@ async fn set(app: App, call: Call<VoicewakeSet>) -> Result<Triggers, Failure> {
         tracing::error!(%error, "the wake words cannot be stored");
         RpcError::unavailable("the wake words cannot be stored")
     })?;
-    let push = Push::plain("voicewake.changed", &chosen);
+    let push = Push::latest("voicewake.changed", &chosen, None);
     app.registry.broadcast(&push);
     app.registry.to_nodes(&push);
     Ok(chosen)

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Outcome, no_change, refused_unless};
 use crate::nodes::{answer, approve_next, approved, invoke, node, node_id, operator, params_of};
-use crate::support::{Client, TestGateway};
+use crate::support::{Client, Connect, Device, TestGateway};
 
 /// A command that reaches its node is waited for in vain; everything else is a refusal.
 pub(super) async fn reaches(operator: &mut Client, mut params: Value) -> Outcome {
@@ -311,4 +311,45 @@ async fn b39_a_bad_command_is_refused_and_the_place_named() {
         .await;
     let text = error["message"].as_str().unwrap();
     assert!(text.starts_with("params.command[1]"), "{text}");
+}
+
+#[tokio::test]
+async fn a_node_that_talks_without_end_cuts_no_reader_off() {
+    const LAST: usize = 600;
+    refused_unless(
+        |policy| policy.newest_of_node = false,
+        no_change,
+        async |gateway| {
+            let (mut node, mut operator) = approved(gateway, 1).await;
+            let mut slow = Client::open_with_small_buffer(gateway.address).await;
+            let reader = Connect::cli(4, &gateway.secret, &["operator.read"]);
+            assert_eq!(
+                slow.greet(&reader.with_device(Device::new(7))).await["ok"],
+                true
+            );
+            // One that is on its way as long as nothing is read, and one that leaves little room.
+            for size in [12 << 20, (8 << 20) - (200 << 10)] {
+                let note = json!({"sessionKey": "main", "message": "x".repeat(size)});
+                operator.ok("chat.inject", note).await;
+                operator.skipped.clear();
+                operator.seen.clear();
+            }
+            for number in 0..=LAST {
+                let stats = json!({"diskAvailableBytes": number});
+                let event = json!({"event": "node.host.stats", "payload": stats});
+                node.ok("node.event", event).await;
+                let inventory = json!({"protocolFeatures": [], "workerHost": {}});
+                node.ok("node.runnerInventory.update", inventory).await;
+            }
+            if !slow.is_answered().await {
+                return Ok(json!("cut off"));
+            }
+            let told = |frame: &&Value| frame["event"] == "node.hostStats";
+            let last = slow.seen.iter().rfind(told);
+            let last = last.expect("nothing was told of the node");
+            assert_eq!(last["payload"]["hostStats"]["diskAvailableBytes"], LAST);
+            Err(json!("still there"))
+        },
+    )
+    .await;
 }

@@ -403,6 +403,28 @@ impl Client {
         }
     }
 
+    /// Whether a call is answered: not once the connection has been closed, however it was.
+    pub async fn is_answered(&mut self) -> bool {
+        let call = json!({"type": "req", "id": "still", "method": "health"});
+        if self.ws.send(Message::text(call.to_string())).await.is_err() {
+            return false;
+        }
+        loop {
+            let next = tokio::time::timeout(DEADLINE, self.ws.next()).await;
+            match next.expect("nothing came in time") {
+                Some(Ok(Message::Text(text))) => {
+                    let frame: Value = serde_json::from_str(&text).unwrap();
+                    if frame["id"] == "still" {
+                        return true;
+                    }
+                    self.seen.push(frame);
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => return false,
+                Some(Ok(_)) => {}
+            }
+        }
+    }
+
     /// Calls a method; the whole response frame.
     pub async fn call(&mut self, method: &str, params: Value) -> Value {
         let id = self.start(method, params).await;
