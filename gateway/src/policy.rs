@@ -8,6 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use clawline::protocol::limits::MAX_VALUES;
+
 use crate::auth::Compares;
 
 /// In the place of a deadline that is left out.
@@ -148,6 +150,10 @@ checks! {
     places_behind_proxy,
     /// From the accept to head, first frame and hello there is so much time and no more.
     deadlines,
+    /// What a call holds is looked at once its caller may make it.
+    unread_params,
+    /// A frame holds so many values and no more.
+    value_cap,
     /// A message is so long and no longer.
     message_limits,
     /// What a client sends is masked, as RFC 6455 wants it.
@@ -179,6 +185,15 @@ impl Policy {
             deadline
         } else {
             NO_DEADLINE
+        }
+    }
+
+    /// How many JSON values a frame may hold.
+    pub(crate) fn max_values(&self) -> usize {
+        if self.value_cap {
+            MAX_VALUES
+        } else {
+            usize::MAX
         }
     }
 

@@ -10,6 +10,8 @@ pub const DEV_PORT: u16 = 19001;
 pub const MAX_MESSAGE_BEFORE_HELLO: usize = 64 * 1024;
 /// Largest message after hello, in bytes.
 pub const MAX_MESSAGE: usize = 25 * 1024 * 1024;
+/// JSON values that one frame may hold: each takes up to some hundred bytes of memory.
+pub const MAX_VALUES: usize = 200_000;
 /// What one connection may have queued before it counts as a slow consumer, in bytes.
 pub const MAX_BUFFERED: usize = 8 * 1024 * 1024;
 /// tungstenite's read buffer of one socket, in bytes; its own default of 128 KiB is per idle socket.

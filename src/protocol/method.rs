@@ -16,10 +16,13 @@ pub trait Method: Send + Sync + 'static {
     type Reply: Serialize + DeserializeOwned + Send + 'static;
     /// What a caller needs for these parameters.
     fn needs(version: Protocol, params: &Self::Params) -> Needs;
+    /// What a caller needs whatever the parameters are: without it, nobody has to look at them.
+    fn least(version: Protocol) -> Needs;
 }
 
 /// Declares methods, a doc line each:
-/// `Health = "health", |_, _| Needs::Anyone, HealthParams => HealthReply;`
+/// `Health = "health", |_, _| Needs::Anyone, HealthParams => HealthReply;`. What a call needs is told from
+/// the version and the parameters; without parameters, it is the least that any of them need.
 macro_rules! methods {
     ($($(#[$doc:meta])* $marker:ident = $name:literal, $needs:expr, $params:ty => $reply:ty;)*) => {
         $(
@@ -35,9 +38,23 @@ macro_rules! methods {
                     version: $crate::protocol::Protocol,
                     params: &Self::Params,
                 ) -> $crate::protocol::scope::Needs {
+                    Self::needs_of(version, Some(params))
+                }
+                fn least(
+                    version: $crate::protocol::Protocol,
+                ) -> $crate::protocol::scope::Needs {
+                    Self::needs_of(version, None)
+                }
+            }
+
+            impl $marker {
+                fn needs_of(
+                    version: $crate::protocol::Protocol,
+                    params: Option<&$params>,
+                ) -> $crate::protocol::scope::Needs {
                     let needs: fn(
                         $crate::protocol::Protocol,
-                        &$params,
+                        Option<&$params>,
                     ) -> $crate::protocol::scope::Needs = $needs;
                     needs(version, params)
                 }

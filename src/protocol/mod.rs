@@ -14,6 +14,7 @@ pub mod method;
 pub mod methods;
 pub mod scope;
 mod surrogates;
+pub mod unread;
 pub mod v3;
 
 use serde::{Deserialize, Serialize};

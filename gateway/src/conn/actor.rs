@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::protocol::error::RpcError;
-use clawline::protocol::frame::{Frame, FrameError};
+use clawline::protocol::frame::FrameError;
 use clawline::protocol::limits::{self, close};
+use clawline::protocol::unread::UnreadRequest;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::OwnedSemaphorePermit;
@@ -268,8 +269,8 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     }
 
     fn receive(&mut self, text: &str) -> Option<Ended> {
-        match Frame::parse(text) {
-            Ok(Frame::Request(request)) => {
+        match UnreadRequest::parse(text, self.app.policy.max_values()) {
+            Ok(request) => {
                 // `run` reads only while a permit is free.
                 let permit = self.conn.calls.clone().try_acquire_owned().ok();
                 if let Some(why) = self.wrong_id(&request.id) {
@@ -293,7 +294,6 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
                 return None;
             }
             Err(FrameError::NotJson(_)) => {}
-            Ok(_) => self.refuse_frame("invalid", "a request was expected"),
             Err(FrameError::NotAFrame { id, why }) => {
                 let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_ID);
                 self.refuse_frame(id.as_deref().unwrap_or("invalid"), &why);

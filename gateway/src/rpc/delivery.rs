@@ -70,6 +70,7 @@ async fn wake(app: App, call: Call<Wake>) -> Result<Value, Failure> {
     let preview = clawline::layer::printable(text, PREVIEW);
     let event = json!({"ts": now_ms(), "status": "sent", "reason": "wake", "preview": preview});
     app.last_heartbeat.send_replace(event.clone());
-    app.registry.broadcast(&Push::latest("heartbeat", &event, None));
+    app.registry
+        .broadcast(&Push::latest("heartbeat", &event, None));
     Ok(json!({"ok": true}))
 }

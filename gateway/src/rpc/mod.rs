@@ -31,9 +31,9 @@ mod write_budget;
 use std::sync::Arc;
 
 use clawline::protocol::error::RpcError;
-use clawline::protocol::frame::Request;
 use clawline::protocol::hello::CONNECT;
 use clawline::protocol::scope::{Role, Scope};
+use clawline::protocol::unread::UnreadRequest;
 use serde_json::Value;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -78,10 +78,10 @@ pub(crate) fn table() -> Table {
 pub(crate) fn dispatch(
     app: &App,
     conn: &Arc<Conn>,
-    request: Request,
+    request: UnreadRequest<'_>,
     permit: Option<OwnedSemaphorePermit>,
 ) -> Verdict {
-    if let Some(row) = app.table.get(&request.method) {
+    if let Some(row) = app.table.get(request.method.as_ref()) {
         return row.start(app, conn, request, permit);
     }
     let principal = &conn.principal;

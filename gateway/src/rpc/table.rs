@@ -7,9 +7,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::protocol::error::RpcError;
-use clawline::protocol::frame::Request;
+use clawline::protocol::frame::FrameError;
 use clawline::protocol::method::Method;
 use clawline::protocol::scope::{Needs, Role};
+use clawline::protocol::unread::UnreadRequest;
 use clawline::protocol::{Protocol, v3};
 use futures_util::FutureExt as _;
 use serde::Serialize;
@@ -135,7 +136,7 @@ pub(crate) trait Row: Send + Sync {
         &self,
         app: &App,
         conn: &Arc<Conn>,
-        request: Request,
+        request: UnreadRequest<'_>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Verdict;
 }
@@ -157,15 +158,28 @@ where
         &self,
         app: &App,
         conn: &Arc<Conn>,
-        request: Request,
+        mut request: UnreadRequest<'_>,
         permit: Option<OwnedSemaphorePermit>,
     ) -> Verdict {
-        let Request { id, params, .. } = request;
+        let least = M::least(conn.version);
+        if app.policy.unread_params
+            && let Some((error, verdict)) = refusal(app, conn, least)
+        {
+            conn.refuse(&request.id, error, Value::Null, permit);
+            return verdict;
+        }
+        let params = request.params(app.policy.max_values());
+        let id = request.id;
         let params = match params {
-            Value::Null => json!({}),
-            params => params,
+            Ok(Value::Null) => json!({}),
+            Ok(params) => params,
+            Err(FrameError::NotAFrame { why, .. } | FrameError::NotJson(why)) => {
+                let error = RpcError::invalid(format!("invalid request frame: {why}"));
+                conn.refuse(&id, error, Value::Null, permit);
+                return Verdict::Refused;
+            }
         };
-        // What is needed can depend on the parameters, so they are read first.
+        // More than the least can depend on the parameters.
         let parsed = match serde_json::from_value::<M::Params>(params) {
             Ok(parsed) => parsed,
             Err(error) => {

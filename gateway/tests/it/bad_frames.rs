@@ -364,3 +364,48 @@ async fn an_id_of_ten_kilobytes_names_no_call() {
     let open = under(|policy| policy.call_ids = false).await;
     assert_eq!(long_id(&open).await.as_str().map(str::len), Some(10_240));
 }
+
+#[tokio::test]
+async fn a_frame_of_too_many_values_is_refused_before_anything_is_made_of_it() {
+    let zeros = format!("[0{}]", ",0".repeat(200_000));
+    let params =
+        format!(r#"{{"type":"req","id":"many","method":"health","params":{{"z":{zeros}}}}}"#);
+    let gateway = TestGateway::start().await;
+    let mut raw = greeted(&gateway).await;
+    raw.text(&params).await;
+    let answer = raw.answer("many").await;
+    assert_eq!(answer["error"]["code"], "INVALID_REQUEST");
+    let words = answer["error"]["message"].as_str().unwrap();
+    assert!(words.contains("more than 200000 values"), "{words}");
+    lives(&mut raw).await;
+    let open = under(|policy| policy.value_cap = false).await;
+    let mut raw = greeted(&open).await;
+    raw.text(&params).await;
+    assert_eq!(raw.answer("many").await["ok"], true);
+}
+
+#[tokio::test]
+async fn what_a_call_holds_is_not_looked_at_before_its_caller_may_make_it() {
+    async fn told(gateway: &TestGateway, role: &str, method: &str) -> String {
+        let mut connect = Connect::cli(4, &gateway.secret, &[]);
+        if role == "node" {
+            connect = crate::nodes::node(4, &gateway.secret, 3);
+        }
+        let mut raw = Raw::greeted(gateway.address, &connect).await;
+        raw.text(&call(&json!("bad"), method, &json!(7))).await;
+        let answer = raw.answer("bad").await;
+        answer["error"]["message"].as_str().unwrap().to_owned()
+    }
+    let gateway = TestGateway::start().await;
+    let open = under(|policy| policy.unread_params = false).await;
+    for (role, method, refusal) in [
+        ("operator", "sessions.list", "missing scope: operator.read"),
+        // Parameters can make it more, and never less.
+        ("operator", "node.invoke", "missing scope: operator.write"),
+        ("node", "sessions.list", "unauthorized role: node"),
+    ] {
+        assert_eq!(told(&gateway, role, method).await, refusal);
+        let words = told(&open, role, method).await;
+        assert!(words.contains("params"), "{role} {method}: {words}");
+    }
+}

@@ -14,11 +14,9 @@ methods! {
     AgentWait = "agent.wait", |_, _| Needs::Operator(Scope::Write), AgentWaitParams => AgentWaitReply;
 }
 
-fn agent_needs(_: Protocol, params: &AgentParams) -> Needs {
-    let starts_over = matches!(
-        params.message.split_whitespace().next(),
-        Some("/new" | "/reset")
-    );
+fn agent_needs(_: Protocol, params: Option<&AgentParams>) -> Needs {
+    let first = params.and_then(|params| params.message.split_whitespace().next());
+    let starts_over = matches!(first, Some("/new" | "/reset"));
     Needs::Operator(if starts_over {
         Scope::Admin
     } else {

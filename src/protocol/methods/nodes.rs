@@ -14,7 +14,7 @@ methods! {
     /// One node.
     NodeDescribe = "node.describe", |_, _| Needs::Operator(Scope::Read), NodeIdParams => NodeDescribeReply;
     /// Has a node carry out a command, and waits for its result.
-    NodeInvoke = "node.invoke", |_, p| invoke_needs(&p.command), NodeInvokeParams => NodeInvokeReply;
+    NodeInvoke = "node.invoke", |_, p| invoke_needs(p.map_or("", |p| &p.command)), NodeInvokeParams => NodeInvokeReply;
     /// Gives a node another name.
     NodeRename = "node.rename", |_, _| Needs::Operator(Scope::Pairing), NodeRenameParams => NodeRenameReply;
 }

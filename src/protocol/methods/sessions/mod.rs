@@ -68,10 +68,11 @@ pub(super) fn unlisted_in_v3(version: Protocol) -> Needs {
 }
 
 /// A writer may delete what was archived before (version 4).
-fn delete_needs(version: Protocol, params: &SessionsDeleteParams) -> Needs {
+fn delete_needs(version: Protocol, params: Option<&SessionsDeleteParams>) -> Needs {
     let writer_may = version == Protocol::V4
-        && params.archived_only == Some(true)
-        && params.delete_transcript.is_none();
+        && params.is_none_or(|params| {
+            params.archived_only == Some(true) && params.delete_transcript.is_none()
+        });
     Needs::Operator(if writer_may {
         Scope::Write
     } else {
@@ -79,14 +80,12 @@ fn delete_needs(version: Protocol, params: &SessionsDeleteParams) -> Needs {
     })
 }
 
-fn create_needs(_: Protocol, params: &SessionsCreateParams) -> Needs {
+fn create_needs(_: Protocol, params: Option<&SessionsCreateParams>) -> Needs {
+    let said = |name: &str| params.and_then(|params| params.more.get(name));
     let is_special = ["execNode", "toolOverrides", "incognito"]
         .iter()
-        .any(|name| params.more.get(*name).is_some_and(|value| !value.is_null()))
-        || params
-            .more
-            .get("permissionMode")
-            .is_some_and(|mode| mode == "full");
+        .any(|name| said(name).is_some_and(|value| !value.is_null()))
+        || said("permissionMode").is_some_and(|mode| mode == "full");
     Needs::Operator(if is_special {
         Scope::Admin
     } else {
@@ -115,9 +114,10 @@ const WRITER_MEMBERS: [&str; 17] = [
     "permissionMode",
 ];
 
-fn patch_needs(version: Protocol, params: &SessionsPatchParams) -> Needs {
+fn patch_needs(version: Protocol, params: Option<&SessionsPatchParams>) -> Needs {
+    let mut settings = params.into_iter().flat_map(|params| &params.settings);
     let writer_may = version == Protocol::V4
-        && params.settings.iter().all(|(name, value)| {
+        && settings.all(|(name, value)| {
             name.starts_with("expected")
                 || (WRITER_MEMBERS.contains(&name.as_str())
                     && !(name == "permissionMode" && value == "full"))
@@ -155,6 +155,14 @@ mod tests {
 
     #[test]
     fn a_writer_may_delete_what_is_archived_and_nothing_else() {
+        assert_eq!(
+            SessionsDelete::least(Protocol::V4),
+            Needs::Operator(Scope::Write)
+        );
+        assert_eq!(
+            SessionsDelete::least(Protocol::V3),
+            Needs::Operator(Scope::Admin)
+        );
         let needs = |version, text: &str| {
             let params = serde_json::from_str(text).expect("delete parameters");
             SessionsDelete::needs(version, &params)
