@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::runs::{RunId, RunKind, RunOptions, RunState};
-use crate::sessions::{Day, MAX_HISTORY_BYTES, NewMessage, Role, SessionKey, Span};
+use crate::sessions::{Day, MAX_HISTORY_BYTES, NewMessage, Role, SearchQuery, SessionKey, Span};
 
 const DEADLINE: Duration = Duration::from_secs(10);
 
@@ -445,4 +445,26 @@ async fn a_model_is_shown_what_fits_and_always_the_message_it_answers() {
         let seen: Vec<&str> = seen.iter().map(|text| text.trim_end_matches('x')).collect();
         assert_eq!(seen, expected);
     }
+}
+
+#[tokio::test]
+async fn a_search_reads_of_large_messages_what_can_be_found_and_no_more() {
+    let home = tempfile::tempdir().unwrap();
+    let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+    for n in 0..6 {
+        let text = format!("quagga {n} {}", "word ".repeat(150_000 * (n % 2)));
+        store.sessions().append(&key(), say(&text)).await.unwrap();
+    }
+    let query = SearchQuery {
+        words: vec!["quagga".to_owned()],
+        ..SearchQuery::default()
+    };
+    let found = store.sessions().search(&query).await.unwrap();
+    let texts: Vec<String> = found.messages.iter().map(|(_, m)| m.text()).collect();
+    assert!(!found.truncated);
+    for (n, text) in texts.iter().rev().enumerate() {
+        assert!(text.starts_with(&format!("quagga {n} ")), "{}", &text[..20]);
+        assert!(text.len() <= 64 << 10, "{} bytes were kept", text.len());
+    }
+    assert_eq!(texts.len(), 6);
 }

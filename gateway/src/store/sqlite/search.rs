@@ -7,7 +7,7 @@ use super::StoreError;
 use super::pages::{self, filter, to_i64};
 use super::rows::{self, message_columns, session_columns};
 use crate::sessions::{
-    Finds, ListQuery, MAX_LIST_LIMIT, NewMessage, Role, SearchQuery, SessionKey, SessionPage,
+    Finds, ListQuery, MAX_LIST_LIMIT, NewMessage, Part, Role, SearchQuery, SessionKey, SessionPage,
     text_of,
 };
 
@@ -24,6 +24,8 @@ const BATCH: i64 = 250;
 const MAX_SEEN: i64 = 5000;
 /// Messages that are weighed against each other.
 const MAX_FINDS: usize = 100;
+/// Content that is read at a time, in bytes; a message that is larger is read by itself.
+const READ_AT_ONCE: i64 = 1 << 20;
 /// The part of a message that can be found, in bytes.
 const MAX_INDEXED: usize = 64 << 10;
 
@@ -137,23 +139,21 @@ pub(super) async fn messages(readers: &SqlitePool, query: &SearchQuery) -> Resul
     Ok(finds)
 }
 
-/// Reads the messages with these numbers that are in a session's current transcript.
+/// Takes the messages with these numbers that are in a session's current transcript. They are chosen
+/// without their content, which can be large; it is read for those that are weighed, a few at a time.
 async fn take(
     readers: &SqlitePool,
     query: &SearchQuery,
     numbers: &[i64],
     finds: &mut Finds,
 ) -> Result<()> {
-    let mut sql = QueryBuilder::<Sqlite>::new("SELECT sessions.key AS session_key");
-    for column in message_columns!().split(", ") {
-        sql.push(", messages.").push(column);
-    }
-    sql.push(" FROM json_each(")
-        .push_bind(rows::to_json("message", &numbers)?)
-        .push(
-            ") AS found CROSS JOIN messages ON messages.n = found.value \
+    let mut sql = QueryBuilder::<Sqlite>::new(
+        "SELECT sessions.key, messages.n, octet_length(messages.content) FROM json_each(",
+    );
+    sql.push_bind(rows::to_json("message", &numbers)?).push(
+        ") AS found CROSS JOIN messages ON messages.n = found.value \
              CROSS JOIN sessions ON sessions.session_id = messages.session_id WHERE TRUE",
-        );
+    );
     if let Some(agent) = &query.agent_id {
         sql.push(" AND sessions.agent_id = ")
             .push_bind(agent.as_str());
@@ -164,13 +164,63 @@ async fn take(
             .push_bind(rows::to_json("session", &keys)?)
             .push("))");
     }
-    sql.push(" ORDER BY messages.n DESC");
-    for row in sql.build().fetch_all(readers).await? {
-        let key: String = sqlx::Row::try_get(&row, "session_key")?;
+    // One more than is kept tells that there are more.
+    sql.push(" ORDER BY messages.n DESC LIMIT ")
+        .push_bind(to_i64((MAX_FINDS + 1).saturating_sub(finds.messages.len())));
+    let chosen: Vec<(String, i64, i64)> = sql.build_query_as().fetch_all(readers).await?;
+    let (mut batch, mut bytes) = (Vec::new(), 0);
+    for (key, number, size) in chosen {
+        if bytes + size > READ_AT_ONCE && !batch.is_empty() {
+            read(readers, std::mem::take(&mut batch), finds).await?;
+            bytes = 0;
+        }
+        bytes += size;
+        batch.push((key, number));
+    }
+    read(readers, batch, finds).await
+}
+
+/// Reads messages, and keeps what can be found of each.
+async fn read(readers: &SqlitePool, batch: Vec<(String, i64)>, finds: &mut Finds) -> Result<()> {
+    if batch.is_empty() {
+        return Ok(());
+    }
+    let numbers: Vec<i64> = batch.iter().map(|(_, number)| *number).collect();
+    let found = sqlx::query(concat!(
+        "SELECT n, ",
+        message_columns!(),
+        " FROM messages WHERE n IN (SELECT value FROM json_each($1)) ORDER BY n DESC"
+    ))
+    .bind(rows::to_json("message", &numbers)?)
+    .fetch_all(readers)
+    .await?;
+    let mut keys = batch.into_iter();
+    for row in &found {
+        let number: i64 = sqlx::Row::try_get(row, "n")?;
+        // Both are in the same order; what was deleted meanwhile is passed over.
+        let Some((key, _)) = keys.find(|(_, chosen)| *chosen == number) else {
+            break;
+        };
         let key = SessionKey::parse(&key).map_err(|error| rows::bad("session", error))?;
-        finds.messages.push((key, rows::message(&row)?));
+        let mut message = rows::message(row)?;
+        message.content = vec![Part::Text {
+            text: indexed(text_of(&message.content)),
+        }];
+        finds.messages.push((key, message));
     }
     Ok(())
+}
+
+/// The part of a text that can be found.
+fn indexed(mut text: String) -> String {
+    if text.len() > MAX_INDEXED {
+        let end = (0..=MAX_INDEXED)
+            .rev()
+            .find(|end| text.is_char_boundary(*end));
+        text.truncate(end.unwrap_or(0));
+        text.shrink_to_fit();
+    }
+    text
 }
 
 /// Lets a message be found by its words, where it is one that people wrote or read.
@@ -182,13 +232,7 @@ pub(super) async fn index(
     if message.aside || !matches!(message.role, Role::User | Role::Assistant) {
         return Ok(());
     }
-    let mut text = text_of(&message.content);
-    if text.len() > MAX_INDEXED {
-        let end = (0..=MAX_INDEXED)
-            .rev()
-            .find(|end| text.is_char_boundary(*end));
-        text.truncate(end.unwrap_or(0));
-    }
+    let text = indexed(text_of(&message.content));
     sqlx::query("INSERT INTO message_words (rowid, text) SELECT n, $2 FROM messages WHERE id = $1")
         .bind(message_id)
         .bind(text)
