@@ -226,6 +226,7 @@ impl Gateway {
         let authority = Authority {
             mode: settings.auth.mode,
             secret,
+            trusted_proxies: settings.trusted_proxies.clone(),
             tokens: tokens.clone(),
             throttle: Arc::new(Throttle::new(settings.rate_limit)),
             peers,

@@ -22,7 +22,7 @@ use clawline::protocol::scope::{Role, Scopes};
 use clawline::secret::Secret;
 
 use crate::policy::Policy;
-use crate::settings::{AuthMode, SilentScopes};
+use crate::settings::{AuthMode, IpRange, SilentScopes};
 use crate::store::{Device, DeviceRole, now_ms};
 
 pub use bearer::BearerRefusal;
@@ -78,6 +78,8 @@ pub struct Authority {
     pub mode: AuthMode,
     /// The shared token or password; unused in mode `none`.
     pub secret: Secret,
+    /// Whose word counts in mode `trusted-proxy`.
+    pub trusted_proxies: Vec<IpRange>,
     /// Device tokens.
     pub tokens: DeviceTokens,
     /// Failed attempts.
@@ -437,15 +439,18 @@ impl Authority {
         }
     }
 
-    /// Names mode and secret without telling them: connections that came in under another tag came in
-    /// by what is void now.
+    /// Names mode, secret and, where their word is what counts, the trusted proxies, without telling them:
+    /// connections that came in under another tag came in by what is void now.
     pub(crate) fn tag(&self) -> u64 {
         use sha2::{Digest as _, Sha256};
-        let digest = Sha256::new()
+        let mut digest = Sha256::new()
             .chain_update(self.mode.as_str())
             .chain_update(b"|")
-            .chain_update(self.secret.expose().as_bytes())
-            .finalize();
+            .chain_update(self.secret.expose().as_bytes());
+        if self.mode == AuthMode::TrustedProxy {
+            digest.update(format!("{:?}", self.trusted_proxies));
+        }
+        let digest = digest.finalize();
         let mut first = [0; 8];
         first.copy_from_slice(&digest[..8]);
         u64::from_le_bytes(first)

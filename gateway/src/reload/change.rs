@@ -118,19 +118,25 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     settings.log.level = new.log.level;
     settings.config = new.config;
 
+    let before = authority.tag();
     let mut authority = (*authority).clone();
     authority.mode = mode;
     authority.secret = secret;
+    authority
+        .trusted_proxies
+        .clone_from(&settings.trusted_proxies);
     authority.payload_v1 = settings.payload_v1;
     if settings.rate_limit != old.rate_limit {
         authority.throttle = Arc::new(Throttle::new(settings.rate_limit));
     }
+    let tag = authority.tag();
     app.live.replace(settings, authority);
     if is_new_secret {
         change.add("gateway.auth");
-        if app.policy.close_voided {
-            app.registry.kick_shared(app.authority().tag());
-        }
+    }
+    // Who came in by the word of a proxy that was taken off the list goes, too.
+    if tag != before && app.policy.close_voided {
+        app.registry.kick_shared(tag);
     }
     Ok(change)
 }

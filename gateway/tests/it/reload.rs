@@ -149,3 +149,38 @@ async fn a_new_token_is_asked_for_at_once_and_who_came_in_by_the_old_one_is_sent
     assert!(problem.contains("chmod 600"), "{problem}");
     Client::connect(daemon.address(), &connect).await;
 }
+
+#[tokio::test]
+async fn a_proxy_that_is_taken_off_the_list_takes_its_users_along() {
+    let home = tempfile::tempdir().unwrap();
+    let behind = |proxies: &str| {
+        let text = format!(
+            "{{gateway: {{trustedProxies: [{proxies}], auth: {{mode: 'trusted-proxy', trustedProxy: {{
+                userHeader: 'x-user', allowLoopback: true, secretHeader: 'x-proof',
+                secret: 'what-this-proxy-alone-knows'}}}}}}}}"
+        );
+        Daemon::configure(home.path(), &text);
+    };
+    behind("'127.0.0.1', '10.0.0.1'");
+    let daemon = Daemon::start(home.path()).await;
+    let headers = [
+        ("x-forwarded-for", "203.0.113.9"),
+        ("x-user", "ana"),
+        ("x-proof", "what-this-proxy-alone-knows"),
+    ];
+    let connect = Connect::cli(4, "", &[]).without("/auth");
+    let opened = Client::try_open(daemon.address(), &headers).await;
+    let mut client = opened.unwrap_or_else(|refused| panic!("{refused:?}"));
+    let answer = client.greet(&connect).await;
+    assert_eq!(
+        answer["payload"]["auth"]["method"], "trusted-proxy",
+        "{answer}"
+    );
+    behind("'10.0.0.1'");
+    let (code, reason) = client.closed().await;
+    assert_eq!(
+        (code, reason.as_str()),
+        (close::AUTH_CHANGED, "gateway auth changed")
+    );
+    assert!(Client::try_open(daemon.address(), &headers).await.is_err());
+}
