@@ -5,7 +5,7 @@ use clawline::protocol::methods::config::REDACTED;
 use serde_json::{Value, json};
 
 /// A key whose name holds one of these holds a secret, wherever it stands.
-const SECRET_NAMES: [&str; 7] = [
+const SECRET_NAMES: [&str; 10] = [
     "token",
     "password",
     "passphrase",
@@ -13,7 +13,12 @@ const SECRET_NAMES: [&str; 7] = [
     "apikey",
     "privatekey",
     "credential",
+    "authorization",
+    "cookie",
+    "bearer",
 ];
+/// Names under which everything is a secret: what stands there is named by whoever wrote it.
+const SECRET_PLACES: [&str; 2] = ["headers", "env"];
 /// Names that hold such a word and no secret.
 const PLAIN_NAMES: [&str; 5] = [
     "maxtokens",
@@ -80,12 +85,21 @@ fn blanked(value: &Value) -> Value {
 }
 
 pub(crate) fn is_secret_name(name: &str) -> bool {
+    // `GITHUB_PAT` and `githubPat`, not `compat`.
+    let last = name.len().checked_sub(3).and_then(|at| name.get(at..));
+    let before = name.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let is_pat = last.is_some_and(|last| {
+        last == "Pat" || (last.eq_ignore_ascii_case("pat") && before.len() + 3 == name.len())
+    });
     let name: String = name
         .chars()
         .filter(|c| c.is_ascii_alphanumeric())
         .collect::<String>()
         .to_ascii_lowercase();
-    !PLAIN_NAMES.contains(&name.as_str()) && SECRET_NAMES.iter().any(|word| name.contains(word))
+    !PLAIN_NAMES.contains(&name.as_str())
+        && (is_pat
+            || SECRET_PLACES.contains(&name.as_str())
+            || SECRET_NAMES.iter().any(|word| name.contains(word)))
 }
 
 /// The value with each placeholder replaced by what `old` has at its place. An item of a list belongs
@@ -121,10 +135,10 @@ fn restore(new: &Value, old: &Value, path: &str) -> Result<Value, NothingToKeep>
                 if !holds_placeholder(item) {
                     return Ok(item.clone());
                 }
-                // Texts stand alone in a list of secrets, and all look the same.
-                let same_place = had
-                    .get(at)
-                    .filter(|_| item.is_string() && had.len() == items.len());
+                // In a list of secrets all items look the same, wherever they stand.
+                let same_place = had.get(at).filter(|old| {
+                    had.len() == items.len() && (item.is_string() || blanked(old) == *item)
+                });
                 let kept = same_place.or_else(|| had.iter().find(|old| redacted(old) == *item));
                 kept.cloned().ok_or_else(|| NothingToKeep {
                     path: below(&at.to_string()),
@@ -185,6 +199,12 @@ mod tests {
             "channels": {"telegram": {"bot_token": {"source": "env", "id": "T0P"}}},
             "hosts": [{"secretKeys": ["T0P", 5]}],
             "remote": {"token": null},
+            "mcp": {"servers": {"x": {
+                "headers": {"Authorization": "Bearer T0P", "X-Any": "T0P"}, "env": {"ANY": "T0P", "N": 7},
+            }}},
+            "env": {"vars": {"GITHUB_PAT": "T0P"}},
+            "github": {"githubPat": "T0P", "pat": "T0P", "sessionCookie": "T0P", "bearer": "T0P"},
+            "compat": {"payloadV1": true}, "path": "/srv",
         });
         let shown = redacted(&config);
         assert!(!shown.to_string().contains("T0P"), "{shown}");
@@ -197,6 +217,9 @@ mod tests {
             format!("https://{REDACTED}@host/v1")
         );
         assert_eq!(shown["remote"]["token"], Value::Null);
+        assert_eq!(shown["compat"]["payloadV1"], true);
+        assert_eq!(shown["path"], "/srv");
+        assert_eq!(shown["mcp"]["servers"]["x"]["env"]["N"], REDACTED);
     }
 
     #[test]
@@ -206,6 +229,9 @@ mod tests {
             "models": {"providers": {"x": {"apiKey": "T2P", "baseUrl": "https://me:T3P@host/v1"}}},
             "list": [{"id": "a", "token": "TA"}, {"id": "b", "token": "TB"}],
             "secrets": ["one", "two"],
+            "headers": {"Authorization": "Bearer T4P", "X-Any": ["T5P", 6]},
+            "more": {"headers": [{"name": "Authorization", "value": "T6P"}, {"name": "X", "value": "T7P"}]},
+            "env": {"vars": {"GITHUB_PAT": "T8P", "N": 9}},
             "port": 1,
         });
         let shown = redacted(&old);
