@@ -92,6 +92,15 @@ pub enum Warning {
         /// The key.
         key: String,
     },
+    /// A key was set that OpenClaw knows and that does nothing here.
+    WithoutEffect {
+        /// What set it.
+        source: Source,
+        /// The key.
+        key: String,
+        /// Why; the rest of a sentence.
+        why: &'static str,
+    },
     /// A value of OpenClaw's file cannot be used here and was left out.
     Unusable {
         /// The file.
@@ -120,6 +129,9 @@ impl fmt::Display for Warning {
             ),
             Self::LineBreak { source, .. } => {
                 write!(f, "{source}: the line break at its end is left out")
+            }
+            Self::WithoutEffect { source, key, why } => {
+                write!(f, "{source}: {key} has no effect: {why}")
             }
             Self::Unusable { file, key, why } => {
                 write!(f, "{}: {key} {why}; left out", file.display())
@@ -368,6 +380,38 @@ impl Checks<'_> {
             }
         }
     }
+}
+
+/// Keys that are read because OpenClaw's files have them, and why nothing comes of them.
+const WITHOUT_EFFECT: [(&str, &str); 6] = [
+    (
+        "gateway.auth.rateLimit.exemptLoopback",
+        "the gateway's own user is never locked out, and nobody else on this machine is spared",
+    ),
+    (
+        "gateway.tls.caPath",
+        "no certificates of clients are asked for",
+    ),
+    (
+        "gateway.tailscale.resetOnExit",
+        "what was published is always taken back at the end",
+    ),
+    ("gateway.controlUi.basePath", NO_CONTROL_UI),
+    ("gateway.controlUi.root", NO_CONTROL_UI),
+    ("gateway.controlUi.allowInsecureAuth", NO_CONTROL_UI),
+];
+const NO_CONTROL_UI: &str = "this gateway serves no browser interface";
+
+/// Warnings about what somebody has set without effect.
+pub(super) fn without_effect(shown: &[ShownValue]) -> impl Iterator<Item = Warning> {
+    shown.iter().filter_map(|shown| {
+        let (_, why) = WITHOUT_EFFECT.iter().find(|(key, _)| *key == shown.key)?;
+        (shown.source != Source::Default).then(|| Warning::WithoutEffect {
+            source: shown.source.clone(),
+            key: shown.key.clone(),
+            why,
+        })
+    })
 }
 
 /// A warning when a file that holds a secret can be read by others.

@@ -144,7 +144,7 @@ section! {
         window_ms: u64 = "windowMs", default = 60_000;
         /// How long it stays locked out, in milliseconds.
         lockout_ms: u64 = "lockoutMs", default = 300_000;
-        /// Loopback is never locked out.
+        /// No effect: the gateway's own user is never locked out, and nobody else on this machine is spared.
         exempt_loopback: bool = "exemptLoopback", default = true;
     }
 }
@@ -207,13 +207,13 @@ section! {
     pub struct TlsConfig {
         /// Whether the port speaks TLS.
         enabled: bool = "enabled";
-        /// A certificate of our own making when no file was named.
+        /// A certificate of our own making when no file was named; without it, one has to be named.
         auto_generate: bool = "autoGenerate", default = true;
         /// The certificate chain, PEM.
         cert_path: Option<String> = "certPath";
         /// Its private key, PEM.
         key_path: Option<String> = "keyPath";
-        /// Further certificates to trust, PEM.
+        /// No effect: no certificates of clients are asked for.
         ca_path: Option<String> = "caPath";
     }
 }
@@ -223,7 +223,7 @@ section! {
     pub struct TailscaleConfig {
         /// Whether Tailscale publishes the gateway.
         mode: TailscaleMode = "mode";
-        /// Undo it at exit.
+        /// No effect: what was published is always taken back at the end.
         reset_on_exit: bool = "resetOnExit";
     }
 }
@@ -246,13 +246,13 @@ section! {
     pub struct ControlUiConfig {
         /// Whether it is served.
         enabled: bool = "enabled", default = true;
-        /// The path it is served under.
+        /// No effect: this gateway serves no browser interface.
         base_path: String = "basePath";
-        /// A directory to serve instead of the built-in files.
+        /// No effect: this gateway serves no browser interface.
         root: Option<String> = "root";
         /// Browser origins that may connect besides our own.
         allowed_origins: Vec<String> = "allowedOrigins";
-        /// Accept it over plain HTTP from elsewhere.
+        /// No effect: this gateway serves no browser interface.
         allow_insecure_auth: bool = "allowInsecureAuth";
     }
 }

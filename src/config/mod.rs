@@ -476,6 +476,7 @@ fn fold(
         ..
     } = reader;
     problems.extend(check::check(&config, &shown));
+    warnings.extend(check::without_effect(&shown));
     if let Some(file) = &file {
         let seen = scan::scan(file.text);
         place(&mut problems, &seen);

@@ -242,6 +242,49 @@ fn openclaw_s_file_is_read_for_what_is_understood_and_the_rest_is_left_out() {
 }
 
 #[test]
+fn a_key_that_does_nothing_here_is_read_and_named_once_it_is_set() {
+    let warnings = |text: &str| {
+        let folded = read_as(&env(), &[], text, Dialect::Ours).unwrap();
+        let warnings = folded.warnings.iter().map(ToString::to_string);
+        warnings.collect::<Vec<String>>()
+    };
+    assert_eq!(warnings("{gateway: {controlUi: {enabled: true}}}").len(), 0);
+    for (key, text) in [
+        (
+            "gateway.auth.rateLimit.exemptLoopback",
+            "{gateway: {auth: {rateLimit: {exemptLoopback: true}}}}",
+        ),
+        (
+            "gateway.tls.caPath",
+            "{gateway: {tls: {caPath: '/ca.pem'}}}",
+        ),
+        (
+            "gateway.tailscale.resetOnExit",
+            "{gateway: {tailscale: {resetOnExit: true}}}",
+        ),
+        (
+            "gateway.controlUi.basePath",
+            "{gateway: {controlUi: {basePath: '/ui'}}}",
+        ),
+        (
+            "gateway.controlUi.root",
+            "{gateway: {controlUi: {root: '/srv/ui'}}}",
+        ),
+        (
+            "gateway.controlUi.allowInsecureAuth",
+            "{gateway: {controlUi: {allowInsecureAuth: true}}}",
+        ),
+    ] {
+        let told = warnings(text);
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(
+            told[0].contains(&format!("{key} has no effect: ")),
+            "{told:?}"
+        );
+    }
+}
+
+#[test]
 fn the_client_falls_back_to_openclaw_s_file_and_the_daemon_does_not() {
     let dir = tempfile::tempdir().unwrap();
     let env = Environment::below(dir.path());

@@ -119,7 +119,7 @@ impl Read {
         settings.profile = self.loaded.profile.as_ref().map(|p| p.name().to_owned());
         settings.bind = reach::bind_to(config)?;
         settings.port = gateway.port;
-        settings.tls = reach::tls(config, settings.bind, &self.env);
+        settings.tls = reach::tls(config, settings.bind, &self.env)?;
         settings.tailscale = reach::tailscale(config);
         settings.auth = AuthSettings {
             mode: auth_mode(config)?,

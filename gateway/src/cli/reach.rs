@@ -31,20 +31,29 @@ pub(super) fn bind_to(config: &Config) -> Result<BindTo, Failure> {
 }
 
 /// `gateway.tls.*`.
-pub(super) fn tls(config: &Config, bind: BindTo, env: &Environment) -> TlsSettings {
+pub(super) fn tls(
+    config: &Config,
+    bind: BindTo,
+    env: &Environment,
+) -> Result<TlsSettings, Failure> {
     let tls = &config.gateway.tls;
     if !tls.enabled {
-        return TlsSettings::Off;
+        return Ok(TlsSettings::Off);
     }
-    match (&tls.cert_path, &tls.key_path) {
+    Ok(match (&tls.cert_path, &tls.key_path) {
         (Some(certificate), Some(key)) => TlsSettings::Files {
             certificate: env.expand(certificate),
             key: env.expand(key),
         },
+        _ if !tls.auto_generate => {
+            return Err(Failure::usage(
+                "gateway.tls.certPath: is missing, and gateway.tls.autoGenerate is false; set certPath and keyPath",
+            ));
+        }
         _ => TlsSettings::Own {
             names: names(config, bind),
         },
-    }
+    })
 }
 
 /// `gateway.tailscale.*`.

@@ -21,7 +21,7 @@ pub(super) fn run(common: &Common, command: TlsCommand) -> Result<Exit, Failure>
     let read = common.load(Vec::new())?;
     let dir = read.paths().gateway_tls_dir();
     let config = &read.loaded.config;
-    let settings = reach::tls(config, reach::bind_to(config)?, &read.env);
+    let settings = reach::tls(config, reach::bind_to(config)?, &read.env)?;
     if let TlsSettings::Files { certificate, .. } = &settings {
         return of_the_user(command, &settings, &dir, certificate);
     }

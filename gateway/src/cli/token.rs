@@ -113,7 +113,7 @@ impl Invitation {
 fn fingerprint(read: &Read) -> Result<Option<String>, Failure> {
     let config = &read.loaded.config;
     let dir = read.paths().gateway_tls_dir();
-    let settings = reach::tls(config, reach::bind_to(config)?, &read.env);
+    let settings = reach::tls(config, reach::bind_to(config)?, &read.env)?;
     let certificate = match &settings {
         TlsSettings::Off => {
             return Ok(notice(read)
