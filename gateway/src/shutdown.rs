@@ -13,6 +13,8 @@ use crate::store::now_ms;
 
 /// Time between two `health` events.
 const HEALTH_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two looks for devices that are not kept any longer.
+const UPKEEP_INTERVAL: Duration = Duration::from_secs(3600);
 /// Connects and disconnects within this time are told in one `presence` event.
 const PRESENCE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -30,6 +32,8 @@ pub(crate) async fn heartbeat(app: App) {
     };
     let mut tick = every(limits::TICK_INTERVAL);
     let mut health = every(HEALTH_INTERVAL);
+    let mut upkeep = tokio::time::interval(UPKEEP_INTERVAL);
+    upkeep.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = app.stop.cancelled() => return,
@@ -42,6 +46,7 @@ pub(crate) async fn heartbeat(app: App) {
                 app.approvals.expire().await;
                 app.broadcast_health().await;
             }
+            _ = upkeep.tick() => app.pairing.forget_unseen().await,
             () = app.registry.presence_change() => {
                 tokio::time::sleep(PRESENCE_PAUSE).await;
                 app.broadcast_presence();

@@ -65,11 +65,12 @@ impl Registry {
         sum
     }
 
-    /// Whether a device has a connection now.
-    pub(crate) fn is_connected(&self, device_id: &str) -> bool {
+    /// The devices that have a connection now.
+    pub(crate) fn connected_devices(&self) -> HashSet<String> {
         self.lock()
             .values()
-            .any(|conn| conn.principal.device_id.as_deref() == Some(device_id))
+            .filter_map(|conn| conn.principal.device_id.clone())
+            .collect()
     }
 
     /// Sends an event to all who may see it.

@@ -6,6 +6,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -31,6 +32,10 @@ pub use setup::{MadeCode, SETUP_CODE_LIFETIME};
 const MAX_PENDING: usize = 10;
 /// Shows its user that it waits, and asks again by itself.
 const CONTROL_UI: &str = "openclaw-control-ui";
+/// Devices that are kept without anybody having been asked about them.
+pub(crate) const MAX_SILENT: usize = 1000;
+/// How long one of them is kept unseen: a year.
+const SILENT_LIFETIME_MS: i64 = 365 * 24 * 3_600_000;
 /// A device's last visit is written down at most once in this time.
 const SEEN_INTERVAL_MS: i64 = 60_000;
 
@@ -263,6 +268,7 @@ impl Pairing {
         let is_shown = |id: &str| by.is_none_or(|by| self.may_manage(by, id));
         let devices = self.devices.list().await?;
         let pending = self.requests.pending(now_ms()).await?;
+        let connected = self.registry.connected_devices();
         let is_known = |id: &str| devices.iter().any(|device| device.device_id == id);
         let pending = pending
             .iter()
@@ -272,7 +278,7 @@ impl Pairing {
         let paired = devices
             .iter()
             .filter(|device| is_shown(&device.device_id))
-            .map(|device| device_row(device, self.registry.is_connected(&device.device_id)))
+            .map(|device| device_row(device, connected.contains(&device.device_id)))
             .collect();
         Ok((pending, paired))
     }
@@ -406,6 +412,36 @@ impl Pairing {
         }
     }
 
+    /// Forgets devices that nobody was asked about and that have not been here for a year, and the longest
+    /// unseen of more than [`MAX_SILENT`]: a program that makes a new key for each of its runs would add one
+    /// for ever. Such a device comes back as it came in, by the shared secret.
+    pub(crate) async fn forget_unseen(&self) {
+        let before = now_ms().saturating_sub(SILENT_LIFETIME_MS);
+        let devices = match self.devices.list().await {
+            Ok(devices) => devices,
+            Err(error) => {
+                tracing::warn!(%error, "old devices could not be looked for");
+                return;
+            }
+        };
+        for device_id in unseen(
+            devices,
+            before,
+            MAX_SILENT,
+            &self.registry.connected_devices(),
+        ) {
+            let _gate = self.gate.lock().await;
+            // It may have come back meanwhile; whoever is between its login and its place among the
+            // connected is asked about again there.
+            if self.registry.connected_devices().contains(&device_id) {
+                continue;
+            }
+            if let Err(error) = self.remove(&device_id, None).await {
+                tracing::warn!(%error, device = %device_id, "an old device was not forgotten");
+            }
+        }
+    }
+
     /// Closes the connections of a device whose credentials are void.
     fn kick(&self, device_id: &str, role: Option<Role>, caller: Option<ConnId>) {
         if self.policy.close_voided {
@@ -421,6 +457,32 @@ impl Pairing {
         self.registry
             .broadcast_device(&Push::plain("device.pair.resolved", &payload), device_id);
     }
+}
+
+/// Devices to be forgotten: of those that nobody was asked about and that are not connected, the ones
+/// last seen before a time, and the longest unseen beyond `most`.
+fn unseen(
+    devices: Vec<Device>,
+    before: i64,
+    most: usize,
+    connected: &HashSet<String>,
+) -> Vec<String> {
+    let mut silent: Vec<(i64, String)> = devices
+        .into_iter()
+        .filter(|device| device.silent)
+        .map(|device| {
+            let last = device.last_seen_at.unwrap_or(device.approved_at);
+            (last.max(device.approved_at), device.device_id)
+        })
+        .collect();
+    silent.sort_unstable();
+    let beyond = silent.len().saturating_sub(most);
+    silent
+        .into_iter()
+        .enumerate()
+        .filter(|(at, (last, id))| (*at < beyond || *last < before) && !connected.contains(id))
+        .map(|(_, (_, id))| id)
+        .collect()
 }
 
 /// An id for a decision that nobody had to ask for: the event must carry one.

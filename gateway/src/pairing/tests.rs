@@ -123,3 +123,61 @@ async fn a_setup_code_adds_what_it_gives_and_takes_nothing_away() {
     pairing.redeem(&read, reads.expose()).await.unwrap();
     assert_eq!(held().await, all(&[Scope::Read]));
 }
+
+#[tokio::test]
+async fn devices_that_nobody_was_asked_about_are_forgotten_after_a_year_and_beyond_a_number() {
+    let device = |id: &str, silent, approved_at, last_seen_at| Device {
+        device_id: id.to_owned(),
+        public_key: String::new(),
+        display_name: None,
+        platform: None,
+        device_family: None,
+        client_id: None,
+        client_mode: None,
+        remote_ip: None,
+        silent,
+        roles: std::collections::BTreeMap::new(),
+        created_at: 0,
+        approved_at,
+        last_seen_at,
+    };
+    let devices = || {
+        vec![
+            device("asked", false, 1, Some(1)),
+            device("old", true, 1, Some(5)),
+            device("old, and here", true, 1, Some(4)),
+            device("never seen", true, 2, None),
+            device("seen", true, 1, Some(20)),
+            device("approved", true, 30, None),
+        ]
+    };
+    let here = HashSet::from(["old, and here".to_owned()]);
+    let gone = |before, most| unseen(devices(), before, most, &here);
+    assert_eq!(gone(10, 100), ["never seen", "old"]);
+    assert_eq!(gone(0, 100), [""; 0]);
+    assert_eq!(gone(0, 2), ["never seen", "old"]);
+    assert_eq!(gone(0, 1), ["never seen", "old", "seen"]);
+
+    // And of a real store.
+    let home = tempfile::tempdir().unwrap();
+    let (store, pairing) = pairing(&home).await;
+    let silent = |id: &str| DeviceGrant {
+        device_id: id.to_owned(),
+        ..grant(&ask(None), None, true)
+    };
+    let now = now_ms();
+    let long_ago = now - SILENT_LIFETIME_MS - 1;
+    let devices = store.devices();
+    devices.grant(silent("long ago"), long_ago).await.unwrap();
+    devices.grant(silent("now"), now).await.unwrap();
+    let by_a_person = DeviceGrant {
+        silent: false,
+        ..silent("by a person")
+    };
+    devices.grant(by_a_person, long_ago).await.unwrap();
+    pairing.forget_unseen().await;
+    let left = devices.list().await.unwrap();
+    let mut left: Vec<&str> = left.iter().map(|device| &*device.device_id).collect();
+    left.sort_unstable();
+    assert_eq!(left, ["by a person", "now"]);
+}

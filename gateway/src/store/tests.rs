@@ -468,3 +468,20 @@ async fn a_search_reads_of_large_messages_what_can_be_found_and_no_more() {
     }
     assert_eq!(texts.len(), 6);
 }
+
+#[tokio::test]
+async fn a_look_at_a_database_counts_the_devices_that_nobody_was_asked_about() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    for (id, silent) in [("a", true), ("b", false), ("c", true)] {
+        let grant = DeviceGrant {
+            device_id: id.to_owned(),
+            silent,
+            ..DeviceGrant::default()
+        };
+        store.devices().grant(grant, 1).await.unwrap();
+    }
+    store.close().await;
+    assert_eq!(inspect(&path).await.unwrap().silent_devices, 2);
+}

@@ -165,7 +165,7 @@ pub struct DeviceRole {
 }
 
 /// An approval: makes the device when absent, and adds the role or replaces its scopes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DeviceGrant {
     pub device_id: String,
     pub public_key: String,

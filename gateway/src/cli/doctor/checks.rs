@@ -17,12 +17,15 @@ use crate::cli::config::unset_keys;
 use crate::cli::options::Read;
 use crate::cli::{Common, Failure, daemon, service as unit, wait};
 use crate::lock::StateLock;
+use crate::pairing::MAX_SILENT;
 use crate::start_check::check_start;
 use crate::{state_dir, store};
 
 /// Less room than this is bad, and than the other is worth a word; in bytes.
 const BAD_ROOM: u64 = 64 << 20;
 const ODD_ROOM: u64 = 1 << 30;
+/// So many devices that nobody was asked about are worth a word.
+const MANY_DEVICES: u64 = MAX_SILENT as u64 / 2;
 /// No clock that is right shows a time before this: 2026-01-01, in seconds since the epoch.
 const EARLIEST: u64 = 1_767_225_600;
 /// A file may be this far ahead of the clock.
@@ -265,6 +268,14 @@ fn database(paths: &Paths, is_running: bool) -> Row {
                 ),
             )
             .fix("run that version"),
+            None if found.silent_devices >= MANY_DEVICES => Row::odd(
+                ID,
+                format!(
+                    "{} devices were paired without a question, and the longest unseen of more than {MAX_SILENT} are forgotten: does a program make a new key for each of its runs?",
+                    found.silent_devices
+                ),
+            )
+            .fix("clawline-gateway devices list"),
             None if is_running => Row::good(ID, "sound, and served"),
             None => Row::good(ID, format!("sound (schema {})", found.schema)),
         },

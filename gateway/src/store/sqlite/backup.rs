@@ -15,6 +15,8 @@ pub struct Inspection {
     pub schema: i64,
     /// The newest that this program knows.
     pub known: i64,
+    /// Devices that were paired without anybody having been asked.
+    pub silent_devices: u64,
     /// What is wrong in it; `None` when nothing is.
     pub damage: Option<String>,
 }
@@ -41,8 +43,13 @@ pub async fn inspect(path: &Path) -> Result<Inspection, StoreError> {
         .await
         .map_err(named)?;
     let schema = schema(&mut connection).await.map_err(named)?;
+    let silent: Option<i64> = sqlx::query_scalar("SELECT COUNT(*) FROM devices WHERE silent <> 0")
+        .fetch_one(&mut connection)
+        .await
+        .ok();
     let _ = connection.close().await;
     Ok(Inspection {
+        silent_devices: silent.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
         schema,
         known: known_schema(),
         damage: (verdict != "ok").then_some(verdict),
