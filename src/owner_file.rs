@@ -91,6 +91,16 @@ fn stage(path: &Path, content: &Secret) -> io::Result<std::path::PathBuf> {
     Ok(staged)
 }
 
+/// Whether this is the name of a file that is being written, and not there yet under its own name.
+pub fn is_staged(name: &std::ffi::OsStr) -> bool {
+    let parts = name
+        .to_str()
+        .and_then(|name| name.strip_prefix('.')?.rsplit_once('.'));
+    parts.is_some_and(|(of, id)| {
+        !of.is_empty() && id.len() == 36 && uuid::Uuid::parse_str(id).is_ok()
+    })
+}
+
 fn sync_parent(path: &Path) -> io::Result<()> {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
@@ -101,6 +111,22 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_has_a_name_that_no_other_has() {
+        let dir = tempfile::tempdir().expect("directory");
+        let staged = stage(&dir.path().join("token"), &Secret::new("one")).expect("staged");
+        assert!(is_staged(staged.file_name().expect("named")));
+        for other in [
+            "token",
+            ".token",
+            ".token.old",
+            ".",
+            "x.67e55044-10b1-426f-9247-bb680e5fe0c8",
+        ] {
+            assert!(!is_staged(other.as_ref()), "{other}");
+        }
+    }
 
     #[test]
     fn a_taken_name_is_not_overwritten_and_replace_leaves_no_debris() {

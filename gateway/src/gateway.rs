@@ -181,6 +181,7 @@ impl Gateway {
             source,
         })?;
         let lock = StateLock::take_patiently(&settings.state_dir).await?;
+        state_dir::clear_staged(&settings.state_dir);
         let models = Models::new(&settings.models, &settings.agents).map_err(StartError::Config)?;
         let models = Arc::new(models);
         if policy.weak_secret {

@@ -4,7 +4,12 @@ use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+use clawline::owner_file;
+
+/// No file takes longer to be written.
+const STAGED_AT_MOST: Duration = Duration::from_secs(600);
 /// Entries that are looked at; there are far fewer.
 const MAX_ENTRIES: usize = 10_000;
 
@@ -112,6 +117,29 @@ pub fn too_open(dir: &Path) -> Vec<TooOpen> {
     found
 }
 
+/// Takes away what a kill left of files that were being written. Only old ones: a command may be writing
+/// one now.
+pub fn clear_staged(dir: &Path) {
+    let mut waiting = vec![dir.to_owned()];
+    let mut seen = 0;
+    while let Some(dir) = waiting.pop() {
+        for entry in fs::read_dir(&dir).into_iter().flatten().flatten() {
+            seen += 1;
+            let Some(metadata) = entry.metadata().ok().filter(|_| seen <= MAX_ENTRIES) else {
+                continue;
+            };
+            let age = metadata.modified().ok().and_then(|at| at.elapsed().ok());
+            if metadata.is_dir() {
+                waiting.push(entry.path());
+            } else if owner_file::is_staged(&entry.file_name())
+                && age.is_some_and(|age| age > STAGED_AT_MOST)
+            {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
 fn of(path: &Path, metadata: &Metadata) -> Option<TooOpen> {
     let mode = metadata.permissions().mode() & 0o777;
     let wanted = if metadata.is_dir() { 0o700 } else { 0o600 };
@@ -125,6 +153,31 @@ fn of(path: &Path, metadata: &Metadata) -> Option<TooOpen> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_a_kill_left_of_a_file_goes_and_what_is_being_written_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("tls")).unwrap();
+        let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
+        let at = |name: &str| dir.path().join(name);
+        let [stale, below, fresh, other] = [
+            at(&format!(".token.{id}")),
+            at(&format!("tls/.key.pem.{id}")),
+            at(&format!(".wake.{id}")),
+            at("token"),
+        ];
+        for path in [&stale, &below, &fresh, &other] {
+            fs::write(path, "x").unwrap();
+            let file = fs::File::options().write(true).open(path).unwrap();
+            if path != &fresh {
+                let old = std::time::SystemTime::now() - 2 * STAGED_AT_MOST;
+                file.set_modified(old).unwrap();
+            }
+        }
+        clear_staged(dir.path());
+        assert!(!stale.exists() && !below.exists());
+        assert!(fresh.exists() && other.exists());
+    }
 
     fn set(path: &Path, mode: u32) {
         fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();

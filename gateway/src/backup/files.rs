@@ -1,8 +1,11 @@
 //! Copies that reach the disk, owner-only, and a directory that is there whole or not at all.
 
 use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::io::ErrorKind;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+
+use clawline::owner_file;
 
 use super::{BackupError, io_error};
 
@@ -18,7 +21,7 @@ impl Staged {
         let name = format!(".{name}.{}", uuid::Uuid::new_v4());
         let path = target.with_file_name(name);
         if let Some(parent) = path.parent() {
-            clawline::owner_file::create_dir(parent).map_err(io_error(parent))?;
+            owner_file::create_dir(parent).map_err(io_error(parent))?;
         }
         make_dir(&path)?;
         Ok(Self { path: Some(path) })
@@ -72,24 +75,43 @@ pub(super) fn copy_file(from: &Path, to: &Path) -> Result<(), BackupError> {
     close(to, 0o600)
 }
 
-/// Copies the regular files of a tree. Links and sockets are left out, and so is what is named, at the
-/// top alone.
+/// Copies the regular files of a tree. Links, sockets and files that are just being written are left out,
+/// and so is what is named, at the top alone.
 pub(super) fn copy_tree(from: &Path, to: &Path, left_out: &[&str]) -> Result<(), BackupError> {
+    copy_all(from, to, left_out, false)
+}
+
+/// As [`copy_tree`], of a tree that a gateway may be changing: what is gone when its turn comes is left
+/// out, too.
+pub(super) fn copy_living_tree(
+    from: &Path,
+    to: &Path,
+    left_out: &[&str],
+) -> Result<(), BackupError> {
+    copy_all(from, to, left_out, true)
+}
+
+fn copy_all(from: &Path, to: &Path, left_out: &[&str], lives: bool) -> Result<(), BackupError> {
     if !to.exists() {
         make_dir(to)?;
     }
     for entry in fs::read_dir(from).map_err(io_error(from))? {
         let entry = entry.map_err(io_error(from))?;
         let (path, name) = (entry.path(), entry.file_name());
-        if left_out.iter().any(|left| name == *left) {
+        if left_out.iter().any(|left| name == *left) || owner_file::is_staged(&name) {
             continue;
         }
-        let kind = entry.file_type().map_err(io_error(&path))?;
         let target = to.join(&name);
-        if kind.is_dir() {
-            copy_tree(&path, &target, &[])?;
-        } else if kind.is_file() {
-            copy_file(&path, &target)?;
+        let copied = match entry.file_type().map_err(io_error(&path)) {
+            Ok(kind) if kind.is_dir() => copy_all(&path, &target, &[], lives),
+            Ok(kind) if kind.is_file() => copy_file(&path, &target),
+            Ok(_) => Ok(()),
+            Err(error) => Err(error),
+        };
+        match copied {
+            Err(BackupError::Io { path: gone, source })
+                if lives && gone == path && source.kind() == ErrorKind::NotFound => {}
+            copied => copied?,
         }
     }
     Ok(())
@@ -117,5 +139,33 @@ pub(super) fn sync_parent(path: &Path) -> Result<(), BackupError> {
             .and_then(|dir| dir.sync_all())
             .map_err(io_error(parent)),
         None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_being_written_is_not_copied_and_one_that_is_gone_is_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let from = dir.path().join("from");
+        fs::create_dir_all(from.join("tls")).unwrap();
+        for name in ["token", ".token.67e55044-10b1-426f-9247-bb680e5fe0c8"] {
+            fs::write(from.join(name), "x").unwrap();
+            fs::write(from.join("tls").join(name), "x").unwrap();
+        }
+        let to = dir.path().join("to");
+        copy_living_tree(&from, &to, &[]).unwrap();
+        let names = |dir: &Path| -> Vec<String> {
+            let names = fs::read_dir(dir).unwrap().flatten();
+            let mut names: Vec<String> = names
+                .map(|entry| entry.file_name().into_string().unwrap())
+                .collect();
+            names.sort();
+            names
+        };
+        assert_eq!(names(&to), ["tls", "token"]);
+        assert_eq!(names(&to.join("tls")), ["token"]);
     }
 }

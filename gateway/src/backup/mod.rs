@@ -131,7 +131,7 @@ pub async fn save(
     let copy = staged.path().join(DATABASE);
     store::copy(&database, &copy).await?;
     files::close(&copy, 0o600)?;
-    files::copy_tree(state_dir, &staged.path().join(STATE), &LEFT_OUT)?;
+    files::copy_living_tree(state_dir, &staged.path().join(STATE), &LEFT_OUT)?;
     if let Some(config) = config.filter(|config| config.exists()) {
         files::copy_file(config, &staged.path().join(CONFIG))?;
     }
