@@ -42,6 +42,9 @@ pub(crate) struct Question {
     pub(crate) fields: Vec<Field>,
     /// The field or the button that has the focus.
     pub(crate) focus: usize,
+    /// Letters that were typed since the answer was chosen by other means: a second one says that
+    /// somebody is writing something else, and letters choose nothing then.
+    letters: usize,
 }
 
 /// The answers to an unknown host key, the safe one first.
@@ -91,6 +94,7 @@ impl Question {
             asker: Asker::Tunnel(id, prompt),
             fields,
             focus: 0,
+            letters: 0,
         }
     }
 
@@ -104,6 +108,7 @@ impl Question {
                 text: Secret::default(),
             }],
             focus: 0,
+            letters: 0,
         }
     }
 
@@ -123,6 +128,7 @@ impl Question {
     pub(crate) fn step(&mut self, forward: bool) {
         let places = self.places();
         let by = if forward { 1 } else { places - 1 };
+        self.letters = 0;
         self.focus = (self.focus + by) % places;
     }
 
@@ -171,13 +177,8 @@ impl Question {
     pub(crate) fn key(&mut self, key: KeyEvent) -> Outcome {
         let is_letter = (key.modifiers - KeyModifiers::SHIFT).is_empty();
         if self.is_host_key() {
-            if let (KeyCode::Char(c), true) = (key.code, is_letter)
-                && let Some(place) = HOST_KEY_ANSWERS
-                    .iter()
-                    .position(|(_, letter)| *letter == c.to_ascii_lowercase())
-            {
-                // A letter only moves the focus: trust is given with Enter, never by a stray key.
-                self.focus = place;
+            if let (KeyCode::Char(c), true) = (key.code, is_letter) {
+                self.letter(c.to_ascii_lowercase());
             }
             return Outcome::Open;
         }
@@ -197,6 +198,17 @@ impl Question {
             _ => {}
         }
         Outcome::Open
+    }
+
+    /// A letter chooses an answer to a host key, and Enter gives it. Text that was meant for the message
+    /// and ends in Enter must not: after a letter that is no answer, or a second one, the answer is no.
+    fn letter(&mut self, typed: char) {
+        self.letters += 1;
+        let mut letters = HOST_KEY_ANSWERS.iter().map(|(_, letter)| *letter);
+        self.focus = match letters.position(|letter| letter == typed) {
+            Some(place) if self.letters == 1 => place,
+            _ => 0,
+        };
     }
 
     /// Pasted text goes into the field without its line breaks.
@@ -263,6 +275,26 @@ mod tests {
         assert_eq!(
             question.answer(),
             Outcome::Answered(PromptId(1), Answer::Cancel)
+        );
+    }
+
+    #[test]
+    fn a_message_typed_into_the_question_trusts_nothing() {
+        let refused = Outcome::Answered(PromptId(1), Answer::Cancel);
+        for text in ["hello", "why", "o no", "yy", "xo", "ny"] {
+            let mut question = host_key();
+            for c in text.chars() {
+                question.key(letter(c));
+            }
+            assert_eq!(question.answer(), refused, "{text}");
+        }
+        let mut question = host_key();
+        question.key(letter('x'));
+        question.step(true);
+        assert_eq!(
+            question.answer(),
+            Outcome::Answered(PromptId(1), Answer::TrustAndRemember),
+            "Tab chooses after that"
         );
     }
 
