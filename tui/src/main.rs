@@ -29,6 +29,9 @@ fn main() -> ExitCode {
     if let Some(code) = node_host::keeper::run_if_asked() {
         return code;
     }
+    if let Some(code) = cli::help::run_if_asked() {
+        return ExitCode::from(code);
+    }
     let cli = match cli::args::Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return ExitCode::from(cli::wrong_usage(&error)),

@@ -15,6 +15,7 @@ mod explain;
 mod failure;
 mod gateway;
 mod health;
+pub(crate) mod help;
 mod hosts;
 mod install_tunnel;
 mod logs;

@@ -3,6 +3,22 @@
 use crate::support::Home;
 
 #[test]
+fn help_takes_the_words_of_a_command() {
+    for (args, words) in [
+        (&["help"][..], "Usage: clawline"),
+        (&["help", "health"], "--watch"),
+        (&["help", "node", "run"], "--allow-root"),
+    ] {
+        let ran = Home::new().run(args);
+        assert_eq!(ran.code, Some(0), "{args:?}: {}", ran.stderr);
+        assert!(ran.stdout.contains(words), "{args:?}: {}", ran.stdout);
+    }
+    let ran = Home::new().run(&["help", "healthy"]);
+    assert_eq!(ran.code, Some(2));
+    assert!(ran.stderr.contains("there is no command healthy"));
+}
+
+#[test]
 fn bad_targets_say_what_is_wrong_and_exit_with_2() {
     for (args, words) in [
         (&["--", "-oProxyCommand=x"][..], "must not start with '-'"),
