@@ -135,14 +135,14 @@ fn explain(kind: RefusalKind, error: &RpcError, request_id: Option<&str>) -> Lay
         RefusalKind::TokenMissing => (
             Layer::Token,
             "the gateway wants its token".to_owned(),
-            "pass --token, or set CLAWLINE_GATEWAY_TOKEN; it stands in gateway.auth.token on the gateway's machine"
+            "pass --token, or set CLAWLINE_GATEWAY_TOKEN; on the gateway's machine clawline-gateway token prints it (OpenClaw: gateway.auth.token)"
                 .to_owned(),
             Retry::Attention,
         ),
         RefusalKind::TokenWrong => (
             Layer::Token,
             "the gateway does not accept this token".to_owned(),
-            "compare it with gateway.auth.token on the gateway's machine".to_owned(),
+            "compare it with what clawline-gateway token prints on the gateway's machine (OpenClaw: gateway.auth.token)".to_owned(),
             Retry::Attention,
         ),
         RefusalKind::PasswordMissing => (

@@ -81,7 +81,7 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
             Request::Remove {
                 device_id: device(given)?,
             },
-            "removed; its token is void",
+            "removed; its token is void. Through SSH, as the gateway's own user, it is let in again; revoke keeps it out",
         ),
     };
     known.carry_out(request)?;

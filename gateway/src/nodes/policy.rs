@@ -211,7 +211,9 @@ impl<'a> CommandPolicy<'a> {
                 format!("\"{shown}\" requires explicit gateway.nodes.commands.allow opt-in")
             }
             Refused::NotAllowlisted => {
-                format!("\"{shown}\" is not in the allowlist for platform \"{platform}\"")
+                format!(
+                    "\"{shown}\" is not in the allowlist for platform \"{platform}\"; gateway.nodes.commands.allow adds it"
+                )
             }
         };
         format!("node command not allowed: {text}")

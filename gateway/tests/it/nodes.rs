@@ -183,7 +183,7 @@ async fn what_is_not_allowed_is_refused_in_the_words_of_each_version() {
         (
             "nope.cmd",
             "command not allowlisted",
-            "node command not allowed: \"nope.cmd\" is not in the allowlist for platform \"linux\"",
+            "node command not allowed: \"nope.cmd\" is not in the allowlist for platform \"linux\"; gateway.nodes.commands.allow adds it",
         ),
         (
             "ollama.chat",
