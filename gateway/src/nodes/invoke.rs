@@ -14,7 +14,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
 
 use super::live::Session;
-use super::once::{Entry, Outcome};
+use super::once::{Entry, Outcome, Turn};
 use super::policy::Refused;
 use super::system_run::{BadRun, SystemRun};
 use super::{Live, Nodes, policy};
@@ -126,7 +126,7 @@ impl Nodes {
         };
         let until = asked_at + timeout;
         let hash = content_hash(caller, &params);
-        let turn = match self
+        let mut turn = match self
             .once
             .enter(&params.node_id, &params.idempotency_key, hash)
         {
@@ -151,7 +151,7 @@ impl Nodes {
             params: &params,
             checks: &self.checks,
         };
-        let waiting = match self.dispatch(&asked, settings, until).await {
+        let waiting = match self.dispatch(&asked, settings, until, &mut turn).await {
             Ok(waiting) => waiting,
             Err(error) => {
                 turn.release(&error);
@@ -169,6 +169,7 @@ impl Nodes {
         asked: &Asked<'_>,
         settings: &NodesSettings,
         until: Instant,
+        turn: &mut Turn<'_>,
     ) -> Result<Waiting<'_>, InvokeError> {
         let params = asked.params;
         let command = params.command.trim();
@@ -197,6 +198,7 @@ impl Nodes {
         };
         let push = Push::plain(INVOKE_REQUEST, &request).direct();
         session.conn.outbox.push(&push);
+        turn.sent();
         tracing::info!(node = %params.node_id, command, invoke = %invoke_id, "command sent to a node");
         Ok(waiting.sent())
     }

@@ -104,6 +104,7 @@ impl Once {
             once: self,
             key,
             tx,
+            is_sent: false,
             has_ended: false,
         })
     }
@@ -224,17 +225,28 @@ impl Kept {
     }
 }
 
-/// The right to carry a key out. Dropped without an end it counts as given up by its caller.
+/// The right to carry a key out. Dropped without an end it counts as given up by its caller, once the
+/// node was told; before that, nothing happened under the key, and it is free again.
 pub(super) struct Turn<'a> {
     once: &'a Once,
     key: Key,
     tx: watch::Sender<Option<Outcome>>,
+    is_sent: bool,
     has_ended: bool,
 }
 
 impl Turn<'_> {
     /// It was refused before the node heard of it: the key is free again.
     pub(super) fn release(mut self, error: &InvokeError) {
+        self.free(error);
+    }
+
+    /// From now on the node may have heard of it.
+    pub(super) fn sent(&mut self) {
+        self.is_sent = true;
+    }
+
+    fn free(&mut self, error: &InvokeError) {
         self.has_ended = true;
         self.once.lock().slots.remove(&self.key);
         self.tx.send_replace(Some(Arc::new(Err(error.clone()))));
@@ -255,8 +267,10 @@ impl Turn<'_> {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.finish(&Arc::new(Err(InvokeError::GivenUp)));
+        match (self.has_ended, self.is_sent) {
+            (true, _) => {}
+            (false, true) => self.finish(&Arc::new(Err(InvokeError::GivenUp))),
+            (false, false) => self.free(&InvokeError::GivenUp),
         }
     }
 }
@@ -307,10 +321,13 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_key_is_free_and_a_dropped_one_is_given_up() {
+    fn a_refused_key_is_free_and_one_dropped_after_the_node_was_told_is_given_up() {
         let once = Once::default();
         turn(&once, "k").release(&InvokeError::NotConnected);
         drop(turn(&once, "k"));
+        let mut told = turn(&once, "k");
+        told.sent();
+        drop(told);
         assert_eq!(known(&once, "k"), Arc::new(Err(InvokeError::GivenUp)));
     }
 
