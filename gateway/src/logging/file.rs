@@ -65,6 +65,11 @@ fn append(path: &Path) -> io::Result<File> {
         .open(path)
 }
 
+/// Where the next file is opened before it takes the log's name.
+fn next(path: &Path) -> PathBuf {
+    path.with_extension("jsonl.new")
+}
+
 /// Where the log that was full `age` turns ago lies; 0 is the one being written.
 pub(crate) fn aside(path: &Path, age: u32) -> PathBuf {
     if age == 0 {
@@ -75,23 +80,29 @@ pub(crate) fn aside(path: &Path, age: u32) -> PathBuf {
 }
 
 impl Inner {
-    /// Puts the full file aside, the oldest is dropped. A failure leaves the file as it is: a log that
-    /// grows is better than none.
+    /// Puts the full file aside, the oldest is dropped. A failure leaves the files as they are: a log
+    /// that grows is better than none.
     fn turn(&mut self) {
         let turned = (|| {
+            let next = next(&self.path);
+            // What a turn left behind that was cut short.
+            match std::fs::remove_file(&next) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            // It is there before the first name moves: without it, each try would drop one old file.
+            let file = append(&next)?;
             for age in (1..self.max_files).rev() {
                 match std::fs::rename(aside(&self.path, age - 1), aside(&self.path, age)) {
                     Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                     _ => {}
                 }
             }
-            if self.max_files == 1 {
-                std::fs::remove_file(&self.path)?;
-            }
-            self.file = append(&self.path)?;
-            Ok(())
+            std::fs::rename(&next, &self.path)?;
+            Ok(file)
         })();
-        if turned.is_ok() {
+        if let Ok(file) = turned {
+            self.file = file;
             self.size = 0;
         }
     }
@@ -154,6 +165,27 @@ mod tests {
         assert!(last.ends_with("49\"}\n"), "{last}");
         let before = std::fs::read_to_string(aside(&path, 1)).unwrap();
         assert!(before < last, "{before} {last}");
+    }
+
+    #[test]
+    fn a_turn_that_cannot_open_the_next_file_costs_no_old_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("gateway.jsonl");
+        let log = LogFile::bounded(&path, 10, 3).unwrap();
+        for line in ["\"one\"\n", "\"two\"\n", "\"three\"\n"] {
+            (&log).write_all(line.as_bytes()).unwrap();
+        }
+        let read = |age| std::fs::read_to_string(aside(&path, age)).unwrap();
+        std::fs::create_dir(next(&path)).unwrap();
+        for _ in 0..3 {
+            (&log).write_all(b"\"more\"\n").unwrap();
+        }
+        assert_eq!(read(0), "\"three\"\n\"more\"\n\"more\"\n\"more\"\n");
+        assert_eq!((&*read(1), &*read(2)), ("\"two\"\n", "\"one\"\n"));
+        std::fs::remove_dir(next(&path)).unwrap();
+        (&log).write_all(b"\"last\"\n").unwrap();
+        assert_eq!((&*read(0), &*read(2)), ("\"last\"\n", "\"two\"\n"));
+        assert!(!next(&path).exists());
     }
 
     #[test]
