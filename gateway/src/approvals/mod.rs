@@ -24,14 +24,20 @@ use tokio::time::{sleep, timeout};
 use crate::conn::{Conn, ConnId, Principal, Push, Registry};
 use crate::nodes::SystemRun;
 use crate::policy::Policy;
-use crate::store::{Approval, ApprovalState, ApprovalStore, StoreError, now_ms};
+use crate::store::{
+    Approval, ApprovalState, ApprovalStore, Inserted, PendingBounds, StoreError, now_ms,
+};
 
 pub(crate) use plan::variable;
 pub(crate) use policy_file::{FILE as POLICY_FILE, PolicyError, PolicyFile};
 pub(crate) use request::{BadRequest, New};
 
-/// Approvals that may wait at the same time.
-const MAX_PENDING: i64 = 256;
+/// Approvals that may wait at the same time. A share each, so that no device takes the room of all;
+/// what has no device, the owner's own command line, is one of them.
+const MAX_PENDING: PendingBounds = PendingBounds {
+    all: 256,
+    of_device: 64,
+};
 /// How long one that does not wait any more is known, so that its id is not used again.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How many of these are known; the oldest make room.
@@ -50,9 +56,10 @@ pub(crate) enum ApprovalError {
     NotForNodes,
     #[error("invalid decision")]
     BadDecision,
-    /// The id was used before, or too many wait.
-    #[error("approval request unavailable")]
-    Unavailable,
+    #[error("this approval id was used before; ask again with another one")]
+    IdUsed,
+    #[error("too many commands wait for an approval; decide about some of them, then ask again")]
+    TooMany,
     #[error(transparent)]
     BadRequest(#[from] BadRequest),
     #[error(transparent)]
@@ -119,8 +126,10 @@ impl Approvals {
             self.prune().await?;
         }
         let approval = new.approval(by.principal.device_id.clone());
-        if !self.store.insert(&approval, MAX_PENDING).await? {
-            return Err(ApprovalError::Unavailable);
+        match self.store.insert(&approval, MAX_PENDING).await? {
+            Inserted::Stored => {}
+            Inserted::IdUsed => return Err(ApprovalError::IdUsed),
+            Inserted::TooMany => return Err(ApprovalError::TooMany),
         }
         let has_route = by.version == Protocol::V3
             || self

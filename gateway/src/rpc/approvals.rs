@@ -296,7 +296,7 @@ fn error(error: ApprovalError, version: Protocol) -> RpcError {
         ApprovalError::BadDecision | ApprovalError::NotForNodes | ApprovalError::BadRequest(_) => {
             RpcError::invalid(error.to_string())
         }
-        ApprovalError::Unavailable => RpcError::unavailable(error.to_string()),
+        ApprovalError::IdUsed | ApprovalError::TooMany => RpcError::unavailable(error.to_string()),
         ApprovalError::Store(error) => RpcError::unavailable(error.to_string()).retry_after(1000),
     }
 }

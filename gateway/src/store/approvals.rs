@@ -69,11 +69,28 @@ pub struct Approval {
     pub resolved_at: Option<i64>,
 }
 
+/// How many approvals may wait at the same time.
+#[derive(Debug, Clone, Copy)]
+pub struct PendingBounds {
+    pub all: i64,
+    /// Those that one device asked for.
+    pub of_device: i64,
+}
+
+/// What became of a request for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inserted {
+    Stored,
+    /// The id was used before.
+    IdUsed,
+    TooMany,
+}
+
 /// Approvals. Each change of state is one statement that names the state before it.
 #[async_trait]
 pub trait ApprovalStore: Send + Sync {
-    /// Stores a new one; false when the id was used before, or too many wait.
-    async fn insert(&self, approval: &Approval, max_pending: i64) -> Result<bool>;
+    /// Stores a new one, within the bounds.
+    async fn insert(&self, approval: &Approval, bounds: PendingBounds) -> Result<Inserted>;
     async fn get(&self, id: &str) -> Result<Option<Approval>>;
     /// Those that wait and have not expired, the oldest first.
     async fn pending(&self, now: i64) -> Result<Vec<Approval>>;

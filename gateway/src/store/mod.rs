@@ -22,7 +22,7 @@ use clawline::secret::Secret;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-pub use approvals::{Approval, ApprovalState, ApprovalStore};
+pub use approvals::{Approval, ApprovalState, ApprovalStore, Inserted, PendingBounds};
 pub use command::{Command, CommandEffect, CommandOutcome, CommandStore, Compacted, DoneCommand};
 pub use error::StoreError;
 pub use health::StoreHealth;

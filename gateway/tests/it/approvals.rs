@@ -133,7 +133,10 @@ async fn with_nobody_to_ask_version_4_is_told_at_once() {
         .error("exec.approval.request", ask("a1", &["ls"]))
         .await;
     assert_eq!(error["code"], "UNAVAILABLE");
-    assert_eq!(error["message"], "approval request unavailable");
+    assert_eq!(
+        error["message"],
+        "this approval id was used before; ask again with another one"
+    );
 }
 
 #[tokio::test]

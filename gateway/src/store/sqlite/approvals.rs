@@ -5,18 +5,20 @@ use sqlx::Row;
 use sqlx::sqlite::SqliteRow;
 
 use super::{Db, StoreError, rows};
-use crate::store::{Approval, ApprovalState, ApprovalStore};
+use crate::store::{Approval, ApprovalState, ApprovalStore, Inserted, PendingBounds};
 
 type Result<T> = std::result::Result<T, StoreError>;
 
 #[async_trait]
 impl ApprovalStore for Db {
-    async fn insert(&self, approval: &Approval, max_pending: i64) -> Result<bool> {
+    async fn insert(&self, approval: &Approval, bounds: PendingBounds) -> Result<Inserted> {
         let insert = sqlx::query(
             "INSERT INTO exec_approvals (id, state, plan, digest, request, device_id, created_at, \
              expires_at) SELECT $1, $2, $3, $4, $5, $6, $7, $8 \
              WHERE (SELECT COUNT(*) FROM exec_approvals WHERE state = 'pending' AND \
-             expires_at > $7) < $9 ON CONFLICT (id) DO NOTHING",
+             expires_at > $7) < $9 AND (SELECT COUNT(*) FROM exec_approvals WHERE \
+             state = 'pending' AND expires_at > $7 AND device_id IS $6) < $10 \
+             ON CONFLICT (id) DO NOTHING",
         )
         .bind(&approval.id)
         .bind(approval.state.as_str())
@@ -26,8 +28,15 @@ impl ApprovalStore for Db {
         .bind(&approval.device_id)
         .bind(approval.created_at)
         .bind(approval.expires_at)
-        .bind(max_pending);
-        Ok(self.change(insert).await? > 0)
+        .bind(bounds.all)
+        .bind(bounds.of_device);
+        if self.change(insert).await? > 0 {
+            return Ok(Inserted::Stored);
+        }
+        Ok(match ApprovalStore::get(self, &approval.id).await? {
+            Some(_) => Inserted::IdUsed,
+            None => Inserted::TooMany,
+        })
     }
 
     async fn get(&self, id: &str) -> Result<Option<Approval>> {
@@ -144,6 +153,11 @@ mod tests {
     use super::*;
     use crate::store::Store;
 
+    const BOUNDS: PendingBounds = PendingBounds {
+        all: 100,
+        of_device: 100,
+    };
+
     fn made(id: &str, state: ApprovalState, created_at: i64) -> Approval {
         Approval {
             id: id.into(),
@@ -173,7 +187,8 @@ mod tests {
             made("allowed", ApprovalState::Allowed, 12),
             made("nobody", ApprovalState::NoRoute, 13),
         ] {
-            assert!(approvals.insert(&approval, 100).await.unwrap());
+            let stored = approvals.insert(&approval, BOUNDS).await.unwrap();
+            assert_eq!(stored, Inserted::Stored);
         }
         let known = async |id: &str| approvals.get(id).await.unwrap().is_some();
         assert_eq!(approvals.prune(5, 100).await.unwrap(), 1);
@@ -188,6 +203,43 @@ mod tests {
         ] {
             assert_eq!(known(id).await, is_known, "{id}");
         }
+    }
+
+    #[tokio::test]
+    async fn no_device_takes_the_room_of_the_others() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(&home.path().join("gateway.db")).await.unwrap();
+        let approvals = store.approvals();
+        let bounds = PendingBounds {
+            all: 4,
+            of_device: 2,
+        };
+        let (mine, yours) = (Some("mine"), Some("yours"));
+        for (id, device, becomes) in [
+            ("a", mine, Inserted::Stored),
+            ("b", mine, Inserted::Stored),
+            ("b", mine, Inserted::IdUsed),
+            ("c", mine, Inserted::TooMany),
+            ("d", yours, Inserted::Stored),
+            ("e", None, Inserted::Stored),
+            ("f", None, Inserted::TooMany),
+            ("g", yours, Inserted::TooMany),
+        ] {
+            let approval = Approval {
+                device_id: device.map(str::to_owned),
+                ..made(id, ApprovalState::Pending, 1)
+            };
+            let became = approvals.insert(&approval, bounds).await.unwrap();
+            assert_eq!(became, becomes, "{id}");
+        }
+        let denied = ApprovalState::Denied;
+        approvals.resolve("a", denied, None, None, 2).await.unwrap();
+        let again = Approval {
+            device_id: Some("mine".to_owned()),
+            ..made("c", ApprovalState::Pending, 3)
+        };
+        let became = approvals.insert(&again, bounds).await.unwrap();
+        assert_eq!(became, Inserted::Stored);
     }
 
     #[tokio::test]

@@ -301,7 +301,7 @@ async fn s59_a_restart_denies_what_waits_and_what_was_not_used() {
         assert_eq!(error["details"]["reason"], "APPROVAL_NOT_FOUND");
         let error = asker.error("exec.approval.request", ask(id, &["id"])).await;
         assert_eq!(
-            error["message"], "approval request unavailable",
+            error["message"], "this approval id was used before; ask again with another one",
             "an id is used once"
         );
     }
