@@ -31,6 +31,7 @@ use crate::runs::{ConfigProblem, ECHO_PROVIDER, Models, RunError, Runs};
 use crate::server::ListenError;
 use crate::sessions::Sessions;
 use crate::settings::{BindTo, GatewaySettings, TailscaleMode};
+use crate::shutdown::Broken;
 use crate::start_check::{check_auth, check_publishing, check_reach, shared_secret};
 use crate::state::{App, Boot, Live, Shared};
 use crate::state_dir::{self, StateDirError};
@@ -353,7 +354,10 @@ impl Gateway {
 
     /// Serves until `stop` is cancelled, then stops in order. Dropping the future stops at once;
     /// the notice to clients is taken back then, too.
-    pub async fn run(self, stop: CancellationToken) {
+    ///
+    /// # Errors
+    /// A part of it broke; it has stopped in order, so that it can be started again.
+    pub async fn run(self, stop: CancellationToken) -> Result<(), Broken> {
         let Self {
             app,
             listeners,
@@ -387,21 +391,21 @@ impl Gateway {
             servers.spawn(reload::watch(app.clone(), source));
         }
         let mut changes = app.live.changes();
-        loop {
-            let changed = async {
-                tokio::select! {
-                    changed = changes.changed() => changed.is_ok(),
-                    () = tls::changed(app.tls.as_deref()) => true,
-                }
-            };
-            if stop.run_until_cancelled(changed).await != Some(true) {
-                break;
+        let ended = loop {
+            tokio::select! {
+                () = stop.cancelled() => break Ok(()),
+                changed = changes.changed() => if changed.is_err() {
+                    break Ok(());
+                },
+                () = tls::changed(app.tls.as_deref()) => {}
+                broken = shutdown::broken(&mut servers) => break Err(broken),
             }
             advert = advertise(&app, advert).await;
-        }
+        };
         shutdown::stop(&app, servers).await;
         drop(advert);
         drop(lock);
+        ended
     }
 }
 

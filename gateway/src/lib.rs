@@ -42,5 +42,6 @@ mod whereabouts;
 
 pub use gateway::{Gateway, StartError};
 pub use server::ListenError;
+pub use shutdown::Broken;
 pub use tailscale::{Exposure, TailscaleError};
 pub use tls::TlsError;

@@ -23,6 +23,26 @@ const CALLS_DEADLINE: Duration = Duration::from_secs(2);
 /// How long accept loops and heartbeat may take to end; what they do is short.
 const SERVERS_DEADLINE: Duration = Duration::from_secs(2);
 
+/// A listener, the heartbeat or the watcher of the configuration ended by a fault. Without it the
+/// gateway would go on, deaf on that side.
+#[derive(Debug, thiserror::Error)]
+#[error("a part of the gateway broke ({why}); it has stopped, start it again")]
+pub struct Broken {
+    why: String,
+}
+
+/// Waits for one of these tasks to break. Safe to drop.
+pub(crate) async fn broken(servers: &mut JoinSet<()>) -> Broken {
+    while let Some(ended) = servers.join_next().await {
+        if let Err(error) = ended {
+            let why = error.to_string();
+            tracing::error!(why, "a part of the gateway broke; the gateway stops");
+            return Broken { why };
+        }
+    }
+    std::future::pending().await
+}
+
 /// Sends `tick`, `health` and `presence`, and clears what has expired, until the daemon stops.
 pub(crate) async fn heartbeat(app: App) {
     let every = |period| {

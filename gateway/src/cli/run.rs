@@ -16,6 +16,7 @@ use super::{Common, Exit, Failure, output};
 use crate::gateway::{self, Gateway, StartError};
 use crate::reload::Source;
 use crate::settings::{AuthMode, GatewaySettings};
+use crate::shutdown::Broken;
 use crate::tailscale::Exposure;
 use crate::{auth, descriptors, logging, store};
 
@@ -181,7 +182,7 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
     let mut serving = Box::pin(gateway.with_reload(source).run(stop.clone()));
     loop {
         tokio::select! {
-            () = &mut serving => return Ok(Exit::Good),
+            ended = &mut serving => return finished(ended),
             _ = terminate.recv() => break,
             _ = interrupt.recv() => break,
             _ = hang_up.recv() => again.notify_one(),
@@ -192,10 +193,16 @@ async fn serve(read: &Read, settings: GatewaySettings, source: Source) -> Result
     notify::tell(env, "STOPPING=1");
     stop.cancel();
     tokio::select! {
-        () = &mut serving => Ok(Exit::Good),
+        ended = &mut serving => finished(ended),
         _ = terminate.recv() => Ok(hurried()),
         _ = interrupt.recv() => Ok(hurried()),
     }
+}
+
+/// The exit code of a gateway that ended: one that broke has failed, so that a service manager starts
+/// it again.
+fn finished(ended: Result<(), Broken>) -> Result<Exit, Failure> {
+    ended.map(|()| Exit::Good).map_err(Failure::failed)
 }
 
 /// [`Gateway::bind`]. A store that an older release wrote may take longer than a service may take to

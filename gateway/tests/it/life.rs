@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use clawline::notice::GatewayNotice;
 use clawline::secret::Secret;
+use clawline_gateway::reload::Source;
 use clawline_gateway::settings::GatewaySettings;
 use clawline_gateway::{Gateway, StartError};
 use serde_json::json;
 use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
 
 use crate::support::program::DEADLINE;
 use crate::support::{Client, Connect, Device, TestGateway};
@@ -31,6 +33,24 @@ async fn a_stop_is_announced_and_closes_with_1012_without_a_wait() {
     stopped
         .expect("nobody waits for clients that do nothing")
         .unwrap();
+}
+
+#[tokio::test]
+async fn a_gateway_of_which_a_part_breaks_stops_and_says_so() {
+    let home = tempfile::tempdir().unwrap();
+    let settings = GatewaySettings::new(home.path());
+    let gateway = Gateway::bind(settings.clone()).await.unwrap();
+    let address = gateway.local_addr();
+    let mut changed = settings;
+    changed.config.effective = json!({"logging": {"level": "debug"}});
+    let source = Source::new(Vec::new(), move || Ok(changed.clone()))
+        .on_change(|_| panic!("the watcher of the configuration breaks"));
+    let stop = CancellationToken::new();
+    let running = gateway.with_reload(source).run(stop);
+    let ended = tokio::time::timeout(DEADLINE, running).await;
+    let error = ended.expect("nobody had to stop it").unwrap_err();
+    assert!(error.to_string().contains("start it again"), "{error}");
+    assert!(TcpStream::connect(address).await.is_err());
 }
 
 #[tokio::test]

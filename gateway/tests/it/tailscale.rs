@@ -308,7 +308,7 @@ async fn our_own_left_over_route_is_taken_back_and_somebody_elses_never() {
     );
     assert!(!tailscale.calls().contains("off"));
     stop.cancel();
-    task.await.unwrap();
+    task.await.unwrap().unwrap();
 
     fs::write(home.path().join("tailscale-port"), "4321").unwrap();
     let gateway = Gateway::bind(settings).await.unwrap();
@@ -321,7 +321,7 @@ async fn our_own_left_over_route_is_taken_back_and_somebody_elses_never() {
             .contains("serve --yes --https=443 --set-path=/ off")
     );
     stop.cancel();
-    task.await.unwrap();
+    task.await.unwrap().unwrap();
 }
 
 /// S37, and what else would be published without protection.

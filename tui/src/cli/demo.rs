@@ -13,8 +13,8 @@ use clawline::loopback_ssh::{ExecReply, LoopbackOptions, LoopbackSsh, fresh_key}
 use clawline::owner_file;
 use clawline::secret::Secret;
 use clawline::tunnel::ssh_config::{ConfigFile, Flags};
-use clawline_gateway::Gateway;
 use clawline_gateway::settings::GatewaySettings;
+use clawline_gateway::{Broken, Gateway};
 use futures_util::FutureExt as _;
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
@@ -159,7 +159,7 @@ pub(crate) struct World {
     /// The SSH server of the desktop.
     pub ssh: LoopbackSsh,
     stop: CancellationToken,
-    gateway: Option<AbortOnDropHandle<()>>,
+    gateway: Option<AbortOnDropHandle<Result<(), Broken>>>,
     /// Where everything is. Last, so that nobody writes there any more when it is removed.
     pub home: TempDir,
 }

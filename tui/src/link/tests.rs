@@ -229,7 +229,7 @@ async fn a_token_is_not_shown_to_another_end_than_it_was_found_for() {
 struct OwnGateway {
     port: u16,
     stop: CancellationToken,
-    running: AbortOnDropHandle<()>,
+    running: AbortOnDropHandle<Result<(), clawline_gateway::Broken>>,
 }
 
 impl OwnGateway {
@@ -252,7 +252,7 @@ impl OwnGateway {
 
     async fn stop(self) {
         self.stop.cancel();
-        self.running.await.unwrap();
+        self.running.await.unwrap().unwrap();
     }
 }
 

@@ -4,11 +4,11 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use clawline_gateway::Gateway;
 use clawline_gateway::auth::PeerLookup;
 use clawline_gateway::policy::Policy;
 use clawline_gateway::reload::Source;
 use clawline_gateway::settings::GatewaySettings;
+use clawline_gateway::{Broken, Gateway};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ pub struct TestGateway {
     pub settings: GatewaySettings,
     policy: Policy,
     stop: CancellationToken,
-    task: JoinHandle<()>,
+    task: JoinHandle<Result<(), Broken>>,
     home: Arc<tempfile::TempDir>,
 }
 
@@ -166,13 +166,13 @@ impl TestGateway {
     /// Stops it in order.
     pub async fn stop(self) {
         self.stop.cancel();
-        self.task.await.unwrap();
+        self.task.await.unwrap().unwrap();
     }
 
     /// Stops it and keeps its state; everything but [`TestGateway::resume`] and the paths is void.
     pub async fn pause(mut self) -> Self {
         self.stop.cancel();
-        (&mut self.task).await.unwrap();
+        (&mut self.task).await.unwrap().unwrap();
         self
     }
 
