@@ -195,6 +195,9 @@ impl Gateway {
         let tls = Tls::open(&settings.tls, &settings.tls_dir())?.map(Arc::new);
         let store_path = database(&settings.state_dir);
         let store = Store::open(&store_path).await?;
+        if !store.was_stopped_cleanly() {
+            tracing::warn!(path = %store_path.display(), "the gateway did not stop cleanly the last time: the store is checked while it serves");
+        }
         let listeners = {
             let tailnet = match settings.bind {
                 BindTo::Tailnet => {

@@ -54,13 +54,6 @@ pub enum CallError {
     Stopped,
 }
 
-impl CallError {
-    /// True when the gateway certainly did not do it.
-    pub fn is_certainly_not_done(&self) -> bool {
-        matches!(self, Self::NotConnected(_) | Self::Refused { .. })
-    }
-}
-
 pub(super) type Reply = oneshot::Sender<Result<Value, CallError>>;
 
 /// Which answer a caller wants, where two come.

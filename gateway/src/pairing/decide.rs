@@ -55,7 +55,7 @@ pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes, policy: &
 }
 
 /// The first scope of `asked` that is not in `held`: nobody gives what it has not.
-pub fn beyond(held: &Scopes, asked: &Scopes) -> Option<Scope> {
+pub(super) fn beyond(held: &Scopes, asked: &Scopes) -> Option<Scope> {
     asked.iter().find(|scope| !held.grants(*scope))
 }
 

@@ -24,7 +24,8 @@ use crate::store::{
     SetupCodeStore, StoreError, now_ms,
 };
 
-pub use decide::{Ask, Verdict, beyond, decide};
+use decide::beyond;
+pub use decide::{Ask, Verdict, decide};
 use rows::{device_row, request_event, request_row};
 pub use setup::{MadeCode, SETUP_CODE_LIFETIME};
 
