@@ -50,12 +50,7 @@ impl Table {
         M: Method,
         F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
     {
-        self.add(Typed::<M, F> {
-            handler,
-            lane: |_, _| None,
-            deadline: Some(DEADLINE),
-            is_write: false,
-        })
+        self.add(Typed::plain(handler))
     }
 
     /// Adds a method that writes the configuration: a caller may do that so often and no more.
@@ -64,11 +59,9 @@ impl Table {
         M: Method,
         F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
     {
-        self.add(Typed::<M, F> {
-            handler,
-            lane: |_, _| None,
-            deadline: Some(DEADLINE),
+        self.add(Typed {
             is_write: true,
+            ..Typed::plain(handler)
         })
     }
 
@@ -82,11 +75,9 @@ impl Table {
         M: Method,
         F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
     {
-        self.add(Typed::<M, F> {
-            handler,
+        self.add(Typed {
             lane,
-            deadline: Some(DEADLINE),
-            is_write: false,
+            ..Typed::plain(handler)
         })
     }
 
@@ -101,11 +92,10 @@ impl Table {
         M: Method,
         F: Future<Output = Result<M::Reply, Failure>> + Send + 'static,
     {
-        self.add(Typed::<M, F> {
-            handler,
+        self.add(Typed {
             lane,
             deadline: None,
-            is_write: false,
+            ..Typed::plain(handler)
         })
     }
 
@@ -147,6 +137,18 @@ struct Typed<M: Method, F> {
     deadline: Option<Duration>,
     /// It comes out of the budget of writes.
     is_write: bool,
+}
+
+impl<M: Method, F> Typed<M, F> {
+    /// Beside other calls, within the usual time.
+    fn plain(handler: fn(App, Call<M>) -> F) -> Self {
+        Self {
+            handler,
+            lane: |_, _| None,
+            deadline: Some(DEADLINE),
+            is_write: false,
+        }
+    }
 }
 
 impl<M, F> Row for Typed<M, F>

@@ -46,6 +46,13 @@ async fn texts(client: &mut Client) -> Vec<String> {
         .collect()
 }
 
+/// What the program says to a command that it carries out.
+async fn did(home: &Path, words: &[&str]) -> String {
+    let (code, text) = said(program(home, words)).await;
+    assert_eq!(code, 0, "{text}");
+    text
+}
+
 async fn stopped(mut daemon: Daemon) {
     daemon.signal(Signal::SIGTERM);
     daemon.child.wait().await.unwrap();
@@ -71,8 +78,7 @@ async fn what_was_saved_comes_back_with_its_devices_and_the_state_before_is_kept
     let (daemon, mut client, device_token) = lived_in(home.path()).await;
     let saved = home.path().join("saved");
     let target = saved.to_str().unwrap();
-    let (code, text) = said(program(home.path(), &["backup", target])).await;
-    assert_eq!(code, 0, "{text}");
+    did(home.path(), &["backup", target]).await;
     let mut files = Vec::new();
     every_file(&saved, &mut files);
     for file in &files {
@@ -91,8 +97,7 @@ async fn what_was_saved_comes_back_with_its_devices_and_the_state_before_is_kept
     drop(client);
     stopped(daemon).await;
     std::fs::remove_file(home.path().join(".config/clawline/clawline.json5")).unwrap();
-    let (code, text) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{text}");
+    did(home.path(), &["restore", target]).await;
     assert!(home.path().join(".config/clawline/clawline.json5").exists());
 
     let daemon = Daemon::start(home.path()).await;
@@ -115,7 +120,7 @@ async fn a_backup_that_has_changed_or_is_none_is_refused_and_nothing_happens() {
     let (daemon, client, _) = lived_in(home.path()).await;
     let saved = home.path().join("saved");
     let target = saved.to_str().unwrap();
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     drop(client);
     stopped(daemon).await;
     let before = std::fs::read(state(home.path()).join("gateway.db")).unwrap();
@@ -164,7 +169,7 @@ async fn a_restore_that_is_killed_leaves_the_old_state_or_the_new_one() {
     let (daemon, mut client, _) = lived_in(home.path()).await;
     let saved = home.path().join("saved");
     let target = saved.to_str().unwrap();
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     say(&mut client, "after the backup").await;
     drop(client);
     stopped(daemon).await;
@@ -205,9 +210,7 @@ async fn comes_in(daemon: &Daemon, seed: u8, token: &str) -> bool {
 }
 
 async fn devices(home: &Path, words: &[&str]) -> String {
-    let (code, text) = said(program(home, &[&["devices"], words].concat())).await;
-    assert_eq!(code, 0, "{text}");
-    text
+    did(home, &[&["devices"], words].concat()).await
 }
 
 #[tokio::test]
@@ -220,7 +223,7 @@ async fn a_restore_brings_no_device_back_that_was_removed_revoked_or_given_anoth
     for seed in 1..=4 {
         tokens.push(paired(&daemon, seed).await);
     }
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     let ids: Vec<String> = (1..=4)
         .map(|seed| Device::new(seed).identity.device_id().to_owned())
         .collect();
@@ -231,8 +234,7 @@ async fn a_restore_brings_no_device_back_that_was_removed_revoked_or_given_anoth
     let late = paired(&daemon, 5).await;
     stopped(daemon).await;
 
-    let (code, words) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", target]).await;
     assert!(words.contains("still removed: 1"), "{words}");
     assert!(words.contains("still void: 2"), "{words}");
     let daemon = Daemon::start(home.path()).await;
@@ -254,24 +256,18 @@ async fn without_a_state_before_a_restore_says_what_it_cannot_know_and_can_forge
     let target = saved.to_str().unwrap();
     let daemon = Daemon::start(home.path()).await;
     let token = paired(&daemon, 1).await;
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     stopped(daemon).await;
 
     std::fs::remove_dir_all(state(home.path())).unwrap();
-    let (code, words) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", target]).await;
     assert!(words.contains("CAN COME IN AGAIN"), "{words}");
     assert!(words.contains("there was no state before"), "{words}");
     let daemon = Daemon::start(home.path()).await;
     assert!(comes_in(&daemon, 1, &token).await);
     stopped(daemon).await;
 
-    let (code, words) = said(program(
-        home.path(),
-        &["restore", "--forget-devices", target],
-    ))
-    .await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", "--forget-devices", target]).await;
     assert!(words.contains("all are forgotten"), "{words}");
     let daemon = Daemon::start(home.path()).await;
     assert!(!comes_in(&daemon, 1, &token).await);
@@ -309,15 +305,14 @@ async fn a_restore_allows_no_command_again_that_was_taken_back_since() {
     let target = saved.to_str().unwrap();
     let daemon = Daemon::start(home.path()).await;
     allow(&daemon, &["/bin/ls", "/bin/rm"]).await;
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     allow(&daemon, &["/bin/ls"]).await;
     stopped(daemon).await;
     for words in [
         &["restore", target][..],
         &["restore", "--forget-devices", target],
     ] {
-        let (code, said) = said(program(home.path(), words)).await;
-        assert_eq!(code, 0, "{said}");
+        let said = did(home.path(), words).await;
         assert!(
             said.contains("policy of commands: that of the state before"),
             "{said}"
@@ -338,19 +333,17 @@ async fn a_policy_of_commands_that_is_gone_stays_so_and_with_all_else_gone_it_co
     let target = saved.to_str().unwrap();
     let daemon = Daemon::start(home.path()).await;
     allow(&daemon, &["/bin/ls"]).await;
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     stopped(daemon).await;
     let written = policy(home.path()).unwrap();
 
     std::fs::remove_file(state(home.path()).join("exec-approvals.json")).unwrap();
-    let (code, words) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", target]).await;
     assert!(words.contains("policy of commands: none"), "{words}");
     assert_eq!(policy(home.path()), None);
 
     std::fs::remove_dir_all(state(home.path())).unwrap();
-    let (code, words) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", target]).await;
     assert!(
         words.contains("policy of commands: that of the backup"),
         "{words}"
@@ -365,12 +358,11 @@ async fn beside_a_damaged_database_the_policy_of_commands_is_still_the_newer_one
     let target = saved.to_str().unwrap();
     let daemon = Daemon::start(home.path()).await;
     allow(&daemon, &["/bin/ls", "/bin/rm"]).await;
-    assert_eq!(said(program(home.path(), &["backup", target])).await.0, 0);
+    did(home.path(), &["backup", target]).await;
     allow(&daemon, &["/bin/ls"]).await;
     stopped(daemon).await;
     std::fs::write(state(home.path()).join("gateway.db"), "no database").unwrap();
-    let (code, words) = said(program(home.path(), &["restore", target])).await;
-    assert_eq!(code, 0, "{words}");
+    let words = did(home.path(), &["restore", target]).await;
     assert!(words.contains("CAN COME IN AGAIN"), "{words}");
     assert!(!policy(home.path()).unwrap().0.contains("/bin/rm"));
 }

@@ -21,7 +21,6 @@ const HEALTH: &[&str] = &[
 ];
 const PRESENCE: &[&str] = &["clientId", "onlineSince"];
 const SESSION: &[&str] = &[
-    "agentId",
     "isMain",
     "archived",
     "pinned",
@@ -36,24 +35,9 @@ const SESSION: &[&str] = &[
     "messageCount",
     "estimatedCostUsd",
 ];
-/// A row of `status`; it has an agent in version 3 too.
-const STATUS_SESSION: &[&str] = &[
-    "isMain",
-    "archived",
-    "pinned",
-    "unread",
-    "status",
-    "lastRunId",
-    "hasActiveRun",
-    "createdAt",
-    "startedAt",
-    "endedAt",
-    "lifecycleRevision",
-    "messageCount",
-    "estimatedCostUsd",
-    "chatType",
-    "modelProvider",
-];
+/// A row of `status` has an agent in version 3 too, and other rows have these.
+const STATUS_ROW: &[&str] = &["chatType", "modelProvider"];
+const OTHER_ROW: &[&str] = &["agentId"];
 const MESSAGE: &[&str] = &[
     "__openclaw",
     "idempotencyKey",
@@ -99,8 +83,10 @@ fn of_answer(method: &str) -> &'static [Place] {
                 ],
             ),
             ("/sessions/defaults", &["modelProvider"]),
-            ("/sessions/recent/*", STATUS_SESSION),
-            ("/sessions/byAgent/*/recent/*", STATUS_SESSION),
+            ("/sessions/recent/*", SESSION),
+            ("/sessions/recent/*", STATUS_ROW),
+            ("/sessions/byAgent/*/recent/*", SESSION),
+            ("/sessions/byAgent/*/recent/*", STATUS_ROW),
         ],
         "system-presence" => &[("/*", PRESENCE)],
         "channels.status" => &[("", &["statusIssues"])],
@@ -147,15 +133,18 @@ fn of_answer(method: &str) -> &'static [Place] {
                 ],
             ),
             ("/sessions/*", SESSION),
+            ("/sessions/*", OTHER_ROW),
         ],
         "sessions.resolve" => &[("", &["agentId"])],
         "sessions.patch" => &[
             ("/entry", SESSION),
+            ("/entry", OTHER_ROW),
             ("/entry", &["kind"]),
             ("/resolved", &["contextTokens"]),
         ],
         "sessions.reset" => &[
             ("/entry", SESSION),
+            ("/entry", OTHER_ROW),
             ("/entry", &["kind"]),
             ("", &["resolved"]),
         ],

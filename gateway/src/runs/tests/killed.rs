@@ -105,21 +105,36 @@ fn crashed<F: Future<Output = World>>(before: F) {
     runtime.shutdown_background();
 }
 
+/// One run with the model and one that waits.
+async fn busy(home: &Path) -> World {
+    let mut world = world(home).await;
+    world.send("main", "r1", "one").await;
+    world.send("main", "r2", "two").await;
+    world.asked().await;
+    world
+}
+
+/// The start after a kill, stopped properly.
+fn next_start(home: &Path, then: impl AsyncFnOnce(&mut World)) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut world = world(home).await;
+        then(&mut world).await;
+        world.runs.stop(Duration::ZERO).await;
+        world.store.close().await;
+    });
+}
+
 #[test]
 fn a_stop_that_was_killed_after_its_commit_stops_what_it_was_about_and_nothing_later() {
     let home = tempfile::tempdir().unwrap();
     crashed(async {
-        let mut world = world(home.path()).await;
-        world.send("main", "r1", "one").await;
-        world.send("main", "r2", "two").await;
-        world.asked().await;
+        let world = busy(home.path()).await;
         let stop = world.command("s1", CommandEffect::Stop);
         world.commit(stop).await;
         world
     });
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let mut world = world(home.path()).await;
+    next_start(home.path(), async |world| {
         assert_eq!(world.outcome("r1").await.state, RunState::Interrupted);
         assert_eq!(world.outcome("r2").await.state, RunState::Aborted);
         world.send("main", "r3", "three").await;
@@ -131,8 +146,6 @@ fn a_stop_that_was_killed_after_its_commit_stops_what_it_was_about_and_nothing_l
         let stop = world.command("s2", CommandEffect::Stop);
         assert_eq!(world.runs.halt(stop).await.unwrap(), [id("r3")]);
         assert_eq!(world.outcome("r3").await.state, RunState::Aborted);
-        world.runs.stop(DEADLINE).await;
-        world.store.close().await;
     });
 }
 
@@ -140,17 +153,12 @@ fn a_stop_that_was_killed_after_its_commit_stops_what_it_was_about_and_nothing_l
 fn a_reset_that_was_killed_after_its_commit_is_not_done_again() {
     let home = tempfile::tempdir().unwrap();
     crashed(async {
-        let mut world = world(home.path()).await;
-        world.send("main", "r1", "one").await;
-        world.send("main", "r2", "two").await;
-        world.asked().await;
+        let world = busy(home.path()).await;
         let reset = world.command("n1", CommandEffect::Reset);
         world.commit(reset).await;
         world
     });
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    runtime.block_on(async {
-        let mut world = world(home.path()).await;
+    next_start(home.path(), async |world| {
         // What waited in the old conversation is not answered in the new one.
         assert_eq!(world.outcome("r2").await.state, RunState::Aborted);
         world.send("main", "r3", "three").await;
@@ -160,8 +168,6 @@ fn a_reset_that_was_killed_after_its_commit_is_not_done_again() {
         assert!(matches!(again.status, SubmitStatus::Ok(_)), "{again:?}");
         assert_eq!(world.runs.active(&world.key("main")).len(), 1);
         assert_eq!(texts(&world.transcript("main").await), [user("three")]);
-        world.runs.stop(Duration::ZERO).await;
-        world.store.close().await;
     });
 }
 
