@@ -118,6 +118,8 @@ async fn what_the_next_start_would_refuse_is_told_by_config_check_and_doctor() {
     let path = home.path().join("own.pem");
     checked(tls, path.to_str().unwrap()).await;
     checked("{models: {default: 'local/nope'}}", "local/nope").await;
+    let nothing_made = "{gateway: {tls: {enabled: true, autoGenerate: false}}}";
+    checked(nothing_made, "gateway.tls.certPath: is missing").await;
     let keyless = "{models: {default: 'p/m', providers: {p: {kind: 'openai',
         baseUrl: 'http://127.0.0.1:1/v1', apiKeyEnv: 'NO_SUCH_KEY', models: ['m']}}}}";
     Daemon::configure(home.path(), keyless);
