@@ -326,7 +326,10 @@ fn theirs(parts: &Parts, place: &str) -> Option<Candidate> {
         Warning::Unusable { key, why, .. } if key.starts_with("gateway.auth.") => {
             Some(format!("{key} {why}"))
         }
-        Warning::Unusable { .. } | Warning::LineBreak { .. } | Warning::OpenToOthers { .. } => None,
+        Warning::Unusable { .. }
+        | Warning::LineBreak { .. }
+        | Warning::OpenToOthers { .. }
+        | Warning::WithoutEffect { .. } => None,
     });
     let mode = auth.mode.unwrap_or(match (&auth.token, &auth.password) {
         (None, Some(_)) => AuthMode::Password,
