@@ -33,6 +33,7 @@ pub mod settings;
 mod shape;
 mod shutdown;
 mod start_check;
+mod start_error;
 mod state;
 pub mod state_dir;
 pub mod store;
@@ -40,8 +41,9 @@ mod tailscale;
 mod tls;
 mod whereabouts;
 
-pub use gateway::{Gateway, StartError};
+pub use gateway::Gateway;
 pub use server::ListenError;
 pub use shutdown::Broken;
+pub use start_error::StartError;
 pub use tailscale::{Exposure, TailscaleError};
 pub use tls::TlsError;

@@ -4,10 +4,10 @@
 use clawline::secret::Secret;
 
 use crate::auth;
-use crate::gateway::StartError;
 use crate::runs::Models;
 use crate::server;
 use crate::settings::{AuthMode, BindTo, GatewaySettings, TailscaleMode};
+use crate::start_error::StartError;
 use crate::tls::Tls;
 
 /// What a start with these settings would refuse before it opens a port, without making anything. It

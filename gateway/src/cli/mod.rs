@@ -22,7 +22,7 @@ use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::gateway::StartError;
+use crate::start_error::StartError;
 
 /// A gateway for OpenClaw clients: conversations and their agent, on a machine that stays on.
 #[derive(Debug, Parser)]

@@ -13,10 +13,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::options::{Read, told};
 use super::{Common, Exit, Failure, output};
-use crate::gateway::{self, Gateway, StartError};
+use crate::gateway::{self, Gateway};
 use crate::reload::Source;
 use crate::settings::{AuthMode, GatewaySettings};
 use crate::shutdown::Broken;
+use crate::start_error::StartError;
 use crate::tailscale::Exposure;
 use crate::{auth, descriptors, logging, store};
 

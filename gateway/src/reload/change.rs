@@ -7,9 +7,9 @@ use clawline::secret::Secret;
 use serde_json::Value;
 
 use crate::auth::{self, Throttle};
-use crate::gateway::StartError;
 use crate::settings::{AuthMode, GatewaySettings, TailscaleMode};
 use crate::start_check;
+use crate::start_error::StartError;
 use crate::state::App;
 
 /// Keys that come into force while the daemon runs. Every other key of the daemon needs a restart.

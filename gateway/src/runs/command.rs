@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use tokio::sync::MutexGuard;
 
+use super::accept::{answer, body_hash};
 use super::ending::{self, aborted};
 use super::event::{RunEvent, RunStep};
 use super::hold::hold;
 use super::model::{Accepted, Run, RunId, RunKind, RunState, SubmitStatus};
-use super::service::{BY_REQUEST, Inner, RunError, Runs, answer, body_hash};
+use super::service::{BY_REQUEST, Inner, RunError, Runs};
 use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
 use crate::store::{

@@ -38,3 +38,28 @@ pub(super) fn hold(inner: &Arc<Inner>, key: &SessionKey, _turn: &MutexGuard<'_, 
         key: key.clone(),
     }
 }
+
+impl Inner {
+    /// The turn to commit something to a session: one at a time, and not while it is held. Dropping
+    /// the future changes nothing.
+    pub(super) async fn turn(&self, key: &SessionKey) -> MutexGuard<'_, ()> {
+        loop {
+            let released = self.released.notified();
+            let order = self.submitting.lock().await;
+            if !self.state().held.contains(key) {
+                return order;
+            }
+            drop(order);
+            released.await;
+        }
+    }
+
+    fn set_held(&self, key: &SessionKey, is_held: bool) {
+        if is_held {
+            self.state().held.insert(key.clone());
+        } else {
+            self.state().held.remove(key);
+            self.released.notify_waiters();
+        }
+    }
+}

@@ -4,8 +4,9 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::accept::answer;
 use super::model::{Accepted, Run, RunOutcome, SubmitStatus};
-use super::service::{Inner, RunError, Runs, answer};
+use super::service::{Inner, RunError, Runs};
 
 /// The most that are known. Only a store that takes no more writes brings them about, and then no new
 /// run is accepted either.

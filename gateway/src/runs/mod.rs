@@ -3,6 +3,8 @@
 //! [`Runs::submit`] commits, the queue decides who is next, a driver feeds a pure state machine
 //! with what a provider streams, and the store keeps how it ended.
 
+mod accept;
+mod catalog;
 mod command;
 mod config;
 mod driver;
@@ -18,6 +20,7 @@ mod queue;
 mod service;
 mod upkeep;
 
+pub use catalog::{AgentInfo, ConfigProblem, ECHO_MODEL, ECHO_PROVIDER, UnknownModel};
 pub(crate) use command::halted;
 pub use command::{CommandSubmit, INJECTED_MODEL, INJECTED_PROVIDER};
 pub use config::{
@@ -28,9 +31,7 @@ pub use model::{
     Accepted, ActiveRun, BadRunId, MAX_RUN_ID_CHARS, Run, RunId, RunKind, RunOptions, RunOutcome,
     RunState, Submit, SubmitStatus,
 };
-pub use models::{
-    AgentInfo, ConfigProblem, ECHO_MODEL, ECHO_PROVIDER, ModelInfo, Models, UnknownModel,
-};
+pub use models::{ModelInfo, Models};
 pub use provider::{Echo, ModelEvent, ModelMessage, ModelRequest, Provider, ProviderError};
 pub use service::{RunError, Runs};
 pub use upkeep::KEY_LIFETIME;

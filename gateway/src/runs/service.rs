@@ -4,7 +4,6 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use sha2::{Digest, Sha256};
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -13,19 +12,13 @@ use super::driver;
 use super::ending::{aborted as aborted_ending, try_end};
 use super::lost::Lost;
 use super::machine::Deadlines;
-use super::model::{
-    Accepted, ActiveRun, Run, RunId, RunKind, RunOptions, RunOutcome, RunState, Submit,
-    SubmitStatus,
-};
+use super::model::{Accepted, ActiveRun, Run, RunId, RunOptions, RunOutcome, RunState, Submit};
 use super::models::Models;
 use super::queue::{Limits, Queue};
 use super::upkeep;
 use crate::events::{DomainEvent, EventSink};
-use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
-use crate::store::{
-    Accept, AcceptOutcome, AcceptedRun, CommandStore, RunStore, SessionStore, Store, StoreError,
-    now_ms,
-};
+use crate::sessions::SessionKey;
+use crate::store::{CommandStore, RunStore, SessionStore, Store, StoreError};
 
 /// How long an abort waits for the aborted run to be committed.
 const ABORT_DEADLINE: Duration = Duration::from_secs(5);
@@ -80,20 +73,20 @@ pub(super) struct Inner {
     pub(super) tasks: TaskTracker,
     pub(super) lost: Lost,
     /// Keeps the order of commits and the order of the queue the same.
-    submitting: tokio::sync::Mutex<()>,
+    pub(super) submitting: tokio::sync::Mutex<()>,
     /// Told each time a session is not held any more.
-    released: Notify,
+    pub(super) released: Notify,
     /// Told each time a run has ended.
     one_less: Notify,
     state: Mutex<State>,
 }
 
-struct State {
-    queue: Queue,
+pub(super) struct State {
+    pub(super) queue: Queue,
     active: HashMap<RunId, Active>,
     /// Sessions into which nothing is accepted now, see [`super::hold`].
-    held: HashSet<SessionKey>,
-    stopping: bool,
+    pub(super) held: HashSet<SessionKey>,
+    pub(super) stopping: bool,
 }
 
 /// A run that waits or is being answered.
@@ -296,101 +289,6 @@ impl Runs {
 }
 
 impl Inner {
-    async fn submit(self: Arc<Self>, submit: Submit) -> Result<Accepted> {
-        if submit.message.trim().is_empty() {
-            return Err(RunError::EmptyMessage);
-        }
-        let key = submit.session_key.clone();
-        if !self.models.has_agent(key.agent_id()) {
-            return Err(RunError::UnknownAgent {
-                id: key.agent_id().to_owned(),
-            });
-        }
-        let hash = body_hash(submit.kind, &submit.params_canonical_json);
-        if let Some(known) = self.store.get(&submit.idempotency_key).await? {
-            return self.answer_known(&known, &hash);
-        }
-        let order = self.turn(&key).await;
-        {
-            let state = self.state();
-            if state.stopping {
-                return Err(RunError::Stopping);
-            }
-            if !state.queue.has_room(&key) {
-                return Err(RunError::Busy);
-            }
-        }
-        let at = now_ms();
-        let message = NewMessage {
-            run_id: Some(submit.idempotency_key.to_string()),
-            ..NewMessage::text(Role::User, submit.message, at)
-        };
-        let accept = Accept {
-            run_id: submit.idempotency_key,
-            session_key: key,
-            kind: submit.kind,
-            body_hash: hash,
-            options: submit.options,
-            message,
-            at,
-        };
-        let accepted = match self.store.accept(accept).await? {
-            AcceptOutcome::Existing(known) => return self.answer_known(&known, &hash),
-            AcceptOutcome::Accepted(accepted) => *accepted,
-        };
-        let answer = answer(&accepted.run, SubmitStatus::Started);
-        self.tell_accepted(&accepted);
-        self.enqueue(&accepted.run);
-        drop(order);
-        Self::pump(&self);
-        Ok(answer)
-    }
-
-    /// The turn to commit something to a session: one at a time, and not while it is held. Dropping
-    /// the future changes nothing.
-    pub(super) async fn turn(&self, key: &SessionKey) -> tokio::sync::MutexGuard<'_, ()> {
-        loop {
-            let released = self.released.notified();
-            let order = self.submitting.lock().await;
-            if !self.state().held.contains(key) {
-                return order;
-            }
-            drop(order);
-            released.await;
-        }
-    }
-
-    pub(super) fn set_held(&self, key: &SessionKey, is_held: bool) {
-        if is_held {
-            self.state().held.insert(key.clone());
-        } else {
-            self.state().held.remove(key);
-            self.released.notify_waiters();
-        }
-    }
-
-    fn tell_accepted(&self, accepted: &AcceptedRun) {
-        let key = &accepted.run.session_key;
-        let session = Arc::new(accepted.session.clone());
-        let changed = |reason| {
-            DomainEvent::Session(SessionEvent::Changed {
-                key: key.clone(),
-                reason,
-                run_id: Some(accepted.run.run_id.to_string()),
-                session: Some(session.clone()),
-                at: accepted.run.created_at,
-            })
-        };
-        if accepted.created_session {
-            self.emit(changed(ChangeReason::Create));
-        }
-        self.emit(DomainEvent::Session(SessionEvent::Message {
-            key: key.clone(),
-            message: Arc::new(accepted.message.clone()),
-        }));
-        self.emit(changed(ChangeReason::Send));
-    }
-
     pub(super) async fn abort(
         self: Arc<Self>,
         key: &SessionKey,
@@ -550,25 +448,7 @@ impl Inner {
         self.state().stopping
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-pub(super) fn answer(run: &Run, status: SubmitStatus) -> Accepted {
-    Accepted {
-        run_id: run.run_id.clone(),
-        session_key: run.session_key.clone(),
-        session_id: run.session_id.clone(),
-        accepted_at: run.created_at,
-        status,
-    }
-}
-
-pub(super) fn body_hash(kind: RunKind, params_canonical_json: &str) -> [u8; 32] {
-    let mut hash = Sha256::new();
-    hash.update(kind.as_str());
-    hash.update([0]);
-    hash.update(params_canonical_json);
-    hash.finalize().into()
 }
