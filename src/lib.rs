@@ -9,6 +9,7 @@ pub mod config;
 pub mod gateway_id;
 pub mod identity;
 pub mod layer;
+pub mod look_alike;
 #[cfg(feature = "loopback-ssh")]
 pub mod loopback_ssh;
 pub mod notice;

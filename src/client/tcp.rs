@@ -85,7 +85,9 @@ impl Endpoint {
             return Err(EndpointError::Extras);
         }
         let host = parsed.host_str().unwrap_or_default();
-        if host.is_empty() {
+        // A name with the dot at its end is the same one; certificates never have it.
+        let host = host.strip_suffix('.').unwrap_or(host);
+        if host.is_empty() || host.ends_with('.') {
             return Err(EndpointError::Unreadable {
                 url: url.to_owned(),
                 why: "no host".into(),
@@ -127,6 +129,11 @@ impl Endpoint {
     pub fn allow_public_plain(mut self) -> Self {
         self.allow_public_plain = true;
         self
+    }
+
+    /// The name or address that is dialled.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     /// `host:port`, with brackets where they are needed.
@@ -353,6 +360,23 @@ mod tests {
             ("ws://x", Some(pin.as_str())),
         ] {
             assert!(Endpoint::parse(url, pin).is_err(), "{url}");
+        }
+    }
+
+    /// B17.
+    #[test]
+    fn a_host_of_a_url_has_one_name_however_it_is_written() {
+        for (url, identity) in [
+            ("wss://HOST.example.:1/", "wss://host.example:1"),
+            ("wss://host。example:1", "wss://host.example:1"),
+            ("wss://ХОСТ.example。:1", "wss://xn--n1agdj.example:1"),
+            ("wss://xn--n1agdj.example:1", "wss://xn--n1agdj.example:1"),
+        ] {
+            let endpoint = Endpoint::parse(url, None).expect(url);
+            assert_eq!(endpoint.identity(), identity, "{url}");
+        }
+        for url in ["wss://host..:1", "wss://.:1", "wss://。:1"] {
+            assert!(Endpoint::parse(url, None).is_err(), "{url}");
         }
     }
 

@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use url::Url;
 
 use crate::layer::{is_unsafe_to_show, printable};
+use crate::look_alike;
 
 /// Longest target that is looked at; DNS names end at 253 characters.
 const MAX_TARGET_BYTES: usize = 1024;
@@ -46,6 +47,24 @@ impl fmt::Display for SshTarget {
             Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
             Some(port) => write!(f, "{}:{port}", self.host),
             None => f.write_str(&self.host),
+        }
+    }
+}
+
+impl SshTarget {
+    /// For messages: as typed, but for a host outside ASCII, which is shown as it is looked up.
+    pub fn shown(&self) -> String {
+        let canonical = match self.host.is_ascii() {
+            true => None,
+            false => look_alike::canonical(&self.host),
+        };
+        match canonical {
+            None => self.to_string(),
+            Some(host) => Self {
+                host,
+                ..self.clone()
+            }
+            .to_string(),
         }
     }
 }

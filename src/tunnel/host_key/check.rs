@@ -162,7 +162,7 @@ impl KnownHosts {
         ip: Option<IpAddr>,
         blob: &[u8],
     ) -> Option<String> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<String> = name.note().into_iter().collect();
         let elsewhere: Vec<String> = self
             .entries
             .iter()

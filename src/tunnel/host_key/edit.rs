@@ -157,7 +157,7 @@ fn fate(raw: &[u8], name: &HostName) -> (Fate, Option<String>) {
     if patterns.iter().any(|p| p.contains(['*', '?', '!'])) {
         return (Fate::Pattern(patterns.join(",")), key);
     }
-    let spellings = name.spellings();
+    let spellings = [name.spellings(), name.dotted()].concat();
     let others: Vec<&str> = patterns
         .iter()
         .filter(|pattern| !spellings.contains(pattern))

@@ -61,10 +61,11 @@ impl Hosts {
 
     /// True when `name` is meant, in any of its spellings.
     pub(super) fn matches(&self, name: &HostName) -> bool {
-        let spellings = name.spellings();
+        let (spellings, dotted) = (name.spellings(), name.dotted());
         match self {
             Self::Hashed { salt, hash } => spellings
                 .iter()
+                .chain(&dotted)
                 .any(|name| hash_name(salt, name).as_deref() == Some(hash)),
             Self::Patterns(patterns) => {
                 let mut found = false;
@@ -75,7 +76,7 @@ impl Hosts {
                         ListMatch::None => {}
                     }
                 }
-                found
+                found || dotted.iter().any(|name| patterns.contains(name))
             }
         }
     }

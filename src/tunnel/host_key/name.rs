@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::look_alike;
 use crate::tunnel::spec::HopSpec;
 
 /// SSH's port; a name on it stands alone, on any other it is written `[name]:port`.
@@ -49,7 +50,11 @@ impl HostName {
 
     /// What a person types to reach a hop: its alias, with the port where the alias alone would not say.
     pub fn target_of_hop(hop: &HopSpec) -> String {
-        match (&hop.alias, hop.port) {
+        // What is shown can be compared with what is looked up.
+        let is_host = !hop.alias.is_ascii()
+            && look_alike::canonical(&hop.alias).is_some_and(|n| n == hop.host);
+        let alias = if is_host { &hop.host } else { &hop.alias };
+        match (alias, hop.port) {
             (alias, port) if port == DEFAULT_PORT || *alias != hop.host => alias.clone(),
             (alias, port) if alias.contains(':') => format!("[{alias}]:{port}"),
             (alias, port) => format!("{alias}:{port}"),
@@ -73,6 +78,24 @@ impl HostName {
             spellings.push(format!("[{host}]:{DEFAULT_PORT}"));
         }
         spellings
+    }
+
+    /// The spellings with the dot that ends a whole name, under which ssh records a host that was typed so.
+    /// They are looked up as they are, and never meant by a pattern.
+    pub(super) fn dotted(&self) -> Vec<String> {
+        let is_name =
+            |host: &str| host.parse::<std::net::IpAddr>().is_err() && !host.ends_with('.');
+        match &self.place {
+            Some((host, port)) if is_name(host) => {
+                Self::new(&format!("{host}."), *port).spellings()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    /// What is worth saying of the name before its key is trusted.
+    pub fn note(&self) -> Option<String> {
+        look_alike::note(self.principal())
     }
 
     /// The same host on SSH's own port, when this one is on another. A key that is known there is

@@ -10,6 +10,7 @@ use super::options::{Options, Proxy, first};
 use super::read::Pass;
 use super::source::{Notice, Setting, Source, Sourced};
 use super::told::source_of;
+use crate::look_alike;
 use crate::tunnel::spec::{HopSpec, SuggestedForward, TunnelSpec};
 use crate::tunnel::target::SshTarget;
 
@@ -27,7 +28,7 @@ pub(super) fn resolve(
     let mut way = Way {
         flags,
         env,
-        target: target.to_string(),
+        target: target.shown(),
         hops: Vec::new(),
         explain: Vec::new(),
         notices: Vec::new(),
@@ -288,7 +289,8 @@ impl Way<'_> {
     }
 }
 
-/// The name that is dialled: `HostName`, else the host as typed; lower case as in ssh.
+/// The name that is dialled: `HostName`, else the host as typed; lower case as in ssh, and in ASCII, in which
+/// alone DNS knows it.
 fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
     let host = match &options.host_name {
         None => typed.to_owned(),
@@ -321,20 +323,15 @@ fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
             }
         }
     };
-    if host.is_ascii() {
-        return Ok(host.to_ascii_lowercase());
-    }
-    // DNS knows such a name only in its ASCII form.
-    match url::Host::parse(&host) {
-        Ok(url::Host::Domain(name)) => Ok(name),
-        _ => Err(line_error(
+    look_alike::canonical(&host).ok_or_else(|| {
+        line_error(
             &source_of(&options.host_name),
             format!(
                 "\"{}\" is no host name",
                 crate::layer::printable(&host, 120)
             ),
-        )),
-    }
+        )
+    })
 }
 
 /// What of a `ProxyCommand` cannot be followed is said before anything is dialled.

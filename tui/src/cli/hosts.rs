@@ -262,6 +262,11 @@ async fn learn(context: &Context, args: &KeyArgs, replace: bool) -> Result<(), F
     let is_agreed = args.fingerprint.is_some()
         || (old.is_empty() && context.connector.options.ssh.accept_new_host_key)
         || agreed(&asking, &shown, &old).await;
+    // Who was asked has read it.
+    let is_asked = args.fingerprint.is_none() && asking.prompter().is_interactive();
+    if let Some(note) = shown.name.note().filter(|_| !is_asked) {
+        context.out.note(&note);
+    }
     if !is_agreed {
         let verb = if replace { "trust" } else { "add" };
         let target = printable(&args.target, 120);

@@ -8,6 +8,7 @@ use clawline::config::gateway::{Mode, Transport};
 use clawline::config::{Environment, GatewayKind, HostConfig, Loaded, Source, paths::Paths};
 use clawline::gateway_id::GatewayId;
 use clawline::layer::printable;
+use clawline::look_alike;
 use clawline::secret::Secret;
 use clawline::tunnel::ends::parse_remote_end;
 use clawline::tunnel::prompt::Prompter;
@@ -314,13 +315,26 @@ impl Connector {
         if self.loaded.config.compat.insecure_ws {
             endpoint = endpoint.allow_public_plain();
         }
-        Ok(self.build(
-            &printable(url, 200),
+        let label = match url.is_ascii() {
+            true => url.to_owned(),
+            // The URL as it is dialled, without the pin.
+            false => endpoint
+                .identity()
+                .split('#')
+                .next()
+                .unwrap_or_default()
+                .to_owned(),
+        };
+        let note = look_alike::note(endpoint.host());
+        let mut request = self.build(
+            &printable(&label, 200),
             Way::Direct(DirectWay {
                 endpoint,
                 credentials,
             }),
-        ))
+        );
+        request.notes.extend(note);
+        Ok(request)
     }
 
     /// `gateway.remote.url`, with the credentials that belong to it.
@@ -436,8 +450,14 @@ impl Connector {
         if explicit.is_empty() {
             explicit.token = host.token;
         }
+        let shown = target.shown();
+        let label = match label.is_ascii() {
+            true => label,
+            false => &shown,
+        };
+        let about = names_of(&resolved.spec);
         let label = match name {
-            Some(name) if name != label => format!("{name} ({label})"),
+            Some(name) if name.is_ascii() && name != label => format!("{name} ({label})"),
             _ => label.to_owned(),
         };
         let mut request = self.build(
@@ -454,6 +474,7 @@ impl Connector {
         request.session = host.session;
         request.listen = host.listen;
         request.notes = resolved.notices.iter().map(ToString::to_string).collect();
+        request.notes.extend(about);
         Ok(request)
     }
 
@@ -552,6 +573,15 @@ impl Connector {
             once: false,
         }
     }
+}
+
+/// What is worth saying of the names on the way.
+fn names_of(spec: &TunnelSpec) -> Vec<String> {
+    let notes = spec
+        .hops
+        .iter()
+        .filter_map(|hop| look_alike::note(&hop.host));
+    notes.collect()
 }
 
 fn usage(error: &ssh_config::SshConfigError) -> UsageError {

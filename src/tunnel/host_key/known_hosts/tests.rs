@@ -55,6 +55,43 @@ fn short(verdict: &Verdict) -> String {
     }
 }
 
+/// B17. ssh records `host.` as it was typed.
+#[test]
+fn a_host_that_ssh_recorded_with_a_dot_at_its_end_is_the_same_one() {
+    let (ours, other) = (text(&key(1)), text(&key(2)));
+    for (content, port, verdict) in [
+        (format!("host. {ours}\n"), 22, "known:1"),
+        (format!("[host.]:2222 {ours}\n"), 2222, "known:1"),
+        (format!("host. {other}\n"), 22, "changed:1"),
+        (format!("host.. {ours}\n"), 22, "unknown+note"),
+        // Five characters are meant here, and the name has four.
+        (format!("????? {ours}\n"), 22, "unknown+note"),
+    ] {
+        let found = known(&content).check(&HostName::new("host", port), None, &key(1));
+        assert_eq!(short(&found), verdict, "{content}");
+    }
+}
+
+/// B17.
+#[test]
+fn a_name_that_may_deceive_is_warned_about_before_its_key_is_trusted() {
+    for (host, words) in [
+        ("xn--pypal-4ve.example", "mixes Cyrillic and Latin letters"),
+        ("xn--80ak6aa92e.com", "written in Cyrillic letters"),
+        ("xn--n1agdj.example", "reads \"хост.example\""),
+    ] {
+        for name in [HostName::new(host, 2222), HostName::alias(host)] {
+            let Verdict::Unknown { note: Some(note) } = known("").check(&name, None, &key(1))
+            else {
+                panic!("{host}: no note");
+            };
+            assert!(note.contains(words), "{note}");
+        }
+    }
+    let plain = known("").check(&HostName::new("paypal.example", 22), None, &key(1));
+    assert_eq!(short(&plain), "unknown");
+}
+
 #[test]
 fn verdicts_on_a_key_are_those_of_the_table() {
     let (ours, other, ec) = (text(&key(1)), text(&key(2)), text(&ecdsa()));

@@ -220,6 +220,35 @@ fn values_arrive_in_the_description_as_they_were_meant() {
     assert_eq!(world.hop("büro").host, "xn--bro-hoa");
 }
 
+/// B17.
+#[test]
+fn a_host_has_one_name_however_it_is_written_and_is_shown_by_it() {
+    let world =
+        World::new("Host by-config\n  HostName ХОСТ.example.\nHost odd\n  HostName ａ。。\n");
+    for (typed, host, shown) in [
+        ("хост.example", "xn--n1agdj.example", "xn--n1agdj.example"),
+        ("me@host。com:2222", "host.com", "me@host.com:2222"),
+        ("HOST.", "host", "HOST."),
+        ("by-config", "xn--n1agdj.example", "by-config"),
+        (
+            "XN--N1AGDJ.example",
+            "xn--n1agdj.example",
+            "XN--N1AGDJ.example",
+        ),
+    ] {
+        let resolved = world.resolve(typed).unwrap();
+        assert_eq!(resolved.spec.destination().unwrap().host, host, "{typed}");
+        assert_eq!(resolved.spec.target, shown, "{typed}");
+    }
+    for (typed, words) in [
+        ("odd", "CONFIG:4: \"ａ。。\" is no host name"),
+        ("host..", "\"host..\" is no host name"),
+        (".", "\".\" is no host name"),
+    ] {
+        assert!(world.error(typed).contains(words), "{}", world.error(typed));
+    }
+}
+
 #[test]
 fn the_agent_is_chosen_as_ssh_chooses_it() {
     for (value, choice) in [
