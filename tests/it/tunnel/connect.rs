@@ -195,6 +195,27 @@ async fn trust_once_is_asked_once_and_not_stored() {
     assert_eq!(std::fs::read_to_string(world.known_hosts()).unwrap(), "");
 }
 
+/// B17.
+#[tokio::test]
+async fn whoever_is_asked_about_a_key_is_warned_of_a_name_that_may_deceive() {
+    let world = SshWorld::new(LoopbackOptions::default()).await;
+    std::fs::write(world.known_hosts(), "").unwrap();
+    let (prompter, mut questions) = Prompter::channel();
+    let mut hop = world.hop();
+    hop.host_key_alias = Some("xn--pypal-4ve.example".into());
+    let tunnel = Tunnel::start(spec_of(hop), prompter, TunnelOptions::default());
+    let question = questions.recv().await.unwrap();
+    let Prompt::UnknownHostKey { host, note, .. } = &question.prompt else {
+        panic!("{:?}", question.prompt);
+    };
+    assert_eq!(host, "xn--pypal-4ve.example");
+    assert!(note.contains("mixes Cyrillic and Latin letters"), "{note}");
+    question.reply.send(Answer::Cancel).unwrap();
+    let error = tunnel.wait_up(PATIENCE).await.unwrap_err();
+    assert_eq!(error.layer, Layer::HostKey);
+    assert_eq!(std::fs::read_to_string(world.known_hosts()).unwrap(), "");
+}
+
 #[tokio::test]
 async fn a_changed_host_key_fails_for_good() {
     let world = SshWorld::new(LoopbackOptions::default()).await;

@@ -180,3 +180,38 @@ fn a_host_is_forgotten_under_both_ways_of_writing_it() {
     assert_eq!(ran.code, Some(0), "{}", ran.stderr);
     assert!(ran.stdout.contains("no line of nobody"), "{}", ran.stdout);
 }
+
+/// B17.
+#[test]
+fn a_name_that_may_deceive_is_warned_about_before_its_key_is_trusted() {
+    let world = World::new();
+    let add = |alias: &str, more: &[&str]| {
+        let alias = format!("HostKeyAlias={alias}");
+        world.run(&[&["add", &world.target, "-o", &alias], more].concat())
+    };
+    let ran = add("xn--pypal-4ve.example", &[]);
+    assert_eq!(ran.code, Some(4), "{}{}", ran.stdout, ran.stderr);
+    for words in [
+        "xn--pypal-4ve.example reads \"p\u{430}ypal.example\"",
+        "mixes Cyrillic and Latin letters",
+        "trust it only if you know for sure",
+    ] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    assert_eq!(world.text(), "");
+    let ran = add("xn--pypal-4ve.example", &["--fingerprint", &world.shown()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("mixes Cyrillic and Latin letters"),
+        "{}",
+        ran.stderr
+    );
+    assert!(
+        world.text().starts_with("xn--pypal-4ve.example "),
+        "{}",
+        world.text()
+    );
+    let ran = add("paypal.example", &["--fingerprint", &world.shown()]);
+    assert_eq!(ran.code, Some(0), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("trust it only"), "{}", ran.stderr);
+}

@@ -204,3 +204,53 @@ fn ssh_options_for_a_direct_connection_are_refused() {
         );
     }
 }
+
+/// B17.
+#[test]
+fn a_host_is_shown_as_it_is_looked_up_and_a_name_that_may_deceive_is_told_before_anything_happens()
+{
+    let config =
+        "{hosts: {'раура.example': {}, desk: {ssh: 'me@pаypal.example', jump: ['хост.example']}}}";
+    let direct = connector(config, &[], with_token("typed"));
+    let ssh = plain(config);
+    for (connector, typed, label, notes) in [
+        (
+            &direct,
+            "wss://pаypal.example./",
+            "wss://xn--pypal-4ve.example./",
+            &["Cyrillic and Latin"][..],
+        ),
+        (&direct, "wss://host.com:1", "wss://host.com:1/", &[]),
+        (
+            &direct,
+            "wss://xn--80ak6aa92e.com",
+            "wss://xn--80ak6aa92e.com/",
+            &["in Cyrillic letters"],
+        ),
+        (
+            &ssh,
+            "раура.example",
+            "xn--80aa0cbo.example",
+            &["looks like \"paypa\""],
+        ),
+        (
+            &ssh,
+            "desk",
+            "desk (me@xn--pypal-4ve.example)",
+            &["reads \"хост.example\"", "Cyrillic and Latin"],
+        ),
+        (&ssh, "host", "host", &[]),
+    ] {
+        let request = connector.request(Some(typed)).unwrap();
+        assert_eq!(request.label, label, "{typed}");
+        assert_eq!(
+            request.notes.len(),
+            notes.len(),
+            "{typed}: {:?}",
+            request.notes
+        );
+        for (said, words) in request.notes.iter().zip(notes) {
+            assert!(said.contains(words), "{typed}: {said}");
+        }
+    }
+}
