@@ -35,6 +35,8 @@ const MAX_PENDING: usize = 10;
 const CONTROL_UI: &str = "openclaw-control-ui";
 /// Devices that are kept without anybody having been asked about them.
 pub(crate) const MAX_SILENT: usize = 1000;
+/// Most of them that are forgotten at a time; the heartbeat waits for it.
+const MAX_FORGOTTEN: usize = 100;
 /// How long one of them is kept unseen: a year.
 const SILENT_LIFETIME_MS: i64 = 365 * 24 * 3_600_000;
 /// A device's last visit is written down at most once in this time.
@@ -415,7 +417,8 @@ impl Pairing {
 
     /// Forgets devices that nobody was asked about and that have not been here for a year, and the longest
     /// unseen of more than [`MAX_SILENT`]: a program that makes a new key for each of its runs would add one
-    /// for ever. Such a device comes back as it came in, by the shared secret.
+    /// for ever. Such a device comes back as it came in, by the shared secret. At most [`MAX_FORGOTTEN`] go
+    /// at a time.
     pub(crate) async fn forget_unseen(&self) {
         let before = now_ms().saturating_sub(SILENT_LIFETIME_MS);
         let devices = match self.devices.list().await {
@@ -425,12 +428,9 @@ impl Pairing {
                 return;
             }
         };
-        for device_id in unseen(
-            devices,
-            before,
-            MAX_SILENT,
-            &self.registry.connected_devices(),
-        ) {
+        let connected = self.registry.connected_devices();
+        let old = unseen(devices, before, MAX_SILENT, &connected);
+        for device_id in old.into_iter().take(MAX_FORGOTTEN) {
             let _gate = self.gate.lock().await;
             // It may have come back meanwhile; whoever is between its login and its place among the
             // connected is asked about again there.
@@ -460,8 +460,10 @@ impl Pairing {
     }
 }
 
-/// Devices to be forgotten: of those that nobody was asked about and that are not connected, the ones
-/// last seen before a time, and the longest unseen beyond `most`.
+/// Devices to be forgotten, the longest unseen first: of those that nobody was asked about and that are not
+/// connected, the ones last seen before a time, and the longest unseen beyond `most`. A device of which
+/// something was revoked is remembered: forgotten, it would be let in again. So is a node, with what
+/// somebody approved of it.
 fn unseen(
     devices: Vec<Device>,
     before: i64,
@@ -470,7 +472,8 @@ fn unseen(
 ) -> Vec<String> {
     let mut silent: Vec<(i64, String)> = devices
         .into_iter()
-        .filter(|device| device.silent)
+        .filter(|device| device.silent && !device.roles.contains_key(Role::Node.as_str()))
+        .filter(|device| device.roles.values().all(|role| role.revoked_at.is_none()))
         .map(|device| {
             let last = device.last_seen_at.unwrap_or(device.approved_at);
             (last.max(device.approved_at), device.device_id)

@@ -175,9 +175,22 @@ async fn devices_that_nobody_was_asked_about_are_forgotten_after_a_year_and_beyo
         ..silent("by a person")
     };
     devices.grant(by_a_person, long_ago).await.unwrap();
+    // More was given to it later, which nobody was asked about.
+    devices
+        .grant(silent("by a person"), long_ago)
+        .await
+        .unwrap();
+    devices.grant(silent("revoked"), long_ago).await.unwrap();
+    let revoked = devices.revoke("revoked", "operator", long_ago).await;
+    assert!(revoked.unwrap().is_some());
+    let node = DeviceGrant {
+        role: "node".to_owned(),
+        ..silent("a node")
+    };
+    devices.grant(node, long_ago).await.unwrap();
     pairing.forget_unseen().await;
     let left = devices.list().await.unwrap();
     let mut left: Vec<&str> = left.iter().map(|device| &*device.device_id).collect();
     left.sort_unstable();
-    assert_eq!(left, ["by a person", "now"]);
+    assert_eq!(left, ["a node", "by a person", "now", "revoked"]);
 }

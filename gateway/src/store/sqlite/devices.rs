@@ -134,7 +134,7 @@ pub(super) async fn grant(
          display_name = COALESCE(excluded.display_name, devices.display_name), \
          platform = excluded.platform, device_family = excluded.device_family, \
          client_id = excluded.client_id, client_mode = excluded.client_mode, \
-         remote_ip = excluded.remote_ip, silent = excluded.silent, \
+         remote_ip = excluded.remote_ip, silent = MIN(devices.silent, excluded.silent), \
          approved_at = excluded.approved_at",
     )
     .bind(&new.device_id)
