@@ -20,6 +20,11 @@ const SHOWN: usize = 80;
 /// The name of a host in its one form: in ASCII, in lower case, and without the dot that ends a whole name.
 /// `None` when no host can have this name.
 pub fn canonical(host: &str) -> Option<String> {
+    looked_up(host).map(|name| without_dot(&name).to_owned())
+}
+
+/// The same with the dot, where there is one: it says that no search domain is to be tried.
+pub fn looked_up(host: &str) -> Option<String> {
     let name = match host.is_ascii() {
         true => host.to_ascii_lowercase(),
         false => match url::Host::parse(host) {
@@ -27,8 +32,18 @@ pub fn canonical(host: &str) -> Option<String> {
             _ => return None,
         },
     };
-    let name = name.strip_suffix('.').unwrap_or(&name);
-    (!name.is_empty() && !name.ends_with('.')).then(|| name.to_owned())
+    let bare = without_dot(&name);
+    (!bare.is_empty() && !bare.ends_with('.')).then_some(name)
+}
+
+/// A name without the dot that ends a whole one.
+pub fn without_dot(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+/// Whether `host`, which is looked up, is what was written in letters outside ASCII. An alias is not.
+pub fn is_written(written: &str, host: &str) -> bool {
+    !written.is_ascii() && looked_up(written).is_some_and(|name| name == host)
 }
 
 /// What is worth saying of a name before its host is trusted: the letters behind an encoded one, and a
@@ -59,6 +74,12 @@ pub fn note(host: &str) -> Option<String> {
                 .collect::<String>()
         ),
     })
+}
+
+/// What may deceive in an alias, which is shown as it was written.
+pub fn note_on_alias(alias: &str) -> Option<String> {
+    let warnings: Vec<String> = alias.split('.').filter_map(warning).collect();
+    (!warnings.is_empty()).then(|| format!("the alias: {}", warnings.join("; ")))
 }
 
 /// Why a part of a name may be taken for another.
@@ -114,7 +135,15 @@ fn in_plain_letters(part: &str) -> Option<String> {
             false => skeleton(c.encode_utf8(&mut [0; 4])).collect(),
         })
         .collect();
-    looks.is_ascii().then_some(looks)
+    let is_latin = part.chars().all(|c| {
+        matches!(
+            c.script(),
+            Script::Latin | Script::Common | Script::Inherited
+        )
+    });
+    // "æ" is written for "ae", and nobody takes it for that.
+    let is_honest = is_latin && looks.chars().count() != part.chars().count();
+    (looks.is_ascii() && !is_honest).then_some(looks)
 }
 
 /// Characters that leave no mark on a screen; the joiners have their uses, and none that can be seen here.
@@ -157,6 +186,14 @@ mod tests {
         ] {
             assert_eq!(canonical(typed).as_deref(), Some(name), "{typed}");
         }
+        for (typed, name) in [
+            ("HOST.", "host."),
+            ("host．com。", "host.com."),
+            ("ХОСТ.example.", "xn--n1agdj.example."),
+            ("Host", "host"),
+        ] {
+            assert_eq!(looked_up(typed).as_deref(), Some(name), "{typed}");
+        }
         for none in [
             "",
             ".",
@@ -168,6 +205,7 @@ mod tests {
             "xn--\u{e4}",
         ] {
             assert_eq!(canonical(none), None, "{none}");
+            assert_eq!(looked_up(none), None, "{none}");
         }
     }
 
@@ -212,11 +250,31 @@ mod tests {
     }
 
     #[test]
+    fn an_alias_is_no_name_that_is_looked_up_and_what_may_deceive_in_it_is_told() {
+        assert!(is_written("büro", "xn--bro-hoa"));
+        for (alias, host) in [
+            ("büro", "10.0.0.5"),
+            ("büro", "xn--bro-hoa."),
+            ("host", "host"),
+            ("ä b", "a"),
+        ] {
+            assert!(!is_written(alias, host), "{alias}");
+        }
+        let said = note_on_alias("pаypal").unwrap();
+        assert!(said.contains("mixes Cyrillic and Latin"), "{said}");
+        for honest in ["büro", "host", "xn--bro-hoa"] {
+            assert_eq!(note_on_alias(honest), None, "{honest}");
+        }
+    }
+
+    #[test]
     fn an_honest_name_is_shown_in_its_letters_without_a_warning() {
         for name in [
             "хост.example",
             "büro",
             "münchen.example",
+            "lærdal.no",
+            "œuvre.fr",
             "日本語.example",
             "nhk日本.example",
             "한국a",
@@ -249,6 +307,7 @@ mod tests {
         fn any_text_has_one_name_or_none_and_can_be_shown(host in any::<String>()) {
             if let Some(name) = canonical(&host) {
                 prop_assert!(name.is_ascii() && !name.ends_with('.'));
+                prop_assert!(looked_up(&host).is_some_and(|n| without_dot(&n) == name));
                 prop_assert_eq!(canonical(&name), Some(name));
             }
             if let Some(said) = note(&host) {

@@ -13,6 +13,7 @@ use super::dial::{BoxedStream, CameUp, Credentials, DialError, Dialed, Dialer, D
 use super::tls::{self, Fingerprint};
 use crate::gateway_id::GatewayId;
 use crate::layer::{Layer, LayerError, Retry};
+use crate::look_alike;
 use crate::protocol::limits::DEFAULT_PORT;
 
 /// For resolving the name.
@@ -23,7 +24,8 @@ const CONNECT_DEADLINE: Duration = Duration::from_secs(10);
 /// Where a gateway is reached directly.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
-    host: String,
+    /// As it is looked up: a dot at its end keeps search domains away.
+    looked_up: String,
     port: u16,
     tls: Option<Option<Fingerprint>>,
     allow_public_plain: bool,
@@ -85,9 +87,8 @@ impl Endpoint {
             return Err(EndpointError::Extras);
         }
         let host = parsed.host_str().unwrap_or_default();
-        // A name with the dot at its end is the same one; certificates never have it.
-        let host = host.strip_suffix('.').unwrap_or(host);
-        if host.is_empty() || host.ends_with('.') {
+        let bare = look_alike::without_dot(host);
+        if bare.is_empty() || bare.ends_with('.') {
             return Err(EndpointError::Unreadable {
                 url: url.to_owned(),
                 why: "no host".into(),
@@ -100,7 +101,7 @@ impl Endpoint {
             return Err(EndpointError::PinWithoutTls);
         }
         Ok(Self {
-            host: host.trim_matches(['[', ']']).to_owned(),
+            looked_up: host.trim_matches(['[', ']']).to_owned(),
             port: parsed.port().unwrap_or_else(|| typed_port(url, &parsed)),
             tls: with_tls.then_some(pin),
             allow_public_plain: false,
@@ -110,7 +111,7 @@ impl Endpoint {
     /// A gateway on this machine.
     pub fn loopback(port: u16) -> Self {
         Self {
-            host: "127.0.0.1".into(),
+            looked_up: "127.0.0.1".into(),
             port,
             tls: None,
             allow_public_plain: false,
@@ -131,17 +132,18 @@ impl Endpoint {
         self
     }
 
-    /// The name or address that is dialled.
+    /// The name or address. A name with a dot at its end is the same one without; certificates never have it.
     pub fn host(&self) -> &str {
-        &self.host
+        look_alike::without_dot(&self.looked_up)
     }
 
     /// `host:port`, with brackets where they are needed.
     pub fn authority(&self) -> String {
-        if self.host.contains(':') {
-            format!("[{}]:{}", self.host, self.port)
+        let host = self.host();
+        if host.contains(':') {
+            format!("[{host}]:{}", self.port)
         } else {
-            format!("{}:{}", self.host, self.port)
+            format!("{host}:{}", self.port)
         }
     }
 
@@ -205,7 +207,7 @@ impl TcpDialer {
         let started = Instant::now();
         let addresses = resolve(endpoint).await?;
         let resolved = Instant::now();
-        let name = |address: &SocketAddr| format!("{} → {}", endpoint.host, address.ip());
+        let name = |address: &SocketAddr| format!("{} → {}", endpoint.host(), address.ip());
         let (stream, address) = match connect(endpoint, &addresses).await {
             Ok(connected) => connected,
             Err((address, error)) => {
@@ -224,7 +226,7 @@ impl TcpDialer {
             None => Box::new(stream),
             Some(pin) => {
                 let handshake = Instant::now();
-                let stream = tls::connect(stream, &endpoint.host, pin.as_ref()).await?;
+                let stream = tls::connect(stream, endpoint.host(), pin.as_ref()).await?;
                 layers.push((Layer::Port, handshake.elapsed(), format!("{address}, TLS")));
                 stream
             }
@@ -239,9 +241,9 @@ impl Dialer for TcpDialer {
 }
 
 async fn resolve(endpoint: &Endpoint) -> Result<Vec<SocketAddr>, LayerError> {
-    let host = &endpoint.host;
+    let host = endpoint.looked_up.as_str();
     let fail = |why: String| LayerError::new(Layer::Dns, format!("cannot resolve {host}: {why}"));
-    let found = timeout(DNS_DEADLINE, lookup_host((host.as_str(), endpoint.port)))
+    let found = timeout(DNS_DEADLINE, lookup_host((host, endpoint.port)))
         .await
         .map_err(|_| fail(format!("no answer within {} s", DNS_DEADLINE.as_secs())))?
         .map_err(|error| {
@@ -291,7 +293,7 @@ async fn connect(
     }
     Err(last.unwrap_or_else(|| {
         let none = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), endpoint.port);
-        let why = format!("{} has no address", endpoint.host);
+        let why = format!("{} has no address", endpoint.host());
         (none, LayerError::new(Layer::Tcp, why))
     }))
 }
@@ -375,6 +377,8 @@ mod tests {
             let endpoint = Endpoint::parse(url, None).expect(url);
             assert_eq!(endpoint.identity(), identity, "{url}");
         }
+        let whole = Endpoint::parse("wss://DB.:1", None).expect("whole");
+        assert_eq!((whole.looked_up.as_str(), whole.host()), ("db.", "db"));
         for url in ["wss://host..:1", "wss://.:1", "wss://。:1"] {
             assert!(Endpoint::parse(url, None).is_err(), "{url}");
         }

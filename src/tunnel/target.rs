@@ -52,20 +52,18 @@ impl fmt::Display for SshTarget {
 }
 
 impl SshTarget {
-    /// For messages: as typed, but for a host outside ASCII, which is shown as it is looked up.
-    pub fn shown(&self) -> String {
-        let canonical = match self.host.is_ascii() {
-            true => None,
-            false => look_alike::canonical(&self.host),
-        };
-        match canonical {
-            None => self.to_string(),
-            Some(host) => Self {
-                host,
+    /// For messages: as typed, but for a host outside ASCII, which is shown as it is looked up. Where
+    /// `looked_up` is another name, an alias was typed, and only that finds its lines in ssh_config again.
+    pub fn shown(&self, looked_up: &str) -> String {
+        let text = match look_alike::is_written(&self.host, looked_up) {
+            false => self.to_string(),
+            true => Self {
+                host: looked_up.to_owned(),
                 ..self.clone()
             }
             .to_string(),
-        }
+        };
+        printable(&text, MAX_TARGET_BYTES)
     }
 }
 

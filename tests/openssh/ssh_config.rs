@@ -308,6 +308,7 @@ const BLOCKS_AND_LINES: &[&str] = &[
     "Match !exec false localuser root",
     "Include DIR/part",
     "HostName real.lan",
+    "HostName real.lan.",
     "HostName %h.lan",
     "User a",
     "User = b",

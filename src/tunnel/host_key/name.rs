@@ -40,19 +40,19 @@ impl HostName {
         }
     }
 
-    /// The name that belongs to a hop: its alias, else the host and port that are dialled.
+    /// The name that belongs to a hop: its alias, else the host and port that are dialled, without the dot
+    /// that ends a whole name.
     pub fn of_hop(hop: &HopSpec) -> Self {
         match &hop.host_key_alias {
             Some(alias) => Self::alias(alias),
-            None => Self::new(&hop.host, hop.port),
+            None => Self::new(look_alike::without_dot(&hop.host), hop.port),
         }
     }
 
     /// What a person types to reach a hop: its alias, with the port where the alias alone would not say.
     pub fn target_of_hop(hop: &HopSpec) -> String {
         // What is shown can be compared with what is looked up.
-        let is_host = !hop.alias.is_ascii()
-            && look_alike::canonical(&hop.alias).is_some_and(|n| n == hop.host);
+        let is_host = look_alike::is_written(&hop.alias, &hop.host);
         let alias = if is_host { &hop.host } else { &hop.alias };
         match (alias, hop.port) {
             (alias, port) if port == DEFAULT_PORT || *alias != hop.host => alias.clone(),
@@ -142,6 +142,9 @@ mod tests {
         };
         assert_eq!(HostName::target_of_hop(&hop), "home");
         assert_eq!(HostName::alias("Home").as_str(), "home");
+        let hop = HopSpec::bare("desktop.", 2222, "me");
+        assert_eq!(HostName::of_hop(&hop).as_str(), "[desktop]:2222");
+        assert_eq!(HostName::target_of_hop(&hop), "desktop.:2222");
     }
 
     #[test]

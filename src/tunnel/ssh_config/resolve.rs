@@ -28,7 +28,7 @@ pub(super) fn resolve(
     let mut way = Way {
         flags,
         env,
-        target: target.shown(),
+        target: target.shown(""),
         hops: Vec::new(),
         explain: Vec::new(),
         notices: Vec::new(),
@@ -36,9 +36,11 @@ pub(super) fn resolve(
         local_forwards: Vec::new(),
     };
     way.go(target, &Asked::Destination, &Source::Flag)?;
+    let host = way.hops.last().map_or("", |hop| hop.host.as_str());
+    let shown = target.shown(host);
     Ok(Resolved {
         spec: TunnelSpec {
-            target: way.target,
+            target: shown,
             hops: way.hops,
             local_forwards: way.local_forwards,
         },
@@ -290,7 +292,7 @@ impl Way<'_> {
 }
 
 /// The name that is dialled: `HostName`, else the host as typed; lower case as in ssh, and in ASCII, in which
-/// alone DNS knows it.
+/// alone DNS knows it. A dot at its end stays, also as in ssh.
 fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
     let host = match &options.host_name {
         None => typed.to_owned(),
@@ -323,7 +325,7 @@ fn dialled(options: &Options, typed: &str) -> Result<String, SshConfigError> {
             }
         }
     };
-    look_alike::canonical(&host).ok_or_else(|| {
+    look_alike::looked_up(&host).ok_or_else(|| {
         line_error(
             &source_of(&options.host_name),
             format!(

@@ -8,7 +8,8 @@ use super::wrong_usage;
 
 /// Shows the help that was asked for; `None` when none was.
 pub(crate) fn run_if_asked() -> Option<u8> {
-    let mut words = std::env::args().skip(1);
+    let words = std::env::args_os().skip(1);
+    let mut words = words.map(|word| word.to_string_lossy().into_owned());
     (words.next().as_deref() == Some("help")).then(|| show(words))
 }
 

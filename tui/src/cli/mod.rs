@@ -80,7 +80,8 @@ async fn interrupted_for(grace: Duration) {
 /// Says what is wrong with what was typed, in JSON where that was asked for, and returns the exit code.
 /// Help and version are no mistakes and go to standard output.
 pub(crate) fn wrong_usage(error: &clap::Error) -> u8 {
-    let mut options = std::env::args().skip(1).take_while(|option| option != "--");
+    let words = std::env::args_os().skip(1);
+    let mut options = words.take_while(|option| option != "--");
     let json = error.use_stderr() && options.any(|option| option == "--json");
     if !json {
         let _ = error.print();

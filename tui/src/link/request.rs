@@ -148,7 +148,8 @@ impl SshWay {
     pub fn gateway_id(&self, far_end: &RemoteEnd) -> GatewayId {
         let hop = self.spec.destination();
         let (host, port, user) = hop.map_or(("", 0, ""), |hop| {
-            let host = hop.host_key_alias.as_deref().unwrap_or(&hop.host);
+            let host = look_alike::without_dot(&hop.host);
+            let host = hop.host_key_alias.as_deref().unwrap_or(host);
             (host, hop.port, hop.user.as_str())
         });
         GatewayId::over_ssh(host, port, user, &far_end.to_string())
@@ -450,10 +451,9 @@ impl Connector {
         if explicit.is_empty() {
             explicit.token = host.token;
         }
-        let shown = target.shown();
         let label = match label.is_ascii() {
             true => label,
-            false => &shown,
+            false => resolved.spec.target.as_str(),
         };
         let about = names_of(&resolved.spec);
         let label = match name {
@@ -577,10 +577,13 @@ impl Connector {
 
 /// What is worth saying of the names on the way.
 fn names_of(spec: &TunnelSpec) -> Vec<String> {
-    let notes = spec
-        .hops
-        .iter()
-        .filter_map(|hop| look_alike::note(&hop.host));
+    let notes = spec.hops.iter().flat_map(|hop| {
+        let on_alias = match look_alike::is_written(&hop.alias, &hop.host) {
+            true => None,
+            false => look_alike::note_on_alias(&hop.alias),
+        };
+        look_alike::note(&hop.host).into_iter().chain(on_alias)
+    });
     notes.collect()
 }
 

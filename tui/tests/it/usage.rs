@@ -1,5 +1,9 @@
 //! Bad input is answered with words, a next step and exit code 2; a layer that is down with its own code.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::process::CommandExt as _;
+
 use crate::support::Home;
 
 #[test]
@@ -16,6 +20,22 @@ fn help_takes_the_words_of_a_command() {
     let ran = Home::new().run(&["help", "healthy"]);
     assert_eq!(ran.code, Some(2));
     assert!(ran.stderr.contains("there is no command healthy"));
+}
+
+#[test]
+fn words_and_a_program_path_that_are_no_text_are_answered_too() {
+    let no_text = OsStr::from_bytes(b"\xff");
+    for (args, words) in [
+        (&["help"][..], "there is no command \u{fffd}"),
+        (&["--no-such-option"], "unexpected argument"),
+    ] {
+        let home = Home::new();
+        let mut command = home.command(args);
+        let output = command.arg0(no_text).arg(no_text).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
+        assert!(said.contains(words), "{args:?}: {said}");
+    }
 }
 
 #[test]

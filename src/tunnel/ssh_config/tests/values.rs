@@ -1,6 +1,7 @@
 //! Values on their way from a file to the description.
 
 use super::*;
+use crate::tunnel::host_key::HostName;
 
 #[test]
 fn our_own_configuration_stands_between_the_command_line_and_ssh_config() {
@@ -223,13 +224,20 @@ fn values_arrive_in_the_description_as_they_were_meant() {
 /// B17.
 #[test]
 fn a_host_has_one_name_however_it_is_written_and_is_shown_by_it() {
-    let world =
-        World::new("Host by-config\n  HostName ХОСТ.example.\nHost odd\n  HostName ａ。。\n");
+    let world = World::new(
+        "Host by-config\n  HostName ХОСТ.example.\nHost odd\n  HostName ａ。。\n\
+         Host büro\n  HostName 10.0.0.5\nHost whole\n  HostName DB.\n",
+    );
     for (typed, host, shown) in [
         ("хост.example", "xn--n1agdj.example", "xn--n1agdj.example"),
         ("me@host。com:2222", "host.com", "me@host.com:2222"),
-        ("HOST.", "host", "HOST."),
-        ("by-config", "xn--n1agdj.example", "by-config"),
+        // The dot keeps search domains away.
+        ("HOST.", "host.", "HOST."),
+        ("whole", "db.", "whole"),
+        ("хост.", "xn--n1agdj.", "xn--n1agdj."),
+        ("by-config", "xn--n1agdj.example.", "by-config"),
+        // Only the alias finds its lines again.
+        ("me@büro", "10.0.0.5", "me@büro"),
         (
             "XN--N1AGDJ.example",
             "xn--n1agdj.example",
@@ -237,8 +245,11 @@ fn a_host_has_one_name_however_it_is_written_and_is_shown_by_it() {
         ),
     ] {
         let resolved = world.resolve(typed).unwrap();
-        assert_eq!(resolved.spec.destination().unwrap().host, host, "{typed}");
+        let hop = resolved.spec.destination().unwrap();
+        assert_eq!(hop.host, host, "{typed}");
         assert_eq!(resolved.spec.target, shown, "{typed}");
+        let recorded = HostName::new(host.trim_end_matches('.'), hop.port);
+        assert_eq!(HostName::of_hop(hop), recorded, "{typed}");
     }
     for (typed, words) in [
         ("odd", "CONFIG:4: \"ａ。。\" is no host name"),

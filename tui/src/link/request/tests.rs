@@ -254,3 +254,44 @@ fn a_host_is_shown_as_it_is_looked_up_and_a_name_that_may_deceive_is_told_before
         }
     }
 }
+
+/// B17.
+#[test]
+fn an_alias_outside_ascii_stays_as_it_is_written_and_a_dot_makes_no_other_gateway() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let lines = "Host büro pаypal\n  HostName 10.0.0.5\nHost whole\n  HostName db.\n";
+    std::fs::write(&file, lines).unwrap();
+    let options = ConnectOptions {
+        ssh: Flags {
+            config: ConfigFile::Only(file),
+            ..Flags::default()
+        },
+        ..ConnectOptions::default()
+    };
+    let connector = connector("{hosts: {desk: {ssh: 'me@büro'}}}", &[], options);
+    for (typed, label, notes) in [
+        ("хост", "xn--n1agdj", &["reads \"хост\""][..]),
+        ("büro", "büro", &[]),
+        ("desk", "desk (me@büro)", &[]),
+        ("pаypal", "pаypal", &["the alias: \"pаypal\" mixes"]),
+    ] {
+        let request = connector.request(Some(typed)).unwrap();
+        assert_eq!(request.label, label, "{typed}");
+        let said = &request.notes;
+        assert_eq!(said.len(), notes.len(), "{typed}: {said:?}");
+        for (said, words) in said.iter().zip(notes) {
+            assert!(said.contains(words), "{typed}: {said}");
+        }
+    }
+    let far = RemoteEnd::Tcp {
+        host: "127.0.0.1".into(),
+        port: 1,
+    };
+    let id = |typed: &str| match connector.request(Some(typed)).unwrap().way {
+        Way::Ssh(way) => way.gateway_id(&far).to_string(),
+        Way::Local(_) | Way::Direct(_) => panic!("{typed}"),
+    };
+    assert_eq!(id("whole"), id("db"));
+    assert_ne!(id("whole"), id("host"));
+}
