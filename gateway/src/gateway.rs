@@ -145,6 +145,7 @@ impl Gateway {
             mode: settings.auth.mode,
             secret,
             trusted_proxies: settings.trusted_proxies.clone(),
+            proxies_taken_off: 0,
             tokens: tokens.clone(),
             throttle: Arc::new(Throttle::new(settings.rate_limit)),
             peers,

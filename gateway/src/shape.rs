@@ -30,12 +30,13 @@ impl RowParts {
 /// A session as lists show it. A run whose end could not be stored does not count as running.
 pub(crate) fn listed_session(session: &Session, runs: &Runs, parts: RowParts) -> SessionRow {
     let mut row = session_row(session, runs.models(), parts);
-    if row
-        .last_run_id
-        .as_deref()
-        .is_some_and(|id| runs.is_lost(id))
-    {
-        row.status = Some(status(RunState::Error).to_owned());
+    let lost = row.last_run_id.as_deref().and_then(|id| runs.lost(id));
+    if let Some(lost) = lost {
+        row.status = Some(status(lost.state).to_owned());
+        row.more.insert("hasActiveRun".to_owned(), json!(false));
+        if let Some(at) = lost.ended_at {
+            row.more.insert("endedAt".to_owned(), json!(at));
+        }
     }
     row
 }

@@ -80,11 +80,11 @@ impl Whereabouts {
         told.to_string_lossy().into_owned()
     }
 
-    /// A text of ours, or that without the directories of its paths.
+    /// A text of ours, or that without the directories of its paths and without the machine's name.
     pub(crate) fn text(&self, text: &str) -> String {
         match self.is_whole {
             true => text.to_owned(),
-            false => last_names(&self.without_dirs(text)),
+            false => self.without_host(&last_names(&self.without_dirs(text))),
         }
     }
 
@@ -103,7 +103,7 @@ impl Whereabouts {
         }
         match value {
             Value::String(text) if text.starts_with('/') => self.path(Path::new(&text)).into(),
-            Value::String(text) => self.without_host(&self.text(&text)).into(),
+            Value::String(text) => self.text(&text).into(),
             Value::Array(items) => items.into_iter().map(|item| self.value(item)).collect(),
             Value::Object(members) => members
                 .into_iter()
@@ -157,10 +157,13 @@ impl Whereabouts {
         text
     }
 
+    /// The name goes as a whole, and as the first label of another: that is how networks call the machine,
+    /// mostly in small letters.
     fn without_host(&self, text: &str) -> String {
-        let first = self.host.split('.').next().unwrap_or_default();
-        [self.host.as_str(), first]
+        let small = self.host.to_ascii_lowercase();
+        [self.host.as_str(), small.as_str()]
             .into_iter()
+            .flat_map(|host| [host, host.split('.').next().unwrap_or_default()])
             .filter(|name| !name.is_empty())
             .fold(text.to_owned(), |text, name| {
                 replaced(&text, name, |_| (NAMELESS, 0))
@@ -249,6 +252,11 @@ mod tests {
                 "ws://127.0.0.1:1/v1/x and text/plain",
             ),
             ("1/2 and/or a / b //", "1/2 and/or a / b //"),
+            (
+                "published name=box.tailnet.ts.net, of box.lan",
+                "published name=gateway.tailnet.ts.net, of gateway",
+            ),
+            ("a mailbox, a box-car", "a mailbox, a box-car"),
             ("", ""),
         ] {
             assert_eq!(told(true).text(text), text);
@@ -265,6 +273,13 @@ mod tests {
             (told(true).host(), told(false).host()),
             ("box.lan", "gateway")
         );
+    }
+
+    #[test]
+    fn a_name_in_capitals_is_known_in_small_letters_too() {
+        let told = Whereabouts::new(false, "MyBox", std::iter::empty());
+        let text = "MyBox, or mybox.tailnet.ts.net";
+        assert_eq!(told.text(text), "gateway, or gateway.tailnet.ts.net");
     }
 
     #[test]

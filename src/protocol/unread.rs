@@ -109,7 +109,7 @@ fn too_many(max_values: usize) -> String {
 
 /// Whether a JSON text holds more than so many values. A member's name counts with its value; what is
 /// no JSON counts somehow.
-fn holds_more(text: &str, max_values: usize) -> bool {
+pub fn holds_more(text: &str, max_values: usize) -> bool {
     // Each value but the first takes a byte and a comma.
     if text.len() <= max_values {
         return false;

@@ -80,6 +80,8 @@ pub struct Authority {
     pub secret: Secret,
     /// Whose word counts in mode `trusted-proxy`.
     pub trusted_proxies: Vec<IpRange>,
+    /// How often one was taken off that list since the start.
+    pub proxies_taken_off: u64,
     /// Device tokens.
     pub tokens: DeviceTokens,
     /// Failed attempts.
@@ -439,8 +441,8 @@ impl Authority {
         }
     }
 
-    /// Names mode, secret and, where their word is what counts, the trusted proxies, without telling them:
-    /// connections that came in under another tag came in by what is void now.
+    /// Names mode, secret and, where the word of proxies is what counts, how often one was taken off the
+    /// list, without telling them: connections that came in under another tag came in by what is void now.
     pub(crate) fn tag(&self) -> u64 {
         use sha2::{Digest as _, Sha256};
         let mut digest = Sha256::new()
@@ -448,7 +450,7 @@ impl Authority {
             .chain_update(b"|")
             .chain_update(self.secret.expose().as_bytes());
         if self.mode == AuthMode::TrustedProxy {
-            digest.update(format!("{:?}", self.trusted_proxies));
+            digest.update(self.proxies_taken_off.to_le_bytes());
         }
         let digest = digest.finalize();
         let mut first = [0; 8];

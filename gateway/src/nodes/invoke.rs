@@ -9,6 +9,7 @@ use clawline::protocol::methods::node_host::{
     self, INVOKE_CANCEL, INVOKE_REQUEST, InvokeCancel, InvokeRequest, NodeInvokeResultParams,
 };
 use clawline::protocol::methods::nodes::{NodeInvokeParams, NodeInvokeReply};
+use clawline::protocol::unread::holds_more;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
@@ -68,6 +69,10 @@ pub(crate) enum InvokeError {
     NotKept,
     TooLarge {
         size: usize,
+    },
+    /// Its JSON text holds more values than these.
+    TooMany {
+        max_values: usize,
     },
     /// The node's own words.
     Node {
@@ -211,6 +216,7 @@ impl Nodes {
             conn: session.conn.clone(),
             node_id: session.node_id.clone(),
             invoke_id: invoke_id.to_owned(),
+            max_values: self.checks.max_values(),
             is_sent: false,
         })
     }
@@ -334,6 +340,8 @@ struct Waiting<'a> {
     conn: Arc<Conn>,
     node_id: String,
     invoke_id: String,
+    /// How many values the JSON text of a result may hold.
+    max_values: usize,
     /// The node was told.
     is_sent: bool,
     result: tokio::sync::oneshot::Receiver<NodeInvokeResultParams>,
@@ -355,10 +363,10 @@ impl Waiting<'_> {
             Ok(Err(_)) => return Err(InvokeError::Gone),
             Ok(Ok(result)) => result,
         };
-        let size = result_size(&result);
-        if size > MAX_RESULT {
-            return Err(InvokeError::TooLarge { size });
+        if let Some(excess) = excess(&result, self.max_values) {
+            return Err(excess);
         }
+        let size = result_size(&result);
         if !result.ok {
             let error = result.error.unwrap_or_default();
             let words = |text: Option<String>| {
@@ -391,8 +399,18 @@ impl Waiting<'_> {
     }
 }
 
+/// What a result has too much of to be passed on. Nothing was made of its text yet.
+pub(crate) fn excess(result: &NodeInvokeResultParams, max_values: usize) -> Option<InvokeError> {
+    let size = result_size(result);
+    if size > MAX_RESULT {
+        return Some(InvokeError::TooLarge { size });
+    }
+    let text = result.payload_json.as_deref()?;
+    holds_more(text, max_values).then_some(InvokeError::TooMany { max_values })
+}
+
 /// How large a result is, in bytes.
-pub(crate) fn result_size(result: &node_host::NodeInvokeResultParams) -> usize {
+fn result_size(result: &node_host::NodeInvokeResultParams) -> usize {
     match (&result.payload_json, &result.payload) {
         (Some(text), _) => text.len(),
         (None, Some(value)) => written_size(value),

@@ -31,7 +31,7 @@ use crate::policy::Policy;
 use crate::settings::{NodesSettings, V3Commands};
 use crate::store::{DeviceStore, NewNodeRequest, Node, NodeFacts, NodeStore, StoreError, now_ms};
 
-pub(crate) use invoke::{Caller, InvokeError, MAX_RESULT, result_size};
+pub(crate) use invoke::{Caller, InvokeError, MAX_RESULT, excess};
 pub(crate) use live::{Live, Session};
 pub(crate) use pairing::NodeError;
 pub(crate) use surface::Claims;

@@ -122,6 +122,10 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     let mut authority = (*authority).clone();
     authority.mode = mode;
     authority.secret = secret;
+    let is_taken_off = |old| !settings.trusted_proxies.contains(old);
+    if authority.trusted_proxies.iter().any(is_taken_off) {
+        authority.proxies_taken_off += 1;
+    }
     authority
         .trusted_proxies
         .clone_from(&settings.trusted_proxies);
@@ -134,7 +138,7 @@ pub(super) fn apply(app: &App, new: GatewaySettings) -> Result<Change, Vec<Strin
     if is_new_secret {
         change.add("gateway.auth");
     }
-    // Who came in by the word of a proxy that was taken off the list goes, too.
+    // Where the word of proxies counts and one was taken off the list, who came in by it goes, too.
     if tag != before && app.policy.close_voided {
         app.registry.kick_shared(tag);
     }

@@ -9,11 +9,12 @@ use clawline::protocol::methods::node_host::{
     NodeResultReply, NodeRunnerInventoryUpdate, NodeSkillsReply, NodeSkillsUpdate, SkillsBins,
     SkillsBinsReply,
 };
+use clawline::protocol::unread::holds_more;
 use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
 use crate::conn::{Conn, Push};
-use crate::nodes::{MAX_RESULT, Session, result_size};
+use crate::nodes::{InvokeError, MAX_RESULT, Session, excess};
 use crate::state::App;
 use crate::store::now_ms;
 
@@ -37,11 +38,15 @@ pub(crate) fn rows(table: Table) -> Table {
 
 async fn result(app: App, call: Call<NodeInvokeResult>) -> Result<NodeResultReply, Failure> {
     own_id(&call.conn, &call.params.node_id)?;
-    let is_large = result_size(&call.params) > MAX_RESULT;
+    let most = match excess(&call.params, app.policy.max_values()) {
+        None => None,
+        Some(InvokeError::TooMany { max_values }) => Some(format!("{max_values} values")),
+        Some(_) => Some(format!("{MAX_RESULT} bytes")),
+    };
     // Its caller learns of a result that is too large in the same way.
     let was_expected = app.nodes.live.resolve(call.conn.id, call.params);
-    if is_large && was_expected {
-        let text = format!("result too large: at most {MAX_RESULT} bytes are taken");
+    if let Some(most) = most.filter(|_| was_expected) {
+        let text = format!("result too large: at most {most} are taken");
         return Err(RpcError::invalid(text)
             .details(json!({"code": "RESULT_TOO_LARGE"}))
             .into());
@@ -76,10 +81,10 @@ async fn event(app: App, call: Call<NodeEvent>) -> Result<NodeEventReply, Failur
     if is_v4 && !is_approved(&app, &session).await?.0 {
         return Err(pairing_changed().into());
     }
-    let content = content(&call.params);
+    let content = || content(&call.params, app.policy.max_values());
     let handled = match name {
-        HOST_STATS => host_stats(&app, &session, &content),
-        "exec.started" | "exec.finished" | "exec.denied" => exec(&app, &session, name, &content),
+        HOST_STATS => host_stats(&app, &session, &content()?),
+        "exec.started" | "exec.finished" | "exec.denied" => exec(&app, &session, name, &content()?),
         _ => Err("unknown event"),
     };
     if !is_v4 {
@@ -96,11 +101,17 @@ async fn event(app: App, call: Call<NodeEvent>) -> Result<NodeEventReply, Failur
     })
 }
 
-fn content(params: &NodeEventParams) -> Value {
+/// What an event says. Nothing is made of a text that holds more values than a frame may.
+fn content(params: &NodeEventParams, max_values: usize) -> Result<Value, Failure> {
     let text = params.payload_json.as_deref();
-    text.and_then(|text| serde_json::from_str(text).ok())
-        .or_else(|| params.payload.clone())
-        .unwrap_or_default()
+    if text.is_some_and(|text| holds_more(text, max_values)) {
+        return Err(RpcError::invalid(format!(
+            "invalid node.event params: payloadJSON holds more than {max_values} values"
+        ))
+        .into());
+    }
+    let said = text.and_then(|text| serde_json::from_str(text).ok());
+    Ok(said.or_else(|| params.payload.clone()).unwrap_or_default())
 }
 
 /// Load, memory and disk: kept, and told to those who look.

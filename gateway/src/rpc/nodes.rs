@@ -155,6 +155,13 @@ pub(super) fn invoke_error(error: InvokeError, command: &str, version: Protocol)
             );
             unavailable(&text, "RESULT_TOO_LARGE")
         }
+        InvokeError::TooMany { max_values } => {
+            let text = format!(
+                "the node's result holds more than {max_values} values, and no more are passed on; \
+                 ask for less"
+            );
+            unavailable(&text, "RESULT_TOO_LARGE")
+        }
         InvokeError::Node { code, message } => {
             let text = message.clone().or_else(|| code.clone());
             let text = text.unwrap_or_else(|| "node invoke failed".to_owned());

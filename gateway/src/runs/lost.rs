@@ -37,9 +37,9 @@ impl Lost {
 }
 
 impl Runs {
-    /// Whether the run has ended although the store could not be told.
-    pub fn is_lost(&self, run_id: &str) -> bool {
-        self.inner.lost.get(run_id).is_some()
+    /// How the run ended, where the store could not be told.
+    pub fn lost(&self, run_id: &str) -> Option<RunOutcome> {
+        self.inner.lost.get(run_id)
     }
 }
 

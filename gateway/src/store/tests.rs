@@ -201,6 +201,30 @@ async fn a_reader_that_cannot_be_opened_turns_no_write_off() {
 }
 
 #[tokio::test]
+async fn a_writer_that_can_no_more_be_opened_is_waited_for_and_then_said() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    let away = home.path().join("away");
+    for run in ["one", "two"] {
+        store.db.close_writer().await;
+        std::fs::rename(&path, &away).unwrap();
+        let error = store.runs().accept(accept(run)).await.unwrap_err();
+        assert!(matches!(error, StoreError::Busy), "{error:?}");
+        assert_eq!(*store.health().borrow(), StoreHealth::Ok);
+        std::fs::rename(&away, &path).unwrap();
+        store.runs().accept(accept(run)).await.unwrap();
+    }
+    store.db.close_writer().await;
+    std::fs::rename(&path, &away).unwrap();
+    store.db.lose_patience();
+    let error = store.runs().accept(accept("later")).await.unwrap_err();
+    assert!(matches!(error, StoreError::ReadOnly { .. }), "{error:?}");
+    assert!(error.to_string().contains("cannot be opened"), "{error}");
+    assert!(!store.health().borrow().is_writable());
+}
+
+#[tokio::test]
 async fn a_rollback_that_the_driver_did_not_see_stops_no_later_write() {
     let home = tempfile::tempdir().unwrap();
     let store = Store::open(&home.path().join("gateway.db")).await.unwrap();

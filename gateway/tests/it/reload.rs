@@ -176,6 +176,14 @@ async fn a_proxy_that_is_taken_off_the_list_takes_its_users_along() {
         answer["payload"]["auth"]["method"], "trusted-proxy",
         "{answer}"
     );
+    // One more sends nobody away.
+    behind("'10.0.0.2', '127.0.0.1', '10.0.0.1'");
+    wait_for("the longer list", async || {
+        let is_there = daemon.log().contains("the new configuration is in force");
+        is_there.then_some(())
+    })
+    .await;
+    health(&mut client).await;
     behind("'10.0.0.1'");
     let (code, reason) = client.closed().await;
     assert_eq!(

@@ -221,6 +221,10 @@ async fn an_end_that_will_never_be_stored_is_told_to_everybody_who_asks() {
     let session = world.sessions.describe(&world.key("main")).await.unwrap();
     let row = listed_session(&session.unwrap(), &world.runs, RowParts::ALL);
     assert_eq!(row.status.as_deref(), Some("error"));
+    assert_eq!(row.more["hasActiveRun"], false);
+    let ended_at = row.more["endedAt"].as_i64();
+    assert!(ended_at.is_some(), "{row:?}");
+    assert_eq!(ended_at, outcome.ended_at);
 }
 
 #[tokio::test]

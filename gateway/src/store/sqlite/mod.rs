@@ -19,7 +19,7 @@ mod statement;
 mod usage;
 
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use clawline::secret::Secret;
@@ -35,6 +35,9 @@ pub use restore::{Carried, Decisions, carry_over, decisions, forget_devices};
 /// After the disk was full, one write in this time may try whether there is room again.
 const FULL_DISK_RETRY: Duration = Duration::from_secs(5);
 
+/// A writer that cannot be opened for so long is not waited for any more.
+const UNOPENED_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Takes the right to write at once, so that nothing is found busy half-way.
 const BEGIN: &str = "BEGIN IMMEDIATE";
 
@@ -48,6 +51,8 @@ pub(super) struct Db {
     health: watch::Sender<StoreHealth>,
     /// When the disk was last found full; the one reason for read-only that can pass.
     full_at: Mutex<Option<Instant>>,
+    /// Since when no try to open the writer has succeeded.
+    unopened_since: Mutex<Option<Instant>>,
     secret: Secret,
 }
 
@@ -77,7 +82,9 @@ impl Db {
             self.renew_writer().await?;
             begun = self.writer.begin_with(BEGIN).await;
         }
-        begun.map_err(|error| self.noted(error.into()))
+        let tx = begun.map_err(|error| self.noted_in_writing(error.into()))?;
+        *self.unopened() = None;
+        Ok(tx)
     }
 
     async fn renew_writer(&self) -> Result<(), StoreError> {
@@ -85,7 +92,7 @@ impl Db {
             Ok(connection) => connection.close().await,
             Err(error) => Err(error),
         };
-        closed.map_err(|error| self.noted(error.into()))
+        closed.map_err(|error| self.noted_in_writing(error.into()))
     }
 
     /// Commits after a success, rolls back after a failure.
@@ -102,8 +109,30 @@ impl Db {
                 self.disk_has_room();
                 Ok(value)
             }
-            Err(error) => Err(self.noted(error)),
+            Err(error) => Err(self.noted_in_writing(error)),
         }
+    }
+
+    /// As [`Self::noted`], for what the writer met. It is opened anew only when its connection was given
+    /// up; once that has failed for long while there are descriptors, no later try will do better.
+    fn noted_in_writing(&self, error: StoreError) -> StoreError {
+        let detail = match &error {
+            StoreError::Sql(inner) if Trouble::of(inner) == Trouble::NotOpened => words(inner),
+            _ => return self.noted(error),
+        };
+        let since = *self.unopened().get_or_insert_with(Instant::now);
+        if since.elapsed() < UNOPENED_PATIENCE || is_out_of_descriptors() {
+            return self.noted(error);
+        }
+        let path = self.path.display();
+        let why = format!("{path} cannot be opened ({detail}); restart after it is repaired");
+        self.turn_read_only_for_good(why.clone());
+        StoreError::ReadOnly { why }
+    }
+
+    fn unopened(&self) -> MutexGuard<'_, Option<Instant>> {
+        let since = self.unopened_since.lock();
+        since.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Turns a reading failure into one that names the file, and notes damage.
@@ -118,8 +147,8 @@ impl Db {
         };
         match Trouble::of(&inner) {
             Trouble::Busy => StoreError::Busy,
-            // Mostly there is no descriptor left, and then a reader could not be opened. What is open
-            // goes on, and the next call tries again.
+            // Mostly there is no descriptor left for one more connection. What is open goes on, and the
+            // next call tries again.
             Trouble::NotOpened => {
                 let detail = words(&inner);
                 tracing::warn!(detail, "a connection to the store could not be opened");
@@ -216,6 +245,18 @@ impl Db {
         held
     }
 
+    /// Gives up the writer's connection, so that the next write has to open one.
+    #[cfg(test)]
+    pub(super) async fn close_writer(&self) {
+        self.renew_writer().await.unwrap();
+    }
+
+    /// The time for which a writer that cannot be opened is waited for is over.
+    #[cfg(test)]
+    pub(super) fn lose_patience(&self) {
+        *self.unopened() = Some(Instant::now() - UNOPENED_PATIENCE);
+    }
+
     #[cfg(test)]
     pub(super) fn break_for_test(&self) {
         self.turn_read_only_for_good("a test says so".to_owned());
@@ -255,6 +296,11 @@ impl Db {
             self.health.send_replace(StoreHealth::Ok);
         }
     }
+}
+
+/// Whether not even this can be opened.
+fn is_out_of_descriptors() -> bool {
+    std::fs::File::open("/dev/null").is_err()
 }
 
 /// What a failure of the engine means for the store.

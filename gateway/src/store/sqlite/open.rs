@@ -81,6 +81,7 @@ impl Db {
                 StoreHealth::Checking
             }),
             full_at: Mutex::new(None),
+            unopened_since: Mutex::new(None),
             secret,
         };
         Ok((db, is_sound))

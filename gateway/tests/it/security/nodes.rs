@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Outcome, no_change, refused_unless};
+use super::{Outcome, no_change, outcome, refused_unless};
 use crate::nodes::{answer, approve_next, approved, invoke, node, node_id, operator, params_of};
 use crate::support::{Client, Connect, Device, TestGateway};
 
@@ -51,6 +51,62 @@ async fn s45_an_event_of_a_run_that_nobody_asked_for_is_dropped() {
     )
     .await;
     assert_eq!(refusal["reason"], "unknown run");
+}
+
+/// A JSON text of more values than a frame may hold.
+fn too_many() -> String {
+    format!("[0{}]", ",0".repeat(200_000))
+}
+
+#[tokio::test]
+async fn s69_a_result_whose_text_holds_too_many_values_is_passed_to_nobody() {
+    let refusal = refused_unless(
+        |policy| policy.value_cap = false,
+        no_change,
+        async |gateway| {
+            let (mut host, mut admin) = approved(gateway, 1).await;
+            let mut params = invoke(1, "system.which", json!({}), "k");
+            params["timeoutMs"] = json!(60_000);
+            let call = admin.start("node.invoke", params).await;
+            let asked = host.event("node.invoke.request").await;
+            let result = json!({
+                "id": asked["payload"]["id"], "nodeId": node_id(1), "ok": true,
+                "payloadJSON": too_many(),
+            });
+            let taken = outcome(&host.call("node.invoke.result", result).await);
+            let told = outcome(&admin.response(&call).await);
+            assert_eq!(taken.is_ok(), told.is_ok(), "{taken:?}");
+            if let Err(error) = &told {
+                assert_eq!(error["details"]["code"], "RESULT_TOO_LARGE", "{error}");
+            }
+            taken
+        },
+    )
+    .await;
+    assert_eq!(refusal["code"], "INVALID_REQUEST");
+    assert_eq!(refusal["details"]["code"], "RESULT_TOO_LARGE");
+    let words = refusal["message"].as_str().unwrap();
+    assert!(words.contains("at most 200000 values"), "{words}");
+}
+
+#[tokio::test]
+async fn s69_an_event_whose_text_holds_too_many_values_is_not_read() {
+    let refusal = refused_unless(
+        |policy| policy.value_cap = false,
+        no_change,
+        async |gateway| {
+            let (mut host, _admin) = approved(gateway, 1).await;
+            let said = |name: &str| json!({"event": name, "payloadJSON": too_many()});
+            // Of an event that nobody knows no text is looked at.
+            let unknown = host.ok("node.event", said("unknown")).await;
+            assert_eq!(unknown["reason"], "unknown event");
+            outcome(&host.call("node.event", said("node.host.stats")).await)
+        },
+    )
+    .await;
+    assert_eq!(refusal["code"], "INVALID_REQUEST");
+    let words = refusal["message"].as_str().unwrap();
+    assert!(words.contains("more than 200000 values"), "{words}");
 }
 
 #[tokio::test]

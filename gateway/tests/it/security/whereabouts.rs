@@ -60,7 +60,7 @@ const READS: &[(&str, &str)] = &[
 ];
 
 /// A gateway that has much to tell: a configuration with paths, the machine's name and a mistake in it, and
-/// a log with paths.
+/// a log with paths and with that name, alone and as the network has it.
 fn talkative(settings: &mut GatewaySettings) {
     let home = settings.state_dir.parent().unwrap().to_owned();
     settings.host = HOST.to_owned();
@@ -75,8 +75,12 @@ fn talkative(settings: &mut GatewaySettings) {
         "timestamp": "2026-11-22T14:33:17Z", "level": "WARN", "message": "cannot be read",
         "path": home.join("cert.pem"), "target": "clawline_gateway::tls",
     });
-    let plain = format!("a panic at {}/x.rs:1:2\n", home.display());
-    std::fs::write(log, format!("{record}\n{plain}")).unwrap();
+    let published = json!({
+        "timestamp": "2026-11-22T14:33:18Z", "level": "INFO", "message": "published",
+        "name": "machine-of-this-test.tailnet.ts.net", "target": "clawline_gateway::tailscale",
+    });
+    let plain = format!("a panic at {}/x.rs:1:2 on {HOST}\n", home.display());
+    std::fs::write(log, format!("{record}\n{published}\n{plain}")).unwrap();
 }
 
 /// What in a text is for admins alone.
@@ -220,6 +224,7 @@ async fn s77_admins_are_told_as_by_official_gateways() {
             "presence",
             "hello",
             "config.get",
+            "logs.tail",
         ] {
             told(name, HOST);
         }
@@ -265,6 +270,8 @@ async fn s77_what_others_are_told_has_its_place_in_the_answers_still() {
         }
         let lines = client.ok("logs.tail", json!({})).await["lines"].to_string();
         assert!(lines.contains("cannot be read path=cert.pem"), "{lines}");
-        assert!(lines.contains("a panic at x.rs:1:2"), "{lines}");
+        let name = "published name=gateway.tailnet.ts.net";
+        assert!(lines.contains(name), "{lines}");
+        assert!(lines.contains("a panic at x.rs:1:2 on gateway"), "{lines}");
     }
 }
