@@ -132,9 +132,11 @@ fn in_a_terminal_sighup_ends_it() {
     let end = world.socket("end");
     let pty = nix::pty::openpty(None, None).unwrap();
     let plain = world.tunnel_command("me@127.0.0.1", &["--listen", &end]);
-    let mut command = std::process::Command::new("setsid");
+    // Whoever runs the tests may have been told to ignore the signal (nohup), and children inherit that.
+    let mut command = std::process::Command::new("env");
     // The terminal becomes the controlling one.
-    command.arg("--ctty").args(plain.get_args());
+    command.args(["--default-signal=HUP", "setsid", "--ctty"]);
+    command.args(plain.get_args());
     command.env_clear().envs(
         plain
             .get_envs()
