@@ -21,6 +21,8 @@ methods! {
 
 /// Commands that reach further than running something need more than writing.
 fn invoke_needs(command: &str) -> Needs {
+    // A gateway asks the node for the name without the white space around it.
+    let command = command.trim();
     let is_far =
         command.starts_with("browser.proxy") || matches!(command, "fs.listDir" | "terminal.upload");
     Needs::Operator(if is_far { Scope::Admin } else { Scope::Write })

@@ -34,6 +34,24 @@ async fn s43_a_paired_node_runs_nothing_that_was_not_approved() {
 }
 
 #[tokio::test]
+async fn s44_white_space_around_a_command_widens_no_scope() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.write"]);
+    let (mut writer, _) = Client::connect(gateway.address, &connect).await;
+    for command in [
+        "fs.listDir",
+        " fs.listDir",
+        "terminal.upload\t",
+        " browser.proxy ",
+    ] {
+        let call = invoke(1, command, json!({}), command);
+        let error = writer.error("node.invoke", call).await;
+        let words = "missing scope: operator.admin";
+        assert_eq!(error["message"], words, "{command:?}");
+    }
+}
+
+#[tokio::test]
 async fn s45_an_event_of_a_run_that_nobody_asked_for_is_dropped() {
     let refusal = refused_unless(
         |policy| policy.issued_runs = false,
