@@ -268,8 +268,15 @@ impl Authority {
                 return Ok(signed_in(method, Some(role.token_generation)));
             }
         };
-        if let Shown::Right(method) = shown {
-            return Ok(signed_in(self.passed(attempt, method)?, None));
+        // Somebody who is known without having shown anything, and has a setup code, wants what the code
+        // gives; the owner has it already.
+        let is_for_the_code = given(&auth.bootstrap_token).is_some()
+            && given(&auth.device_token).is_none()
+            && !self.is_owner(attempt);
+        match shown {
+            Shown::Right(AuthMethod::None | AuthMethod::Tailscale) if is_for_the_code => {}
+            Shown::Right(method) => return Ok(signed_in(self.passed(attempt, method)?, None)),
+            Shown::Nothing | Shown::Wrong => {}
         }
         if given(&auth.device_token).is_some() {
             let counted = self.policy.count_every_guess;

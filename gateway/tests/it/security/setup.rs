@@ -1,6 +1,7 @@
 //! SECURITY S42, B36, F41: setup codes.
 
 use clawline_gateway::policy::Policy;
+use clawline_gateway::settings::{AuthMode, GatewaySettings};
 use serde_json::{Value, json};
 
 use super::{enter, no_change, refused_unless};
@@ -52,6 +53,17 @@ async fn s42_a_code_lets_one_device_in_once_and_no_other() {
     .await;
     let words = words(&refusal);
     assert!(words.contains("was already used by phone"), "{words}");
+}
+
+#[tokio::test]
+async fn s42_who_is_let_in_without_a_secret_still_uses_his_code() {
+    let open = |settings: &mut GatewaySettings| settings.auth.mode = AuthMode::None;
+    let gateway = TestGateway::start_under(Policy::default(), open).await;
+    gateway.peers.become_user(OTHER_USER);
+    let code = code(&gateway, &[]).await;
+    let asks = phone(&code, 53, &["operator.read"]);
+    let hello = enter(&gateway, &[], &asks).await.unwrap();
+    assert_eq!(hello["auth"]["method"], "bootstrap-token");
 }
 
 #[tokio::test]
