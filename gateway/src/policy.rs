@@ -84,6 +84,8 @@ checks! {
     own_device_only,
     /// Nobody grants more than it has.
     grant_within_own,
+    /// A device that is no admin lets itself into no new role, and not with a changed platform.
+    own_upgrade,
     /// Only so many devices may wait for an approval.
     pending_cap,
     /// What a client says about itself is cleaned before others see it.

@@ -243,7 +243,9 @@ pub(crate) fn pairing_error(error: PairingError) -> RpcError {
     match error {
         PairingError::Store(error) => store_error(error),
         PairingError::BeyondOwnScopes(scope) => RpcError::missing_scope(scope),
-        PairingError::NotYours => RpcError::new(ErrorCode::Forbidden, error.to_string()),
+        PairingError::NotYours | PairingError::OwnUpgrade(_) => {
+            RpcError::new(ErrorCode::Forbidden, error.to_string())
+        }
         PairingError::UnknownRequest
         | PairingError::UnknownDevice
         | PairingError::UnknownRole

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::protocol::limits::PAIRING_REQUEST_LIFETIME;
-use clawline::protocol::scope::{Role, Scopes};
+use clawline::protocol::scope::{Role, Scope, Scopes};
 use clawline::secret::Secret;
 use serde_json::{Value, json};
 
@@ -72,6 +72,9 @@ pub enum PairingError {
     /// Only admin changes other devices.
     #[error("only the device itself or an admin may do this")]
     NotYours,
+    /// What a device may become is not for itself to decide.
+    #[error("a device does not approve its own {0}; an admin, or the gateway's host, has to")]
+    OwnUpgrade(&'static str),
     #[error("device token rotation denied")]
     RotationDenied,
     #[error(transparent)]
@@ -302,12 +305,31 @@ impl Pairing {
             if let Some(scope) = beyond(held, &asked).filter(|_| self.policy.grant_within_own) {
                 return Err(PairingError::BeyondOwnScopes(scope.as_str()));
             }
+            self.check_own_upgrade(approver, &request)?;
         }
         let done = self.requests.approve(request_id, now).await?;
         let (request, device) = done.ok_or(PairingError::UnknownRequest)?;
         self.resolved(request_id, &request.grant.device_id, "approved");
         tracing::info!(device = %device.device_id, request = request_id, "device approved");
         Ok(json!({"requestId": request_id, "device": device_row(&device, false)}))
+    }
+
+    /// A pinned platform and the roles of a device are there to tell it from a thief of its key, who would
+    /// otherwise only have to ask twice.
+    fn check_own_upgrade(
+        &self,
+        approver: &Principal,
+        request: &PairingRequest,
+    ) -> Result<(), PairingError> {
+        let is_own = approver.device_id.as_deref() == Some(request.grant.device_id.as_str());
+        if !is_own || approver.scopes.grants(Scope::Admin) || !self.policy.own_upgrade {
+            return Ok(());
+        }
+        match request.reason.as_str() {
+            "role-upgrade" => Err(PairingError::OwnUpgrade("new role")),
+            "metadata-upgrade" => Err(PairingError::OwnUpgrade("changed platform")),
+            _ => Ok(()),
+        }
     }
 
     /// Whether `by` may see and change what is stored of this device.

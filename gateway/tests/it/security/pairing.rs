@@ -6,6 +6,7 @@ use clawline_gateway::settings::SilentScopes;
 use serde_json::{Value, json};
 
 use super::{enter, enter_keeping, no_change, outcome, refused_unless};
+use crate::nodes::node;
 use crate::support::{Client, Connect, Device, TestGateway};
 
 const OTHER_USER: u32 = 4001;
@@ -82,6 +83,38 @@ async fn s41_a_device_that_comes_back_as_another_platform_is_approved_again() {
     .await;
     assert_eq!(reason(&refusal), "metadata-upgrade");
     assert!(refusal["error"]["details"]["requestId"].is_string());
+}
+
+#[tokio::test]
+async fn s41_a_device_does_not_approve_its_own_new_role_or_platform() {
+    let scopes = ["operator.read", "operator.pairing"];
+    let moved =
+        |gateway: &TestGateway| asking(gateway, 3, &scopes).set("/client/platform", json!("macos"));
+    let as_node = |gateway: &TestGateway| node(4, &gateway.secret, 3);
+    for (reason, change) in [
+        (
+            "metadata-upgrade",
+            &moved as &dyn Fn(&TestGateway) -> Connect,
+        ),
+        ("role-upgrade", &as_node),
+    ] {
+        let refusal = refused_unless(
+            |policy| policy.own_upgrade = false,
+            no_change,
+            async |gateway| {
+                let device = asking(gateway, 3, &scopes);
+                let (mut pairer, _) = enter_keeping(gateway, &[], &device).await.unwrap();
+                gateway.peers.become_user(OTHER_USER);
+                let refusal = enter(gateway, &[], &change(gateway)).await.unwrap_err();
+                assert_eq!(self::reason(&refusal), reason);
+                let request = json!({"requestId": refusal["error"]["details"]["requestId"]});
+                outcome(&pairer.call("device.pair.approve", request).await)
+            },
+        )
+        .await;
+        assert_eq!(refusal["code"], "FORBIDDEN");
+        assert!(refusal["message"].as_str().unwrap().contains("its own"));
+    }
 }
 
 #[tokio::test]
