@@ -44,9 +44,10 @@ const DATABASE: &str = "gateway.db";
 /// The private listener, and what tells Tailscale of it.
 type Published = (TcpListener, Publisher);
 
-/// A daemon that has its lock, its store and its port.
+/// A daemon that has its lock, its store and its port, and has told this machine's clients of it.
 pub struct Gateway {
     app: App,
+    advert: Option<Advert>,
     listeners: Vec<TcpListener>,
     addresses: Vec<SocketAddr>,
     publisher: Option<Published>,
@@ -55,7 +56,8 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Takes the lock, opens the store, binds the port. Nothing is served yet.
+    /// Takes the lock, opens the store, binds the port and publishes the notice to clients. Whoever
+    /// follows it already is kept waiting: nothing is served before [`Gateway::run`].
     ///
     /// # Errors
     /// [`StartError`].
@@ -213,8 +215,10 @@ impl Gateway {
             writes: rpc::WriteBudget::default(),
             metrics,
         });
+        let advert = advertise(&app, None).await;
         Ok(Self {
             app,
+            advert,
             listeners,
             addresses,
             publisher,
@@ -277,13 +281,13 @@ impl Gateway {
     pub async fn run(self, stop: CancellationToken) -> Result<(), Broken> {
         let Self {
             app,
+            mut advert,
             listeners,
             publisher,
             lock,
             source,
             ..
         } = self;
-        let mut advert = advertise(&app, None).await;
         let mut servers = tokio::task::JoinSet::new();
         for listener in listeners {
             servers.spawn(server::accept(app.clone(), listener, Listener::Main));

@@ -125,6 +125,20 @@ async fn the_notice_is_there_while_it_runs_and_owner_only() {
 }
 
 #[tokio::test]
+async fn the_notice_is_there_once_the_port_is_bound_and_goes_with_a_gateway_that_never_served() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join(".clawline/gateway.json");
+    let mut settings = GatewaySettings::new(home.path().join("state"));
+    settings.advert = Some(path.clone());
+    let gateway = Gateway::bind(settings).await.unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let notice = GatewayNotice::parse(&text).unwrap();
+    assert_eq!(notice.port, gateway.local_addr().port());
+    drop(gateway);
+    assert!(!path.exists(), "nobody answers at that port any more");
+}
+
+#[tokio::test]
 async fn config_get_shows_no_secret() {
     let gateway = TestGateway::start_with(|settings| {
         settings.auth.token = Some(Secret::new("S3CRET-TOKEN"));
