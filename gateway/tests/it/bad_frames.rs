@@ -5,7 +5,7 @@ use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
 use crate::support::raw::{BINARY, PING, Raw, TEXT, frame};
-use crate::support::{Connect, TestGateway};
+use crate::support::{Connect, Stopped, TestGateway};
 
 async fn under(leave: fn(&mut Policy)) -> TestGateway {
     TestGateway::start_under(Policy::leaving_out(leave), |_| {}).await
@@ -268,10 +268,12 @@ async fn ping(gateway: &TestGateway, count: usize) -> (usize, bool) {
 #[tokio::test]
 async fn a_flood_of_pings_ends_the_connection_and_a_few_do_not() {
     let gateway = TestGateway::start().await;
+    let open = under(|policy| policy.ping_budget = false).await;
+    // However slowly they are taken, it is a flood.
+    let _clock = Stopped::now();
     assert!(ping(&gateway, 100).await.1);
     let (pongs, lives) = ping(&gateway, 2000).await;
     assert!(!lives && pongs < 1000, "{pongs} pongs");
-    let open = under(|policy| policy.ping_budget = false).await;
     assert!(ping(&open, 2000).await.1);
 }
 
@@ -294,6 +296,9 @@ async fn unknown(gateway: &TestGateway, count: usize) -> (u16, String) {
 #[tokio::test]
 async fn a_flood_of_refused_calls_ends_the_connection_and_others_go_on() {
     let gateway = TestGateway::start().await;
+    let open = under(|policy| policy.fault_budget = false).await;
+    // However slowly they are taken, it is a flood.
+    let _clock = Stopped::now();
     let mut other = greeted(&gateway).await;
     assert_eq!(unknown(&gateway, 100).await.0, 0);
     assert_eq!(unknown(&gateway, 2000).await, (1008, "rate limit".into()));
@@ -310,7 +315,6 @@ async fn a_flood_of_refused_calls_ends_the_connection_and_others_go_on() {
     let mut busy = greeted(&gateway).await;
     busy.send(&bytes).await;
     assert_eq!(busy.close_or_answer("1999").await.0, 0);
-    let open = under(|policy| policy.fault_budget = false).await;
     assert_eq!(unknown(&open, 2000).await.0, 0);
 }
 

@@ -1,6 +1,7 @@
 //! A gateway of its own for each test, and a client that shows every frame.
 
 mod client;
+mod clock;
 mod log;
 mod network;
 pub mod program;
@@ -11,5 +12,6 @@ mod world;
 
 pub use client::{Client, Connect, Device};
 pub use log::log;
+pub use clock::Stopped;
 pub use network::{ELSEWHERE, is_inside};
 pub use world::{OWN_UID, TestGateway};
