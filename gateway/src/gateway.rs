@@ -116,14 +116,14 @@ impl Gateway {
         let listeners = {
             let tailnet = match settings.bind {
                 BindTo::Tailnet => {
-                    let program = Program::new(&settings.tailscale.program);
+                    let program = Program::new(&settings.tailscale.program, &policy);
                     Some(program.address().await?)
                 }
                 BindTo::Loopback | BindTo::Lan | BindTo::Custom(_) => None,
             };
             server::bind(settings.bind, tailnet, settings.port).await?
         };
-        let (exposure, publisher) = publisher(&settings)?;
+        let (exposure, publisher) = publisher(&settings, &policy)?;
         let whois = publisher
             .as_ref()
             .map(|(_, publisher)| Whois::new(publisher.program.clone()));
@@ -360,6 +360,7 @@ fn lobby(policy: &Policy) -> Lobby {
 /// Tailscale alone.
 fn publisher(
     settings: &GatewaySettings,
+    policy: &Policy,
 ) -> Result<(watch::Receiver<Exposure>, Option<Published>), StartError> {
     let (state, exposure) = watch::channel(Exposure::Off);
     if settings.tailscale.mode == TailscaleMode::Off {
@@ -369,7 +370,7 @@ fn publisher(
     let port = listener.local_addr().map_or(0, |address| address.port());
     state.send_replace(Exposure::Starting);
     let publisher = Publisher {
-        program: Program::new(&settings.tailscale.program),
+        program: Program::new(&settings.tailscale.program, policy),
         mode: settings.tailscale.mode,
         port,
         note: settings.state_dir.join("tailscale-port"),

@@ -3,7 +3,8 @@
 //! A test of an attack runs it twice: against the gateway as it ships, which refuses, and against one
 //! that leaves the one check out, where the attack succeeds. So it is the check that refuses, and the
 //! test can fail. Nothing but [`Policy::leaving_out`] makes anything else than all checks, and neither
-//! configuration nor environment nor a cargo feature reaches it.
+//! configuration nor environment nor a cargo feature reaches it. Nor does any of them reach
+//! [`Policy::patience`], which lets tests of other things than deadlines keep them on a slow machine.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -24,6 +25,8 @@ macro_rules! checks {
             $($(#[$doc])* pub $name: bool,)*
             /// How secrets were compared under this policy.
             pub compares: Arc<Compares>,
+            /// How many times as long as its deadline something may take: once, outside tests.
+            pub patience: u32,
         }
 
         impl Default for Policy {
@@ -31,6 +34,7 @@ macro_rules! checks {
                 Self {
                     $($name: true,)*
                     compares: Arc::default(),
+                    patience: 1,
                 }
             }
         }
@@ -181,13 +185,18 @@ checks! {
 }
 
 impl Policy {
-    /// How long something may take that has this deadline.
+    /// How long something before hello may take that has this deadline.
     pub(crate) fn time(&self, deadline: Duration) -> Duration {
         if self.deadlines {
-            deadline
+            self.patiently(deadline)
         } else {
             NO_DEADLINE
         }
+    }
+
+    /// How long something else may take that has this deadline.
+    pub(crate) fn patiently(&self, deadline: Duration) -> Duration {
+        deadline.saturating_mul(self.patience)
     }
 
     /// How many JSON values a frame may hold.

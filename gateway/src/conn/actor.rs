@@ -64,13 +64,14 @@ pub(crate) async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send>(
             drop(seat);
             app.metrics.connected.one();
             let metrics = app.metrics.clone();
+            let slow_close_deadline = app.policy.patiently(SLOW_CLOSE_DEADLINE);
             tracing::info!(conn = %conn.id, client = %conn.client.id, mode = %conn.client.mode, protocol = conn.version.number(), method = conn.principal.method.as_str(), "connected");
             let ended = Actor::new(app, conn.clone(), &mut socket).run().await;
             tracing::info!(conn = %conn.id, why = ended.as_str(), "disconnected");
             match ended {
                 Ended::Slow => {
                     metrics.slow_consumers.one();
-                    SLOW_CLOSE_DEADLINE
+                    slow_close_deadline
                 }
                 _ => CLOSE_DEADLINE,
             }
@@ -131,10 +132,8 @@ struct Actor<'s, S> {
 
 impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
     fn new(app: App, conn: Arc<Conn>, socket: &'s mut Socket<S>) -> Self {
-        let mut ping = interval_at(
-            Instant::now() + limits::PING_INTERVAL,
-            limits::PING_INTERVAL,
-        );
+        let every = app.policy.patiently(limits::PING_INTERVAL);
+        let mut ping = interval_at(Instant::now() + every, every);
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             app,
@@ -202,7 +201,7 @@ impl<'s, S: AsyncRead + AsyncWrite + Unpin + Send> Actor<'s, S> {
         };
         let pairing = &self.app.pairing;
         let asked = pairing.still_admits(device_id, principal.role, generation);
-        match timeout(RECHECK_DEADLINE, asked).await {
+        match timeout(self.app.policy.patiently(RECHECK_DEADLINE), asked).await {
             Ok(Ok(true)) => {}
             Ok(Ok(false)) => self.conn.cut(close::AUTH_CHANGED, "device removed"),
             failed => {

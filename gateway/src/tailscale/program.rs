@@ -13,6 +13,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::route::{self, Route};
+use crate::policy::Policy;
 
 /// For an answer.
 const DEADLINE: Duration = Duration::from_secs(5);
@@ -115,15 +116,22 @@ struct RawUser {
 
 /// The program.
 #[derive(Debug, Clone)]
-pub(crate) struct Program(PathBuf);
+pub(crate) struct Program {
+    path: PathBuf,
+    /// For an answer.
+    deadline: Duration,
+}
 
 impl Program {
-    pub(crate) fn new(path: &Path) -> Self {
-        Self(path.to_owned())
+    pub(crate) fn new(path: &Path, policy: &Policy) -> Self {
+        Self {
+            path: path.to_owned(),
+            deadline: policy.patiently(DEADLINE),
+        }
     }
 
     pub(super) fn path(&self) -> &OsStr {
-        self.0.as_os_str()
+        self.path.as_os_str()
     }
 
     /// This machine in its tailnet; an error unless it is connected.
@@ -186,15 +194,15 @@ impl Program {
     }
 
     async fn output(&self, args: &[&str]) -> Result<Output, TailscaleError> {
-        let running = Command::new(&self.0)
+        let running = Command::new(&self.path)
             .args(args)
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .output();
-        match timeout(DEADLINE, running).await {
+        match timeout(self.deadline, running).await {
             Ok(Ok(output)) => Ok(output),
             Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => {
-                Err(TailscaleError::Missing(self.0.clone()))
+                Err(TailscaleError::Missing(self.path.clone()))
             }
             Ok(Err(error)) => Err(failed(args, &error.to_string())),
             Err(_) => Err(TailscaleError::Slow {

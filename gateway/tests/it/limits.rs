@@ -1,12 +1,16 @@
 //! What must not bring the gateway down, or lock its owner out.
 
+use std::time::{Duration, Instant};
+
+use clawline::protocol::limits::TICK_INTERVAL;
+use clawline_gateway::policy::Policy;
 use clawline_gateway::settings::RateLimit;
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::support::program::DEADLINE;
-use crate::support::{Client, Connect, Device, TestGateway};
+use crate::support::{Client, Connect, Device, Stopped, TestGateway};
 
 #[tokio::test]
 async fn requests_for_another_name_of_a_foreign_page_or_through_a_proxy_never_reach_the_handshake()
@@ -202,7 +206,7 @@ async fn calls_of_the_wrong_role_end_the_connection_after_a_while() {
 
 #[tokio::test]
 async fn silent_sockets_are_closed_after_ten_seconds_at_every_stage() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_punctual(Policy::default()).await;
     let mut no_head = TcpStream::connect(gateway.address).await.unwrap();
     let mut half_a_head = TcpStream::connect(gateway.address).await.unwrap();
     half_a_head
@@ -221,17 +225,21 @@ async fn silent_sockets_are_closed_after_ten_seconds_at_every_stage() {
 
 #[tokio::test]
 async fn ticks_come_and_a_peer_that_shows_no_life_is_let_go() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_punctual(Policy::default()).await;
     let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     let (dead, _) = Client::connect(gateway.address, &connect).await;
-    tokio::time::pause();
-    let tick = client.event_at_last("tick").await;
-    assert!(tick["payload"]["ts"].is_i64() && tick["seq"].is_u64());
-    for _ in 0..3 {
-        client.event_at_last("tick").await;
+    // Timers count whole milliseconds.
+    const MORE: Duration = Duration::from_secs(1);
+    let clock = Stopped::now();
+    for _ in 0..4 {
+        clock.advance(TICK_INTERVAL + MORE).await;
+        let tick = client.event("tick").await;
+        assert!(tick["payload"]["ts"].is_i64() && tick["seq"].is_u64());
+        // Before the first answer it was pinged, and its pong came before its second call.
+        client.ok("health", json!({})).await;
+        client.ok("health", json!({})).await;
     }
-    tokio::time::resume();
     while client.ok("health", json!({})).await["connections"] != 1 {}
     drop(dead);
 }

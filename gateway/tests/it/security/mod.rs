@@ -32,12 +32,29 @@ async fn refused_unless(
     change: impl Fn(&mut GatewaySettings),
     attack: impl AsyncFn(&TestGateway) -> Outcome,
 ) -> Value {
-    let gateway = TestGateway::start_under(Policy::default(), &change).await;
+    let start = async |policy| TestGateway::start_under(policy, &change).await;
+    refused_where(start, leave, attack).await
+}
+
+/// As [`refused_unless`], of gateways that keep their deadlines to the second.
+async fn refused_on_time_unless(
+    leave: fn(&mut Policy),
+    attack: impl AsyncFn(&TestGateway) -> Outcome,
+) -> Value {
+    refused_where(TestGateway::start_punctual, leave, attack).await
+}
+
+async fn refused_where(
+    start: impl AsyncFn(Policy) -> TestGateway,
+    leave: fn(&mut Policy),
+    attack: impl AsyncFn(&TestGateway) -> Outcome,
+) -> Value {
+    let gateway = start(Policy::default()).await;
     let refusal = match attack(&gateway).await {
         Err(refusal) => refusal,
         Ok(got) => panic!("the attack got through: {got}"),
     };
-    let open = TestGateway::start_under(Policy::leaving_out(leave), &change).await;
+    let open = start(Policy::leaving_out(leave)).await;
     if let Err(refusal) = attack(&open).await {
         panic!("refused without the check, too, so the test proves nothing: {refusal}");
     }

@@ -9,9 +9,9 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-use super::{enter_keeping, no_change, refused_unless};
+use super::{enter_keeping, no_change, refused_on_time_unless, refused_unless};
 use crate::support::raw::{TEXT, frame};
-use crate::support::{Connect, TestGateway};
+use crate::support::{Client, Connect, TestGateway};
 
 /// A byte comes so often.
 const DRIP: Duration = Duration::from_secs(1);
@@ -68,13 +68,14 @@ async fn answer_to(stream: &mut TcpStream, (slow, rest): (&[u8], &[u8])) -> Opti
 
 #[tokio::test]
 async fn f57_a_head_of_a_byte_a_second_has_ten_seconds() {
-    refused_unless(
+    refused_on_time_unless(
         |policy| policy.deadlines = false,
-        no_change,
         async |gateway| {
             let mut bytes = head(gateway);
             bytes.extend(b"X: ");
             let mut stream = dial(gateway, &bytes).await;
+            // Accepted after it, and so a proof that its time runs before the clock does.
+            let _later = Client::open(gateway.address).await;
             let slow = [b'y'; DRIPS];
             match answer_to(&mut stream, (&slow[..], b"\r\n\r\n")).await {
                 Some(b'H') => Ok(json!("answered")),
@@ -87,9 +88,8 @@ async fn f57_a_head_of_a_byte_a_second_has_ten_seconds() {
 
 #[tokio::test]
 async fn f57_a_first_frame_of_a_byte_a_second_has_ten_seconds() {
-    refused_unless(
+    refused_on_time_unless(
         |policy| policy.deadlines = false,
-        no_change,
         async |gateway| {
             let mut bytes = head(gateway);
             bytes.extend(b"\r\n");

@@ -359,18 +359,6 @@ impl Client {
         }
     }
 
-    /// The next event of this name, however long it takes: for a clock that is paused.
-    pub async fn event_at_last(&mut self, name: &str) -> Value {
-        loop {
-            if let Message::Text(text) = self.message_at_last().await {
-                let frame: Value = serde_json::from_str(&text).unwrap();
-                if frame["event"] == name {
-                    return frame;
-                }
-            }
-        }
-    }
-
     /// The next answer, or the close.
     pub async fn frame_or_close(&mut self) -> Result<Value, (u16, String)> {
         loop {

@@ -16,6 +16,9 @@ use super::log;
 
 /// The user id that fake gateways have.
 pub const OWN_UID: u32 = 4000;
+/// How many times as long as outside tests a peer may take: both ends of its connection are on one thread of
+/// a machine that may have little time for it.
+const PATIENCE: u32 = 30;
 /// "The kernel does not tell."
 const UNKNOWN: u32 = u32::MAX;
 
@@ -48,6 +51,11 @@ impl PeerLookup for FakePeers {
     }
 }
 
+fn patient(mut policy: Policy) -> Policy {
+    policy.patience = PATIENCE;
+    policy
+}
+
 pub struct TestGateway {
     pub address: SocketAddr,
     pub secret: String,
@@ -77,6 +85,13 @@ impl TestGateway {
         let home = Arc::new(tempfile::tempdir().unwrap());
         let mut settings = GatewaySettings::new(home.path().join("clawline-gateway"));
         change(&mut settings);
+        Self::start_in_under(home, settings, patient(policy)).await
+    }
+
+    /// One that keeps its deadlines to the second, as the program does: for tests of these.
+    pub async fn start_punctual(policy: Policy) -> Self {
+        let home = Arc::new(tempfile::tempdir().unwrap());
+        let settings = GatewaySettings::new(home.path().join("clawline-gateway"));
         Self::start_in_under(home, settings, policy).await
     }
 
@@ -102,7 +117,7 @@ impl TestGateway {
     }
 
     async fn start_in(home: Arc<tempfile::TempDir>, settings: GatewaySettings) -> Self {
-        Self::start_in_under(home, settings, Policy::default()).await
+        Self::start_in_under(home, settings, patient(Policy::default())).await
     }
 
     async fn start_in_under(
@@ -160,7 +175,7 @@ impl TestGateway {
         let (now, base) = (settings.clone(), settings.clone());
         let source = Source::new(Vec::new(), move || Ok(now.clone()))
             .with_drafts(move |text| Ok(draft(text, base.clone())));
-        Self::start_from(home, settings, policy, Some(source)).await
+        Self::start_from(home, settings, patient(policy), Some(source)).await
     }
 
     /// Stops it in order.
