@@ -15,7 +15,8 @@ use crate::store::{Store, StoreHealth};
 const HOME: &str = "CLAWLINE_TEST_KILLED_HOME";
 const ROUND: &str = "CLAWLINE_TEST_KILLED_ROUND";
 const ROUNDS: u64 = 5;
-const DEADLINE: Duration = Duration::from_secs(20);
+const DEADLINE: Duration = Duration::from_secs(60);
+const SESSIONS: usize = 3;
 
 fn key(session: usize) -> SessionKey {
     SessionKey::resolve(&format!("s{session}"), &AgentId::main()).unwrap()
@@ -56,9 +57,9 @@ async fn the_process_that_is_killed() {
     let mut stdout = std::io::stdout();
     for n in 0.. {
         let run = format!("r{round}-{n}");
-        match runs.submit(message(&run, n % 3)).await {
+        match runs.submit(message(&run, n % SESSIONS)).await {
             Ok(_) => {
-                writeln!(stdout, "\nack {run} {}", n % 3).unwrap();
+                writeln!(stdout, "\nack {run} {}", n % SESSIONS).unwrap();
                 stdout.flush().unwrap();
             }
             Err(RunError::Busy) => tokio::time::sleep(Duration::from_millis(5)).await,
@@ -67,7 +68,8 @@ async fn the_process_that_is_killed() {
     }
 }
 
-/// Runs the other process until some time after its first acknowledgement; returns what it said.
+/// Runs the other process until some time after it acknowledged something for each session; returns what it
+/// said.
 fn killed_after(home: &Path, round: u64, after: Duration) -> Vec<(String, usize)> {
     let mut child = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "runs::kill_tests::the_process_that_is_killed"])
@@ -92,7 +94,7 @@ fn killed_after(home: &Path, round: u64, after: Duration) -> Vec<(String, usize)
         if let Ok(session) = session.parse() {
             acks.push((run.to_owned(), session));
         }
-        if killer.is_none() {
+        if killer.is_none() && acks.len() >= SESSIONS {
             let pid = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
             killer = Some(std::thread::spawn(move || {
                 std::thread::sleep(after);
@@ -143,7 +145,7 @@ async fn check(home: &Path, acknowledged: &[(String, usize)]) {
     };
     let emptied = tokio::time::timeout(DEADLINE, is_empty).await;
     assert!(emptied.is_ok(), "{:?} are left", runs.counts());
-    for session in 0..3 {
+    for session in 0..SESSIONS {
         let row = store.sessions().get(&key(session)).await.unwrap().unwrap();
         let (messages, _) = store
             .sessions()

@@ -7,7 +7,7 @@ use super::*;
 use crate::runs::{RunId, RunKind, RunOptions, RunState};
 use crate::sessions::{Day, MAX_HISTORY_BYTES, NewMessage, Role, SearchQuery, SessionKey, Span};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 fn key() -> SessionKey {
     SessionKey::parse("agent:main:main").unwrap()

@@ -13,7 +13,7 @@ use super::genai::{Genai, Target};
 use super::{ModelEvent, ModelMessage, ModelRequest, Provider, ProviderError};
 use crate::sessions::Usage;
 
-const DEADLINE: Duration = Duration::from_secs(10);
+const DEADLINE: Duration = Duration::from_secs(60);
 const KEY: &str = "sk-test-0123456789";
 
 fn target(kind: ProviderKind, url: &str) -> Target {
