@@ -20,7 +20,7 @@ const ADMIN: [&str; 2] = ["operator.admin", "operator.approvals"];
 pub fn ask(id: &str, argv: &[&str]) -> Value {
     json!({
         "id": id, "commandArgv": argv, "command": argv.join(" "), "cwd": "/", "host": "gateway",
-        "agentId": "main", "sessionKey": "agent:main:main", "timeoutMs": 20_000, "twoPhase": true,
+        "agentId": "main", "sessionKey": "agent:main:main", "timeoutMs": 600_000, "twoPhase": true,
     })
 }
 
@@ -95,7 +95,7 @@ async fn version_3_asks_everybody_and_gets_one_answer() {
     let mut person = approver(&gateway, 7, &ADMIN).await;
     let request = json!({
         "id": "x1", "command": "echo hi", "cwd": "/", "host": "gateway", "agentId": "main",
-        "sessionKey": "agent:main:main", "timeoutMs": 20_000,
+        "sessionKey": "agent:main:main", "timeoutMs": 600_000,
     });
     let call = asker.start("exec.approval.request", request).await;
     let shown = asker.event("exec.approval.requested").await["payload"].clone();

@@ -63,7 +63,8 @@ pub async fn approve_next(operator: &mut Client) {
 pub fn invoke(seed: u8, command: &str, params: Value, key: &str) -> Value {
     json!({
         "nodeId": node_id(seed), "command": command, "params": params, "idempotencyKey": key,
-        "timeoutMs": 8000,
+        // Longer than large messages take on a busy machine.
+        "timeoutMs": 60_000,
     })
 }
 
@@ -98,7 +99,7 @@ async fn an_approved_command_is_carried_out_and_its_result_comes_back() {
     assert_eq!(told["command"], "system.which");
     assert_eq!(told["paramsJSON"], r#"{"bins":["ls"]}"#);
     assert_eq!(told["idempotencyKey"], "k1");
-    assert!(told["timeoutMs"].as_u64().unwrap() <= 8000);
+    assert!(told["timeoutMs"].as_u64().unwrap() <= 60_000);
     let reply = operator.response(&call).await;
     let payload = json!({"bins": {"ls": "/usr/bin/ls"}});
     let expected = json!({
@@ -229,7 +230,7 @@ async fn a_node_that_disconnects_in_mid_call_answers_its_callers_at_once() {
         error["message"],
         "node gone: it disconnected before it answered"
     );
-    // The client's own deadline of 10 s shows that nobody waited for the command's hour.
+    // The client's own deadline shows that nobody waited for the command's hour.
 }
 
 #[tokio::test]
@@ -267,12 +268,22 @@ async fn a_result_counts_from_the_connection_that_was_asked_and_only_once() {
 async fn a_caller_that_leaves_or_waits_too_long_cancels_the_command() {
     let gateway = TestGateway::start().await;
     let (mut node, mut operator) = approved(&gateway, 1).await;
-    let mut short = invoke(1, "system.which", json!({}), "k1");
-    short["timeoutMs"] = json!(50);
-    let error = operator.error("node.invoke", short).await;
-    assert_eq!(error["code"], "UNAVAILABLE");
-    assert_eq!(error["message"], "node invoke timed out");
-    let request = node.event("node.invoke.request").await;
+    // The time counts from the call on: on a busy machine it may be over before the node is asked.
+    let mut times = (0..).map(|doubled| 50_u64 << doubled);
+    let request = loop {
+        let ms = times.next().unwrap();
+        let mut short = invoke(1, "system.which", json!({}), &format!("k-{ms}"));
+        short["timeoutMs"] = json!(ms);
+        let error = operator.error("node.invoke", short).await;
+        assert_eq!(error["code"], "UNAVAILABLE");
+        assert_eq!(error["message"], "node invoke timed out");
+        // Whatever the node was asked came before this.
+        node.ok("health", json!({})).await;
+        let is_asked = |frame: &Value| frame["event"] == "node.invoke.request";
+        if node.skipped.iter().any(is_asked) {
+            break node.event("node.invoke.request").await;
+        }
+    };
     let cancel = node.event("node.invoke.cancel").await;
     assert_eq!(cancel["payload"]["invokeId"], request["payload"]["id"]);
     operator
@@ -289,7 +300,9 @@ async fn a_caller_that_leaves_or_waits_too_long_cancels_the_command() {
 async fn a_result_that_is_too_large_is_refused_at_the_limit() {
     let gateway = TestGateway::start().await;
     let (mut node, mut operator) = approved(&gateway, 1).await;
-    let call = operator.start("node.invoke", patient("k")).await;
+    let call = operator
+        .start("node.invoke", invoke(1, "system.which", json!({}), "k"))
+        .await;
     let request = node.event("node.invoke.request").await["payload"].clone();
     let text = format!("\"{}\"", "x".repeat(24 * 1024 * 1024));
     let result =
@@ -307,20 +320,15 @@ async fn the_largest_file_comes_through_as_a_value_alone() {
     let (mut node, mut operator) = approved(&gateway, 1).await;
     // 16 MiB in base64, the most that file.fetch gives.
     for (key, size, is_twice) in [("k1", 1024, true), ("k2", 22_369_624, false)] {
-        let call = operator.start("node.invoke", patient(key)).await;
+        let call = operator
+            .start("node.invoke", invoke(1, "system.which", json!({}), key))
+            .await;
         let text = json!({"base64": "x".repeat(size)}).to_string();
         answer(&mut node, json!({"payloadJSON": text})).await;
         let reply = operator.response(&call).await["payload"].clone();
         assert_eq!(reply["payload"]["base64"].as_str().unwrap().len(), size);
         assert_eq!(reply["payloadJSON"].is_string(), is_twice);
     }
-}
-
-/// An invocation that waits longer than large messages take on a busy machine.
-fn patient(key: &str) -> Value {
-    let mut params = invoke(1, "system.which", json!({}), key);
-    params["timeoutMs"] = json!(60_000);
-    params
 }
 
 #[tokio::test]
@@ -369,7 +377,8 @@ async fn a_node_tells_its_load_and_is_described_with_it() {
     let is_node =
         |entry: &Value| entry["mode"] == "node" && entry["deviceId"] == node_id(1).as_str();
     assert!(who.as_array().unwrap().iter().any(is_node), "{who}");
-    // Gone, it is still known, with what it said last.
+    // Gone, it is still known, with what it said last. Whoever was here before it came is of no interest.
+    operator.skipped.clear();
     drop(node);
     let left = |frame: &Value| {
         let who = frame["payload"]["presence"].as_array();

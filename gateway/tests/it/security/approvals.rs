@@ -62,7 +62,7 @@ async fn s59_an_approval_that_was_used_lets_nothing_run_again() {
         |policy| policy.run_approval = false,
         no_change,
         async |gateway| {
-            let (_host, mut asker) = approved(gateway, 1).await;
+            let (mut host, mut asker) = approved(gateway, 1).await;
             let mut person = approver(gateway, 7, &ADMIN).await;
             let mut request = ask("a1", &["id"]);
             request["nodeId"] = json!(node_id(1));
@@ -75,8 +75,8 @@ async fn s59_an_approval_that_was_used_lets_nothing_run_again() {
                 "approved": true, "runId": "a1",
             });
             let first = invoke(1, "system.run", run.clone(), "k1");
-            reaches(&mut asker, first).await.unwrap();
-            reaches(&mut asker, invoke(1, "system.run", run, "k2")).await
+            reaches(&mut asker, &mut host, first).await.unwrap();
+            reaches(&mut asker, &mut host, invoke(1, "system.run", run, "k2")).await
         },
     )
     .await;
@@ -411,18 +411,18 @@ async fn s59_it_is_the_check_that_ties_an_approval_to_its_command_and_device() {
         |policy| policy.run_approval = false,
         no_change,
         async |gateway| {
-            let (_host, mut asker, _) = approved_id(gateway).await;
+            let (mut host, mut asker, _) = approved_id(gateway).await;
             let run = claimed(&["rm", "x"]);
-            reaches(&mut asker, invoke(1, "system.run", run, "k")).await
+            reaches(&mut asker, &mut host, invoke(1, "system.run", run, "k")).await
         },
     );
     let other_device = refused_unless(
         |policy| policy.run_approval = false,
         no_change,
         async |gateway| {
-            let (_host, _, mut person) = approved_id(gateway).await;
+            let (mut host, _, mut person) = approved_id(gateway).await;
             let run = claimed(&["id"]);
-            reaches(&mut person, invoke(1, "system.run", run, "k")).await
+            reaches(&mut person, &mut host, invoke(1, "system.run", run, "k")).await
         },
     );
     for refusal in [other_command.await, other_device.await] {
@@ -435,10 +435,15 @@ async fn used_after_restart(policy: Policy) -> Outcome {
     let gateway = TestGateway::start_under(policy, no_change).await;
     drop(approved_id(&gateway).await);
     let gateway = gateway.restart().await;
-    let host = crate::nodes::node(4, &gateway.secret, 1);
-    let (_host, _) = Client::connect(gateway.address, &host).await;
+    let connect = crate::nodes::node(4, &gateway.secret, 1);
+    let (mut host, _) = Client::connect(gateway.address, &connect).await;
     let mut asker = operator(&gateway, 4).await;
-    reaches(&mut asker, invoke(1, "system.run", claimed(&["id"]), "k")).await
+    reaches(
+        &mut asker,
+        &mut host,
+        invoke(1, "system.run", claimed(&["id"]), "k"),
+    )
+    .await
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn approvals_and_policies_go_as_recorded() {
     // Its parameters were not recorded; it is the one that the others are about, and was answered first.
     let asked = json!({
         "id": "appr-1", "command": "echo hi", "cwd": "/", "host": "gateway", "agentId": "main",
-        "sessionKey": "agent:main:main", "timeoutMs": 20_000, "twoPhase": true,
+        "sessionKey": "agent:main:main", "timeoutMs": 600_000, "twoPhase": true,
     });
     let id = asker.start(&request.method, asked).await;
     let answer = asker.response(&id).await;
