@@ -60,6 +60,9 @@ pub(super) struct RunArgs {
     /// Accepted without effect: with no config at all the gateway starts with the echo model.
     #[arg(long)]
     allow_unconfigured: bool,
+    /// How long answers that are being written may take to end when it is stopped.
+    #[arg(long, value_name = "SECONDS", hide = true)]
+    grace: Option<u64>,
     /// In a session of its own, as `start` wants it.
     #[arg(long, hide = true)]
     detached: bool,
@@ -71,6 +74,9 @@ impl RunArgs {
         settings.token_file_given.clone_from(&self.token_file);
         if self.port == Some(0) {
             settings.port = 0;
+        }
+        if let Some(seconds) = self.grace {
+            settings.grace = Duration::from_secs(seconds);
         }
         Ok(settings)
     }

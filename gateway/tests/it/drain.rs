@@ -7,15 +7,15 @@ use crate::metrics::get;
 use crate::support::program::{DEADLINE, Daemon, wait_for};
 use crate::support::{Client, Connect};
 
-/// A text that the echo takes some seconds to repeat.
+/// A text that the echo takes longer to repeat than this test.
 fn long_text() -> String {
-    "word ".repeat(400)
+    "word ".repeat(4000)
 }
 
 #[tokio::test]
 async fn while_it_stops_new_callers_are_told_to_come_back_and_a_second_signal_does_not_wait() {
     let home = tempfile::tempdir().unwrap();
-    let mut daemon = Daemon::start(home.path()).await;
+    let mut daemon = Daemon::start_with(home.path(), &["--grace", "60"]).await;
     let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]);
     let (mut client, _) = Client::connect(daemon.address(), &connect).await;
     let send = json!({"sessionKey": "main", "message": long_text(), "idempotencyKey": "one"});

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::program::DEADLINE;
-use crate::support::{Client, Connect, Device, TestGateway};
+use crate::support::{Client, Connect, Device, HeldModel, TestGateway};
 
 #[tokio::test]
 async fn a_stop_is_announced_and_closes_with_1012_without_a_wait() {
@@ -55,20 +55,23 @@ async fn a_gateway_of_which_a_part_breaks_stops_and_says_so() {
 
 #[tokio::test]
 async fn every_agent_call_has_its_last_answer_before_the_stop() {
+    let mut model = HeldModel::start().await;
     let gateway = TestGateway::start_with(|settings| {
         settings.grace = DEADLINE;
+        settings.models = model.settings();
     })
     .await;
     let connect = Connect::cli(4, &gateway.secret, &["operator.read", "operator.write"]);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;
     let ask = |run: &str, text: &str| json!({"message": text, "idempotencyKey": run});
-    // Three seconds, so that the stop comes in the middle of it.
-    let text = "word ".repeat(150);
-    let running = client.start("agent", ask("r-1", &text)).await;
+    let running = client.start("agent", ask("r-1", "one")).await;
     client.response(&running).await;
+    let asked = model.asked().await;
     let waiting = client.start("agent", ask("r-2", "and then?")).await;
     client.response(&waiting).await;
     let stopping = tokio::spawn(gateway.stop());
+    client.event("shutdown").await;
+    asked.answer("1").await;
     let answer = client.response(&running).await;
     assert_eq!(answer["payload"]["status"], "ok", "{answer}");
     let later = client.response(&waiting).await;
@@ -197,7 +200,7 @@ async fn hello_lists_the_methods_that_answer() {
 
 #[tokio::test]
 async fn an_answer_that_is_being_written_completes_before_the_stop() {
-    let gateway = TestGateway::start().await;
+    let gateway = TestGateway::start_with(|settings| settings.grace = DEADLINE).await;
     let scopes = ["operator.read", "operator.write"];
     let connect = Connect::cli(4, &gateway.secret, &scopes);
     let (mut client, _) = Client::connect(gateway.address, &connect).await;

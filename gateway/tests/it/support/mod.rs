@@ -3,6 +3,7 @@
 mod client;
 mod clock;
 mod log;
+mod model;
 mod network;
 pub mod program;
 pub mod raw;
@@ -11,7 +12,8 @@ pub mod schema_table;
 mod world;
 
 pub use client::{Client, Connect, Device};
-pub use log::log;
 pub use clock::Stopped;
+pub use log::log;
+pub use model::HeldModel;
 pub use network::{ELSEWHERE, is_inside};
 pub use world::{OWN_UID, TestGateway};
