@@ -42,9 +42,10 @@ async fn a_file_that_does_not_come_holds_up_its_caller_alone() {
     // Who reads a pipe waits until its last writer has gone.
     let path = gateway.settings.state_dir.join("identity.json");
     nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    let mut open = std::fs::OpenOptions::new();
-    let writer = open.read(true).write(true).open(&path).unwrap();
     let id = waiting.start("gateway.identity.get", json!({})).await;
+    // Who opens it to write waits until somebody reads.
+    let open = move || std::fs::OpenOptions::new().write(true).open(path);
+    let writer = tokio::task::spawn_blocking(open).await.unwrap().unwrap();
     // The gateway runs on this test's one thread: it answers because that is free.
     other.ok("system.info", json!({})).await;
     waiting.ok("health", json!({})).await;
