@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use crate::support::program::{Daemon, wait_for};
+use crate::support::program::Daemon;
 use crate::support::{Client, Connect};
 
 #[tokio::test]
@@ -25,11 +25,7 @@ async fn strangers_cannot_forge_lines_or_drown_the_log() {
     stream.write_all(head.as_bytes()).await.unwrap();
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.unwrap();
-    let log = wait_for("the refusal in the log", async || {
-        let log = daemon.log();
-        log.contains("connect refused").then_some(log)
-    })
-    .await;
+    let log = daemon.logs("connect refused").await;
     for line in log.lines() {
         let event: Value = serde_json::from_str(line).unwrap();
         assert!(event["timestamp"].is_string(), "{line}");
@@ -54,12 +50,12 @@ async fn a_run_that_fails_is_in_the_log_with_its_session_and_once() {
     let (mut client, _) = Client::connect(daemon.address(), &connect).await;
     let message = json!({"sessionKey": "main", "message": "hello", "idempotencyKey": "r-1"});
     client.ok("chat.send", message).await;
-    let log = wait_for("the failed run in the log", async || {
-        let log = daemon.log();
-        log.contains("the run failed").then_some(log)
-    })
-    .await;
-    let is_trouble = |line: &Value| line["level"] == "WARN" || line["level"] == "ERROR";
+    let log = daemon.logs("the run failed").await;
+    let is_trouble = |line: &Value| {
+        // A slow machine is told of by the database.
+        let is_ours = line["target"].as_str().unwrap().starts_with("clawline");
+        is_ours && (line["level"] == "WARN" || line["level"] == "ERROR")
+    };
     let lines = log.lines().map(|line| serde_json::from_str(line).unwrap());
     let told: Vec<Value> = lines.filter(is_trouble).collect();
     assert_eq!(told.len(), 1, "{told:?}");
@@ -99,10 +95,9 @@ async fn a_follower_sees_every_line_once_while_files_turn_over() {
         }
         follower.look(&mut client).await;
     }
-    // Records are told in the form of official clients; their times stay.
-    let seen = follower.seen;
-    let at = seen.iter().position(|time| *time == written[0]).unwrap();
-    assert_eq!(seen[at..at + written.len()], written);
+    // Records are told in the form of official clients; their times stay, and two may have the same one.
+    let mut seen = follower.seen.windows(written.len());
+    assert!(seen.any(|seen| seen == written), "{written:?}");
 }
 
 fn member(line: &str, name: &str) -> String {

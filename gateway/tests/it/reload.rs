@@ -47,7 +47,7 @@ async fn a_changed_file_takes_effect_a_broken_one_never_does_and_the_rest_waits_
     assert!(text.contains("the config file cannot be used"), "{text}");
     assert!(text.contains("clawline.json5:"), "{text}");
     assert_eq!(code, 0, "{text}");
-    assert!(daemon.log().contains("the one before stays in force"));
+    daemon.logs("the one before stays in force").await;
 
     Daemon::configure(
         home.path(),
@@ -178,11 +178,7 @@ async fn a_proxy_that_is_taken_off_the_list_takes_its_users_along() {
     );
     // One more sends nobody away.
     behind("'10.0.0.2', '127.0.0.1', '10.0.0.1'");
-    wait_for("the longer list", async || {
-        let is_there = daemon.log().contains("the new configuration is in force");
-        is_there.then_some(())
-    })
-    .await;
+    daemon.logs("the new configuration is in force").await;
     health(&mut client).await;
     behind("'10.0.0.1'");
     let (code, reason) = client.closed().await;

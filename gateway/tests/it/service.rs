@@ -1,6 +1,5 @@
 //! The service commands, against a stand-in `systemctl` that notes what it is told, and without one.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::sys::signal::{Signal, kill};
@@ -8,7 +7,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use tokio::process::Command;
 
-use crate::support::program::{program, said};
+use crate::support::program::{program, put_program, said};
 
 /// A home with a `systemctl` of our own in its `bin`.
 struct Home {
@@ -23,8 +22,7 @@ impl Home {
         let script = "#!/bin/sh\necho \"$*\" >> \"$HOME/told\"\n\
                       case \"$*\" in *is-active*) cat \"$HOME/state\" 2>/dev/null || echo inactive;; esac\n";
         let path = bin.join("systemctl");
-        std::fs::write(&path, script).unwrap();
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        put_program(&path, script);
         Self { dir }
     }
 

@@ -3,7 +3,6 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,7 +17,7 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use crate::bind::program;
-use crate::support::program::{said, wait_for};
+use crate::support::program::{put_program, said, wait_for};
 use crate::support::{Client, Connect, Device, OWN_UID, TestGateway};
 
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -37,8 +36,7 @@ impl Tailscale {
             dir: tempfile::tempdir().unwrap(),
         };
         let file = stand_in.at("tailscale");
-        fs::write(&file, include_str!("support/tailscale.sh")).unwrap();
-        fs::set_permissions(&file, PermissionsExt::from_mode(0o755)).unwrap();
+        put_program(&file, include_str!("support/tailscale.sh"));
         stand_in.say("state", "Running");
         stand_in.say("address", "127.0.0.9");
         stand_in.say("login", "Me@Example.com");
@@ -269,7 +267,11 @@ async fn the_route_is_taken_back_in_order_and_after_a_kill() {
     assert_eq!(fs::read_to_string(&note).unwrap(), door.port().to_string());
     gateway.stop().await;
     assert!(!tailscale.at("route").exists() && !note.exists());
-    TcpStream::connect(door).await.unwrap_err();
+    // Somebody else may have been given the port for a moment.
+    wait_for("the door to be closed", async || {
+        TcpStream::connect(door).await.err()
+    })
+    .await;
 
     let home = tempfile::tempdir().unwrap();
     let config = json!({"gateway": {"tailscale": {"mode": "serve"}}});

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tokio::process::Command;
 
 use super::told;
-use crate::support::program::{Daemon, program, said};
+use crate::support::program::{Daemon, log_in, program, said};
 use crate::support::{Client, Connect, Device};
 
 async fn enter(
@@ -56,8 +56,8 @@ async fn s24_no_secret_is_in_the_log_or_on_stderr_at_trace() {
     let new = daemon.token().trim().to_owned();
     assert_ne!(new, token);
     daemon.signal(Signal::SIGTERM);
-    let log = daemon.log();
     let output = daemon.child.wait_with_output().await.unwrap();
+    let log = log_in(home);
     let all = [log.into_bytes(), output.stdout, output.stderr].concat();
     let all = String::from_utf8_lossy(&all);
     assert!(

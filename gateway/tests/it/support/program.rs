@@ -67,6 +67,29 @@ pub async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -
     seen.await.unwrap_or_else(|_| panic!("waited for {what}"))
 }
 
+/// The whole lines of what a daemon of the default profile has logged: the last one may be half written.
+pub fn log_in(home: &Path) -> String {
+    let path = home.join(".local/state/clawline-gateway/logs/gateway.jsonl");
+    let mut log = std::fs::read_to_string(path).unwrap_or_default();
+    log.truncate(log.rfind('\n').map_or(0, |end| end + 1));
+    log
+}
+
+/// Puts a program of the tests' own at this path. Another process writes it: as long as a child that is just being
+/// started has a descriptor of ours to which it is written, the system would not start it.
+pub fn put_program(path: &Path, text: &str) {
+    let draft = path.with_extension("draft");
+    std::fs::write(&draft, text).unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg(&draft)
+        .arg(path)
+        .status();
+    assert!(copied.unwrap().success());
+    std::fs::remove_file(draft).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path, mode).unwrap();
+}
+
 /// Where a daemon of the default profile says that it is there.
 pub const NOTICE: &str = ".clawline/gateway.json";
 
@@ -128,12 +151,18 @@ impl Daemon {
         nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
     }
 
-    /// The log up to now.
+    /// The whole lines of the log up to now.
     pub fn log(&self) -> String {
-        let path = self
-            .home
-            .join(".local/state/clawline-gateway/logs/gateway.jsonl");
-        std::fs::read_to_string(path).unwrap_or_default()
+        log_in(&self.home)
+    }
+
+    /// The log, once it holds these words.
+    pub async fn logs(&self, words: &str) -> String {
+        wait_for(words, async || {
+            let log = self.log();
+            log.contains(words).then_some(log)
+        })
+        .await
     }
 
     /// Writes the config file as editors do: another file is put in its place.
