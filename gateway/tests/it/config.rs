@@ -97,11 +97,11 @@ async fn whatever_the_umask_everything_in_the_state_is_closed_to_others() {
     wait_for("the gateway", async || notice.exists().then_some(())).await;
     child.kill().await.unwrap();
     // Once more, over what the kill has left.
-    let daemon = Daemon::start(home.path()).await;
+    let mut daemon = Daemon::start(home.path()).await;
     let saved = home.path().join("saved");
     let (code, text) = said(program(home.path(), &["backup", saved.to_str().unwrap()])).await;
     assert_eq!(code, 0, "{text}");
-    drop(daemon);
+    daemon.child.kill().await.unwrap();
     for top in [home.path().join(".local/state/clawline-gateway"), saved] {
         let mut paths = vec![top.clone()];
         every_path(&top, &mut paths);

@@ -37,7 +37,7 @@ async fn a_healthy_gateway_has_nothing_bad_and_open_files_are_named_and_closed()
     let home = tempfile::tempdir().unwrap();
     let (_, before) = rows(home.path(), &[]).await;
     assert_eq!(bad(&before), []);
-    let daemon = Daemon::start(home.path()).await;
+    let mut daemon = Daemon::start(home.path()).await;
     let (_, running) = rows(home.path(), &[]).await;
     assert_eq!(bad(&running), []);
     let ids: Vec<&str> = running
@@ -49,7 +49,7 @@ async fn a_healthy_gateway_has_nothing_bad_and_open_files_are_named_and_closed()
     ] {
         assert!(ids.contains(&id), "{id} in {ids:?}");
     }
-    drop(daemon);
+    daemon.child.kill().await.unwrap();
 
     let state = home.path().join(".local/state/clawline-gateway");
     let token = state.join("token");
