@@ -4,6 +4,7 @@
 //! Start reading at [`layer`] (what can go wrong, in order), then [`tunnel`] and [`protocol`].
 
 pub mod backoff;
+pub mod bounded_file;
 pub mod client;
 pub mod config;
 pub mod gateway_id;

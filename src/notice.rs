@@ -1,9 +1,14 @@
 //! `~/.clawline/gateway.json`: where a running daemon says how to reach it, for its user's clients on
 //! this machine and, through SSH, on others.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use crate::bounded_file;
+
+/// Longest file that is looked at, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// What the file holds. Unknown members are ignored, so that later releases may add some.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,12 @@ impl GatewayNotice {
     /// What is wrong with it.
     pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
+    }
+
+    /// What the file at `path` says; `None` where there is none, or nothing that makes sense.
+    pub fn read(path: &Path) -> Option<Self> {
+        let text = bounded_file::read_text(path, MAX_FILE).ok()?;
+        Self::parse(&text).ok()
     }
 
     /// The text of the file.

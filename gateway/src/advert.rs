@@ -3,7 +3,7 @@
 //! the one that went when its configuration is next read, not before.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clawline::client::Fingerprint;
@@ -44,7 +44,7 @@ impl Advert {
         if let Some(profile) = &settings.profile {
             paths.push(common.with_file_name(format!("gateway-{profile}.json")));
         }
-        match read(&common).filter(|other| is_anothers(other, &notice)) {
+        match GatewayNotice::read(&common).filter(|other| is_anothers(other, &notice)) {
             Some(other) => {
                 let profile = other.profile.as_deref().unwrap_or("default");
                 tracing::info!(path = %common.display(), profile, pid = other.pid, "clients that are told no --profile find the gateway of another one first");
@@ -52,7 +52,7 @@ impl Advert {
             None => paths.push(common),
         }
         paths.retain(|path| {
-            if read(path).as_ref() == Some(&notice) {
+            if GatewayNotice::read(path).as_ref() == Some(&notice) {
                 return true;
             }
             let written = owner_file::replace(path, &Secret::new(notice.to_text()));
@@ -71,7 +71,7 @@ impl Advert {
 impl Drop for Advert {
     fn drop(&mut self) {
         for path in &self.paths {
-            if read(path).as_ref() == Some(&self.notice) {
+            if GatewayNotice::read(path).as_ref() == Some(&self.notice) {
                 let _ = std::fs::remove_file(path);
             }
         }
@@ -98,11 +98,6 @@ fn notice(settings: &GatewaySettings, port: u16, tls: Option<Fingerprint>) -> Ga
     }
 }
 
-fn read(path: &Path) -> Option<GatewayNotice> {
-    let text = std::fs::read_to_string(path).ok()?;
-    GatewayNotice::parse(&text).ok()
-}
-
 /// Whether the notice is that of a running daemon of another profile. One of our own profile cannot
 /// run beside us; and a process alone is no daemon, because its number may have been given again.
 fn is_anothers(other: &GatewayNotice, ours: &GatewayNotice) -> bool {
@@ -120,6 +115,7 @@ fn is_anothers(other: &GatewayNotice, ours: &GatewayNotice) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
+    use std::path::Path;
 
     use super::*;
 
@@ -140,14 +136,14 @@ mod tests {
         let dev = settings(home.path(), Some("dev"));
         let own = home.path().join(".clawline/gateway-dev.json");
         let beside = Advert::renew(None, &dev, 1, None).unwrap();
-        assert_eq!(read(&path).unwrap().port, port);
-        assert_eq!(read(&own).unwrap().port, 1);
+        assert_eq!(GatewayNotice::read(&path).unwrap().port, port);
+        assert_eq!(GatewayNotice::read(&own).unwrap().port, 1);
         drop(beside);
         assert!(!own.exists());
         drop(main);
         assert!(!path.exists());
         let alone = Advert::renew(None, &dev, 1, None).unwrap();
-        assert_eq!(read(&path), read(&own));
+        assert_eq!(GatewayNotice::read(&path), GatewayNotice::read(&own));
         drop(alone);
         assert!(!path.exists() && !own.exists());
     }
@@ -160,7 +156,10 @@ mod tests {
         let old = Advert::renew(None, &settings(home.path(), None), 1, None).unwrap();
         let new = Advert::renew(None, &settings(home.path(), Some("dev")), 2, None).unwrap();
         drop(old);
-        assert_eq!(read(&path).unwrap().profile.as_deref(), Some("dev"));
+        assert_eq!(
+            GatewayNotice::read(&path).unwrap().profile.as_deref(),
+            Some("dev")
+        );
         drop(new);
         assert!(!path.exists());
     }
@@ -178,7 +177,7 @@ mod tests {
         assert_eq!(inode(), was, "it says the same");
         settings.token_file_given = Some("/elsewhere".into());
         let third = Advert::renew(second, &settings, 1, None);
-        let token_file = read(&path).unwrap().token_file.unwrap();
+        let token_file = GatewayNotice::read(&path).unwrap().token_file.unwrap();
         assert_eq!(token_file, Path::new("/elsewhere"));
         settings.advert = None;
         assert!(Advert::renew(third, &settings, 1, None).is_none());
@@ -197,7 +196,7 @@ mod tests {
         drop((main, listener));
         assert!(!path.exists());
         let beside = Advert::renew(beside, &dev, 1, None);
-        assert_eq!(read(&path).unwrap().port, 1);
+        assert_eq!(GatewayNotice::read(&path).unwrap().port, 1);
         drop(beside);
         assert!(!path.exists());
     }

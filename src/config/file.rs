@@ -1,6 +1,5 @@
 //! A config file's text as a tree, or the line and column where it stops making sense.
 
-use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::check::Problem;
 use super::scan::{self, Scan};
+use crate::bounded_file;
 
 /// Longest file that is looked at.
 const MAX_BYTES: usize = 1024 * 1024;
@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 64;
 ///
 /// # Errors
 /// `InvalidData`, with the rest of a sentence, for what no config file is; else whatever the system says.
-pub(super) fn read(path: &Path) -> io::Result<String> {
+pub fn read(path: &Path) -> io::Result<String> {
     let odd = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
     // Opening a pipe would wait for somebody to write.
     if !std::fs::metadata(path)?.is_file() {
@@ -27,7 +27,8 @@ pub(super) fn read(path: &Path) -> io::Result<String> {
     }
     let mut bytes = Vec::new();
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX) + 1;
-    File::open(path)?.take(limit).read_to_end(&mut bytes)?;
+    let file = bounded_file::open_at_once(path)?;
+    file.take(limit).read_to_end(&mut bytes)?;
     if bytes.len() > MAX_BYTES {
         return Err(odd(format!("is longer than {MAX_BYTES} bytes")));
     }

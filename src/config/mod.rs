@@ -17,6 +17,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use check::{ConfigErrors, Problem, Warning};
+pub use file::read as read_text;
 pub use gateway::{DEFAULT_PORT, DEV_PORT, GatewayConfig};
 pub use layers::{Dialect, FlagValue, ShownValue, Source, variable_name};
 pub use models::{AgentConfig, AgentsConfig, ModelConfig, ModelsConfig, ProviderConfig};

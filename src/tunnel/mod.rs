@@ -27,7 +27,6 @@ pub mod status;
 pub mod supervisor;
 pub mod target;
 pub mod transport;
-mod user_file;
 mod wildcard;
 
 pub use auth::checkup;

@@ -5,6 +5,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
+use clawline::bounded_file;
 use clawline::owner_file;
 use clawline::protocol::methods::approvals::ExecApprovalsSnapshot;
 use clawline::secret::Secret;
@@ -15,6 +16,8 @@ use sha2::{Digest as _, Sha256};
 pub(crate) const FILE: &str = "exec-approvals.json";
 /// Largest content, in bytes.
 const MAX_SIZE: usize = 256 * 1024;
+/// Largest file that is read, in bytes: what people wrote there may be longer by its spaces.
+const MAX_FILE: u64 = 1024 * 1024;
 
 /// Why the policy cannot be had, or not be replaced.
 #[derive(Debug, thiserror::Error)]
@@ -46,7 +49,7 @@ impl PolicyFile {
 
     /// The policy now; an empty one where there is no file.
     pub(crate) fn get(&self) -> Result<ExecApprovalsSnapshot, PolicyError> {
-        let text = match std::fs::read_to_string(&self.path) {
+        let text = match bounded_file::read_text(&self.path, MAX_FILE) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(source) => return Err(self.io(source)),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clawline::bounded_file;
 use clawline::owner_file;
 use clawline::protocol::scope::Role;
 use clawline::secret::Secret;
@@ -15,6 +16,8 @@ use sha2::Sha256;
 
 /// Bytes of randomness in a token.
 const KEY_BYTES: usize = 32;
+/// Longest secret file that is read, in bytes.
+const MAX_FILE: u64 = 64 * 1024;
 
 /// Why a secret cannot be had.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +61,7 @@ pub fn read(path: &Path) -> Result<Secret, SecretFileError> {
         path: path.to_owned(),
         source,
     };
-    let text = Secret::new(std::fs::read_to_string(path).map_err(io_error)?);
+    let text = Secret::new(bounded_file::read_text(path, MAX_FILE).map_err(io_error)?);
     if owner_file::is_open_to_others(path).map_err(io_error)? {
         return Err(SecretFileError::OpenToOthers {
             path: path.to_owned(),

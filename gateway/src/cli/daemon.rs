@@ -49,8 +49,7 @@ pub(super) fn ask(state_dir: &Path, request: Request) -> Result<Value, Failure> 
 
 /// What the running daemon of this profile has written for clients; `None` where none runs.
 pub(super) fn notice(paths: &Paths, profile: Option<&str>) -> Option<GatewayNotice> {
-    let text = std::fs::read_to_string(paths.own_gateway_notice()).ok()?;
-    let notice = GatewayNotice::parse(&text).ok()?;
+    let notice = GatewayNotice::read(&paths.own_gateway_notice())?;
     let is_its = notice.profile.as_deref() == profile;
     // One that was killed has left its notice behind.
     (is_its && StateLock::is_held(paths.gateway_state_dir())).then_some(notice)

@@ -165,7 +165,7 @@ impl Read {
             .clone()
             .unwrap_or_else(|| self.paths().config_file().to_owned());
         let parsed = file
-            .and_then(|path| std::fs::read_to_string(path).ok())
+            .and_then(|path| config::read_text(&path).ok())
             .and_then(|text| json5::from_str(&text).ok());
         let mut effective = serde_json::Value::Object(serde_json::Map::new());
         for shown in &self.loaded.values {

@@ -26,6 +26,8 @@ const WORKERS: usize = 2;
 /// Threads for what blocks (files, the kernel's socket tables). Each keeps memory of its own once it
 /// has run, and no more of them work at a time on such a machine.
 const BLOCKING_THREADS: usize = 16;
+/// How long the end of the process waits for what still reads or writes files.
+const LAST_WORK: Duration = Duration::from_secs(1);
 
 /// How often systemd is asked for more time during a migration, and for how much; a migration that
 /// takes longer than the last is taken for one that hangs.
@@ -131,7 +133,10 @@ pub(super) fn run(common: &Common, args: &RunArgs) -> Result<Exit, Failure> {
         .map_err(Failure::failed)?;
     let source = source(common, args, &read, &settings)
         .on_change(move |settings| log_control.set_level(&settings.log.level));
-    runtime.block_on(serve(&read, settings, source))
+    let ended = runtime.block_on(serve(&read, settings, source));
+    // Dropping the runtime would wait for a read that hangs, as on a file system whose server is gone.
+    runtime.shutdown_timeout(LAST_WORK);
+    ended
 }
 
 /// Reads everything again as it was read at the start: the same files, flags and environment.

@@ -33,7 +33,9 @@ pub(super) fn hash(text: &str) -> String {
 
 /// The file as it stands on the disk now; `None` when there is none.
 pub(super) async fn read(path: &Path) -> std::io::Result<Option<String>> {
-    match tokio::fs::read_to_string(path).await {
+    let path = path.to_owned();
+    let read = tokio::task::spawn_blocking(move || clawline::config::read_text(&path));
+    match read.await.unwrap_or_else(|error| Err(error.into())) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),

@@ -6,6 +6,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use clawline::backoff::Backoff;
+use clawline::bounded_file;
 use clawline::owner_file;
 use clawline::secret::Secret;
 use nix::sys::signal::{Signal, killpg};
@@ -31,6 +32,8 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
 /// Most that is read of the child's output before it is ready, in bytes.
 const MAX_SAID: u64 = 64 * 1024;
+/// Longest note that is read, in bytes: a port.
+const MAX_NOTE: u64 = 64;
 /// Runs the child until our end of its input closes, which the kernel does for us when we are killed. Its
 /// output ends when the child does.
 const WATCHER: &str = r#""$@" </dev/null 2>&1 & child=$!
@@ -138,7 +141,7 @@ impl Publisher {
     }
 
     fn noted_port(&self) -> Option<u16> {
-        std::fs::read_to_string(&self.note)
+        bounded_file::read_text(&self.note, MAX_NOTE)
             .ok()?
             .trim()
             .parse()

@@ -4,7 +4,7 @@ use clawline::protocol::limits::close;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::support::program::{Daemon, program, said, wait_for};
+use crate::support::program::{DEADLINE, Daemon, program, said, wait_for};
 use crate::support::{Client, Connect, Device};
 
 async fn health(client: &mut Client) -> Value {
@@ -187,4 +187,35 @@ async fn a_proxy_that_is_taken_off_the_list_takes_its_users_along() {
         (close::AUTH_CHANGED, "gateway auth changed")
     );
     assert!(Client::try_open(daemon.address(), &headers).await.is_err());
+}
+
+#[tokio::test]
+async fn files_that_nobody_will_ever_write_hold_up_neither_answers_nor_the_stop() {
+    let home = tempfile::tempdir().unwrap();
+    Daemon::configure(home.path(), "{}");
+    let mut daemon = Daemon::start(home.path()).await;
+    let connect = Connect::cli(4, &daemon.token(), &["operator.admin"]);
+    let (mut client, _) = Client::connect(daemon.address(), &connect).await;
+    let token = daemon.notice.token_file.clone().unwrap();
+    for file in [home.path().join(".config/clawline/clawline.json5"), token] {
+        let mode = nix::sys::stat::Mode::from_bits_truncate(0o600);
+        std::fs::remove_file(&file).unwrap();
+        nix::unistd::mkfifo(&file, mode).unwrap();
+    }
+    daemon.signal(Signal::SIGHUP);
+    let reload = reload_is(&mut client, |reload| reload["ok"] == false).await;
+    let problems = reload["problems"].to_string();
+    assert!(problems.contains("regular file"), "{problems}");
+    let config = client.ok("config.get", json!({})).await;
+    assert_eq!(config["valid"], false, "{config}");
+    Daemon::configure(home.path(), "{}");
+    reload_is(&mut client, |reload| {
+        reload["problems"].to_string().contains("token")
+    })
+    .await;
+    let (code, text) = said(program(home.path(), &["token"])).await;
+    assert!(code != 0 && text.contains("regular file"), "{code} {text}");
+    daemon.signal(Signal::SIGTERM);
+    let ended = tokio::time::timeout(DEADLINE, daemon.child.wait()).await;
+    assert!(ended.expect("it ends by itself").unwrap().success());
 }

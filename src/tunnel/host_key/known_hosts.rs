@@ -9,9 +9,9 @@ use super::line::{Line, Marker, RawKey, lines};
 use super::name::HostName;
 use super::revoked::Revocations;
 use super::verdict::{KnownKey, Verdict};
+use crate::bounded_file::read_bounded;
 use crate::layer::{Layer, LayerError, Retry};
 use crate::tunnel::spec::KnownHostsFiles;
-use crate::tunnel::user_file::read_bounded;
 
 /// Largest file that is read; a list of every host of a large company stays below.
 pub const MAX_FILE_BYTES: u64 = 64 * 1024 * 1024;

@@ -13,7 +13,7 @@ use super::line::hash_name;
 use super::name::HostName;
 use super::store::LockedFile;
 use super::verdict::Verdict;
-use crate::tunnel::user_file::NULL_DEVICE;
+use crate::bounded_file::NULL_DEVICE;
 
 /// Length of the salt of a hashed name; OpenSSH's.
 const SALT_BYTES: usize = 20;

@@ -16,7 +16,7 @@ use super::resolve::{DEFAULT_PORT, line_error};
 use super::source::Source;
 use super::tokens::{split_criteria, split_keyword, split_words};
 use super::values::{self, Applied};
-use crate::tunnel::user_file::read_bounded;
+use crate::bounded_file::read_bounded;
 use crate::tunnel::wildcard;
 
 /// How deep files may include one another; ssh's limit.
