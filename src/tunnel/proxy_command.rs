@@ -32,6 +32,9 @@ const END_OF_INPUT: Duration = Duration::from_millis(300);
 const POLITE: Duration = Duration::from_secs(1);
 /// How long is waited for its last words when it failed.
 const LAST_WORDS: Duration = Duration::from_millis(200);
+/// How long is waited for its end, once its stream failed. It ends by itself then, or we end it, within
+/// two seconds where the machine has time for it.
+const END_KNOWN: Duration = Duration::from_secs(5);
 /// How much of what it says is kept: the end.
 const KEPT_WORDS: usize = 2048;
 /// What the leader of the group does: nothing, until its input ends.
@@ -53,7 +56,16 @@ pub(crate) struct ProxyNews {
     alias: String,
     command: String,
     words: Arc<Mutex<String>>,
-    ended: watch::Receiver<Option<ExitStatus>>,
+    ended: watch::Receiver<Option<End>>,
+}
+
+/// How it came to its end.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// By itself.
+    Itself(ExitStatus),
+    /// It went on without its stream, and was ended; or nobody knows.
+    Ours,
 }
 
 /// Starts the command of a hop.
@@ -157,25 +169,26 @@ async fn keep(
     mut child: Child,
     group: Group,
     over: CancellationToken,
-    ended: watch::Sender<Option<ExitStatus>>,
+    ended: watch::Sender<Option<End>>,
     words: impl Future<Output = ()>,
 ) {
     tokio::pin!(words);
     let mut is_listening = true;
-    let status = loop {
+    let by_itself = |status: io::Result<ExitStatus>| status.map_or(End::Ours, End::Itself);
+    let end = loop {
         tokio::select! {
-            status = child.wait() => break status,
+            status = child.wait() => break by_itself(status),
             () = &mut words, if is_listening => is_listening = false,
             () = over.cancelled() => {
                 if let Ok(status) = timeout(END_OF_INPUT, child.wait()).await {
-                    break status;
+                    break by_itself(status);
                 }
                 group.signal(Signal::SIGTERM);
-                if let Ok(status) = timeout(POLITE, child.wait()).await {
-                    break status;
+                if timeout(POLITE, child.wait()).await.is_err() {
+                    group.signal(Signal::SIGKILL);
+                    let _ = child.wait().await;
                 }
-                group.signal(Signal::SIGKILL);
-                break child.wait().await;
+                break End::Ours;
             }
         }
     };
@@ -183,7 +196,7 @@ async fn keep(
         // What it said last may still be in the pipe.
         let _ = timeout(LAST_WORDS, words).await;
     }
-    ended.send_replace(status.ok());
+    ended.send_replace(Some(end));
     group.end().await;
 }
 
@@ -211,18 +224,18 @@ impl ProxyNews {
         words.trim().to_owned()
     }
 
-    /// What a connection that did not come up means, given that a command carried it. Waits a moment
-    /// for the command's last words.
+    /// What a connection that did not come up means, given that a command carried it. Waits for the end
+    /// of the command, whose stream is given up, and for its last words.
     pub(crate) async fn explain(mut self, error: LayerError) -> LayerError {
         if error.layer != Layer::Ssh {
             return error;
         }
-        let _ = timeout(2 * LAST_WORDS, self.ended.wait_for(Option::is_some)).await;
-        let status = *self.ended.borrow();
+        let _ = timeout(END_KNOWN, self.ended.wait_for(Option::is_some)).await;
+        let end = *self.ended.borrow();
         let words = self.words();
         let command = printable(&self.command, 200);
-        match status {
-            Some(status) => LayerError::new(
+        match end {
+            Some(End::Itself(status)) => LayerError::new(
                 Layer::Tcp,
                 format!(
                     "the ProxyCommand of {} ended ({})",
@@ -232,8 +245,8 @@ impl ProxyNews {
             )
             .peer(&words)
             .next(format!("try it by hand: {command}")),
-            None if words.is_empty() => error,
-            None => error.peer(&words),
+            Some(End::Ours) | None if words.is_empty() => error,
+            Some(End::Ours) | None => error.peer(&words),
         }
     }
 }
@@ -287,8 +300,8 @@ mod tests {
 
     use super::*;
 
-    /// How long anything here may take.
-    const SOON: Duration = Duration::from_secs(10);
+    /// Longer than anything here takes.
+    const SOON: Duration = Duration::from_secs(60);
 
     fn hop() -> HopSpec {
         HopSpec {
@@ -377,10 +390,22 @@ mod tests {
             "{error}"
         );
         // What has nothing to do with it stays as it is.
-        let (_stream, news) = start(&hop(), "cat").unwrap();
+        let (stream, news) = start(&hop(), DEAF).unwrap();
         let other = LayerError::new(Layer::HostKey, "changed");
         assert_eq!(news.clone().explain(other.clone()).await, other);
+        drop(stream);
         assert_eq!(news.explain(lost()).await, lost());
+    }
+
+    #[tokio::test]
+    async fn a_command_that_takes_a_second_to_end_is_told_with_its_own_words_too() {
+        let command = "sh -c 'exec >&-; sleep 1; echo no route to %h >&2; exit 3'";
+        let (mut stream, news) = start(&hop(), command).unwrap();
+        assert_eq!(line(&mut stream).await, "");
+        let lost = LayerError::new(Layer::Ssh, "closed before its banner");
+        let error = news.explain(lost).await;
+        assert!(error.what.ends_with("ended (exit status 3)"), "{error}");
+        assert_eq!(error.peer_text, "no route to desktop.lan");
     }
 
     #[tokio::test]
@@ -405,6 +430,8 @@ mod tests {
         assert!(news.words().len() <= KEPT_WORDS);
     }
 
+    /// Goes on without its input.
+    const DEAF: &str = "sleep 1000";
     /// Prints its own process, a child in the background, and a deaf grandchild; then waits for ever.
     const FAMILY: &str = "sh -c 'trap \"\" TERM; sleep 1000 & a=$!; \
                           sh -c \"trap : TERM; while :; do sleep 1; done\" & echo $$ $a $!; \
