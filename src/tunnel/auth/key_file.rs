@@ -3,6 +3,7 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use russh::keys::{Error as KeyError, PrivateKey, PublicKey, decode_secret_key};
 
@@ -114,7 +115,7 @@ fn is_encrypted(text: &str) -> bool {
 /// What came of decrypting a key.
 #[derive(Debug)]
 pub(super) enum Decrypted {
-    Key(Box<PrivateKey>),
+    Key(Arc<PrivateKey>),
     NeedsPassphrase,
     WrongPassphrase,
     Broken(KeyFileError),
@@ -127,7 +128,7 @@ pub(super) fn decrypt(path: &Path, passphrase: Option<&str>) -> Decrypted {
         Err(error) => return Decrypted::Broken(error),
     };
     match (decode_secret_key(&text, passphrase), passphrase) {
-        (Ok(key), _) => Decrypted::Key(Box::new(key)),
+        (Ok(key), _) => Decrypted::Key(Arc::new(key)),
         (Err(KeyError::KeyIsEncrypted), None) => Decrypted::NeedsPassphrase,
         (Err(_), None) if is_encrypted(&text) => Decrypted::NeedsPassphrase,
         (Err(_), Some(_)) => Decrypted::WrongPassphrase,

@@ -161,8 +161,8 @@ impl Opener<'_> {
         public: Option<&PublicKey>,
     ) -> Result<Arc<PrivateKey>, NoSignature> {
         // Held while asking: a second tunnel waits for the same answer instead of asking again.
-        let slot = self.memory.key(path);
-        let mut slot = self.person.wait(slot.lock()).await?;
+        let slot = self.memory.key(path).lock_owned();
+        let mut slot = self.person.wait(slot).await?;
         if let Some(key) = slot.as_ref()
             && public.is_none_or(|public| public.key_data() == key.public_key().key_data())
         {
@@ -173,19 +173,21 @@ impl Opener<'_> {
         let mut attempt = 0;
         loop {
             let (file, given) = (path.to_owned(), passphrase.take());
+            // It takes long on purpose. A connection that is given up meanwhile does not lose the answer.
             let decrypting = tokio::task::spawn_blocking(move || {
-                key_file::decrypt(&file, given.as_ref().map(|secret| secret.expose()))
-            });
-            match decrypting.await {
-                Ok(Decrypted::Key(key)) => {
-                    let key = Arc::new(*key);
+                let given = given.as_ref().map(|secret| secret.expose());
+                let decrypted = key_file::decrypt(&file, given);
+                if let Decrypted::Key(key) = &decrypted {
                     *slot = Some(key.clone());
-                    return Ok(key);
                 }
-                Ok(Decrypted::Broken(error)) => return Err(skip(&error.to_string())),
+                (decrypted, slot)
+            });
+            slot = match decrypting.await {
+                Ok((Decrypted::Key(key), _)) => return Ok(key),
+                Ok((Decrypted::Broken(error), _)) => return Err(skip(&error.to_string())),
                 Err(error) => return Err(skip(&error.to_string())),
-                Ok(Decrypted::NeedsPassphrase | Decrypted::WrongPassphrase) => {}
-            }
+                Ok((Decrypted::NeedsPassphrase | Decrypted::WrongPassphrase, slot)) => slot,
+            };
             if !self.person.is_there() {
                 return Err(skip("needs a passphrase and nobody can be asked"));
             }
@@ -214,5 +216,60 @@ fn times(count: u32) -> String {
         2 => "twice".into(),
         3 => "three times".into(),
         count => format!("{count} times"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use russh::keys::ssh_key::LineEnding;
+
+    use super::*;
+    use crate::loopback_ssh::fresh_key;
+    use crate::tunnel::asker::Asker;
+    use crate::tunnel::hang_up::HangUp;
+    use crate::tunnel::prompt::Prompter;
+    use crate::tunnel::transport::Lifeline;
+
+    #[tokio::test]
+    async fn a_passphrase_that_was_given_is_not_lost_with_the_connection_that_asked_for_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("id");
+        let mut rng = russh::keys::key::safe_rng();
+        let locked = fresh_key().unwrap().encrypt(&mut rng, "open sesame");
+        let locked = locked.unwrap();
+        locked.write_openssh_file(&path, LineEnding::LF).unwrap();
+        let memory = Memory::default();
+        let asked_by = |prompter| Person {
+            asker: Asker::new(prompter),
+            life: Lifeline::default(),
+            hang_up: HangUp::default(),
+        };
+        let (prompter, mut questions) = Prompter::channel();
+        let opening = tokio::spawn({
+            let (path, memory, person) = (path.clone(), memory.clone(), asked_by(prompter));
+            async move {
+                let opener = Opener {
+                    person: &person,
+                    memory: &memory,
+                    prompts: 3,
+                };
+                opener.open(&path, None).await.is_ok()
+            }
+        });
+        let question = questions.recv().await.unwrap();
+        let answer = Answer::Secret(Secret::new("open sesame"));
+        question.reply.send(answer).unwrap();
+        // It takes the answer, and begins to decrypt.
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        opening.abort();
+        let nobody = asked_by(Prompter::nobody());
+        let opener = Opener {
+            person: &nobody,
+            memory: &memory,
+            prompts: 3,
+        };
+        assert!(opener.open(&path, None).await.is_ok());
     }
 }
