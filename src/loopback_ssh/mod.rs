@@ -8,13 +8,14 @@ mod session;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use russh::MethodKind;
 use russh::keys::{Algorithm, PrivateKey, PublicKey};
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -233,6 +234,8 @@ async fn accept_loop(
     for life in shared.lives().values() {
         life.cut();
     }
+    // A program that another thread starts in this moment has the socket, too, until it runs.
+    let _ = SockRef::from(&listener).shutdown(Shutdown::Both);
     drop(listener);
     while connections.join_next().await.is_some() {}
 }
@@ -347,10 +350,27 @@ mod tests {
         let (client, _) = signed_in(&server, &key).await;
         assert_eq!(server.connections(), 1);
         server.kill_connections();
-        let ended = tokio::time::timeout(Duration::from_secs(5), client).await;
+        let ended = tokio::time::timeout(Duration::from_secs(60), client).await;
         assert!(ended.is_ok());
-        let addr = server.addr;
         server.stop().await;
-        TcpListener::bind(addr).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_port_is_free_after_stop_also_while_a_program_starts_that_has_the_socket_still() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let _inherited = SockRef::from(&listener).try_clone().unwrap();
+        let options = LoopbackOptions::default();
+        let config = Arc::new(server_config(&options, fresh_key().unwrap()));
+        let shared = Arc::new(Shared {
+            options,
+            accepted: AtomicUsize::new(0),
+            opened_channels: AtomicUsize::new(0),
+            lives: Mutex::default(),
+        });
+        let stop = CancellationToken::new();
+        stop.cancel();
+        accept_loop(listener, config, shared, stop).await;
+        TcpListener::bind(address).await.unwrap();
     }
 }
