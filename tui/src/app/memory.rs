@@ -18,6 +18,8 @@ use crate::panes::chat::state::Load;
 pub(super) struct MemorySurface {
     terminal: Terminal<TestBackend>,
     input: mpsc::Receiver<Msg>,
+    /// How many messages came through it.
+    taken: usize,
     shown: watch::Sender<Shown>,
 }
 
@@ -28,6 +30,8 @@ pub(super) struct Shown {
     pub(super) text: String,
     /// The transcript was read, nothing runs and nothing waits to be sent.
     pub(super) is_settled: bool,
+    /// How many of the keys and pastes are part of it.
+    pub(super) taken: usize,
 }
 
 impl MemorySurface {
@@ -42,6 +46,7 @@ impl MemorySurface {
         Self {
             terminal,
             input,
+            taken: 0,
             shown,
         }
     }
@@ -55,7 +60,10 @@ impl MemorySurface {
 impl Surface for MemorySurface {
     async fn next(&mut self) -> Msg {
         match self.input.recv().await {
-            Some(msg) => msg,
+            Some(msg) => {
+                self.taken += 1;
+                msg
+            }
             None => Msg::Signal(Signal::Leave),
         }
     }
@@ -74,6 +82,7 @@ impl Surface for MemorySurface {
         let shown = Shown {
             text: self.text(),
             is_settled: is_settled(model),
+            taken: self.taken,
         };
         self.shown.send_if_modified(|before| {
             let changed = *before != shown;

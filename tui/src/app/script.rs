@@ -81,7 +81,11 @@ pub(crate) async fn run_script(
         theme,
         MemorySurface::new(COLUMNS, ROWS, input, shown),
     )?;
-    let typist = Typist { keys, screen };
+    let typist = Typist {
+        keys,
+        typed: 0,
+        screen,
+    };
     tokio::select! {
         outcome = app.run() => {
             outcome?;
@@ -93,6 +97,8 @@ pub(crate) async fn run_script(
 
 struct Typist {
     keys: mpsc::Sender<Msg>,
+    /// How many keys.
+    typed: usize,
     screen: watch::Receiver<Shown>,
 }
 
@@ -109,6 +115,7 @@ impl Typist {
                 Step::Say(text) => {
                     self.type_text(text).await;
                     self.press(KeyCode::Enter, KeyModifiers::NONE).await;
+                    self.caught_up(*line).await?;
                     self.unsettled().await;
                     self.until(*line, "the end of the answer", |shown| shown.is_settled)
                         .await?;
@@ -128,25 +135,34 @@ impl Typist {
                 Step::Quit => break,
             }
         }
+        self.caught_up(steps.last().map_or(0, |(line, _)| *line))
+            .await?;
         // What the last key did is on the screen once the app has nothing else to do.
         tokio::time::sleep(SETTLE_FRAME).await;
         Ok(self.screen.borrow().text.clone())
     }
 
-    async fn press(&self, code: KeyCode, modifiers: KeyModifiers) {
-        let _ = self
-            .keys
-            .send(Msg::Key(KeyEvent::new(code, modifiers)))
-            .await;
+    async fn press(&mut self, code: KeyCode, modifiers: KeyModifiers) {
+        let key = Msg::Key(KeyEvent::new(code, modifiers));
+        if self.keys.send(key).await.is_ok() {
+            self.typed += 1;
+        }
     }
 
-    async fn type_text(&self, text: &str) {
+    async fn type_text(&mut self, text: &str) {
         for c in text.chars() {
             self.press(KeyCode::Char(c), KeyModifiers::NONE).await;
         }
     }
 
-    /// Waits until what was sent is noticed; a command that runs nothing never is.
+    /// Waits until the app has painted what was typed.
+    async fn caught_up(&mut self, line: usize) -> Result<(), ScriptError> {
+        let typed = self.typed;
+        let is_there = |shown: &Shown| shown.taken >= typed;
+        self.until(line, "what was typed", is_there).await
+    }
+
+    /// Waits for what a command began; one that runs nothing begins nothing.
     async fn unsettled(&mut self) {
         let noticed = self.screen.wait_for(|shown| !shown.is_settled);
         let _ = tokio::time::timeout(NOTICE, noticed).await;
