@@ -18,7 +18,8 @@ use super::tokens::TokenStore;
 use super::*;
 use crate::protocol::methods::system::{Health, HealthParams};
 
-const SOON: Duration = Duration::from_secs(5);
+/// Longer than anything here takes.
+const SOON: Duration = Duration::from_secs(60);
 
 /// The gateway's side of one connection.
 struct Peer(WebSocketStream<TcpStream>);

@@ -204,9 +204,10 @@ mod tests {
 
     use super::*;
 
+    // No clock but the one of tokio, which goes on once nothing is left to do.
     const SOON: Duration = Duration::from_secs(5);
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_end_is_noticed_while_nobody_reads_and_the_last_words_are_kept() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut ours = Watched::new(ours);
@@ -221,7 +222,7 @@ mod tests {
         assert_eq!(text, "last words");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_that_waited_first_still_gets_what_comes() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut ours = Watched::new(ours);
@@ -235,7 +236,7 @@ mod tests {
         watching.abort();
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_reader_gets_the_stream_back_when_the_question_is_answered() {
         let (ours, mut theirs) = tokio::io::duplex(64);
         let mut ours = Watched::new(ours);
@@ -248,7 +249,7 @@ mod tests {
         assert_eq!(timeout(SOON, reader).await.unwrap().unwrap().unwrap(), b'b');
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_talkative_peer_is_read_ahead_only_so_far() {
         let (ours, mut theirs) = tokio::io::duplex(1024);
         let ours = Watched::new(ours);

@@ -72,8 +72,11 @@ async fn two_hops_with_another_user_key_and_known_hosts_each() {
     assert_eq!(spec.hops.len(), 2);
     let tunnel = Tunnel::start(spec, Prompter::nobody(), TunnelOptions::default());
     tunnel.wait_up(PATIENCE).await.unwrap();
-    assert!(far.log().contains(&format!("for {} from", account.name)));
-    assert!(jump.log().contains(&format!("for {} from", local_user())));
+    // What watches over the sign-in writes its line after the answer to it.
+    for (sshd, user) in [(&far, &account.name), (&jump, &local_user())] {
+        let line = format!("Accepted publickey for {user} from");
+        eventually(&line, || sshd.log().contains(&line)).await;
+    }
     assert_eq!((jump.connections(), far.connections()), (1, 1));
 
     // The far key is of no use at the jump host, and the words name the right one of the two.
@@ -257,7 +260,15 @@ async fn an_expired_certificate_is_named_and_a_renewed_one_comes_up_by_itself() 
         (Layer::SignIn, Retry::Attention)
     );
     let tries = sshd.connections();
-    certify(&sshd.path("ca"), &sshd.path("id"), &local_user(), "-5m:+1h");
+    // Whole at once: what is half-way written is a change, too.
+    std::fs::copy(sshd.path("id.pub"), sshd.path("next.pub")).unwrap();
+    certify(
+        &sshd.path("ca"),
+        &sshd.path("next"),
+        &local_user(),
+        "-5m:+1h",
+    );
+    std::fs::rename(sshd.path("next-cert.pub"), sshd.path("id-cert.pub")).unwrap();
     let renewed = Instant::now();
     eventually("up with the renewed certificate", || {
         tunnel.view().borrow().status.is_up()
@@ -294,16 +305,15 @@ async fn an_encrypted_key_is_asked_for_once_over_three_reconnects() {
         eventually("up again", || {
             let view = tunnel.view();
             let view = view.borrow();
-            view.generation == generation && view.status.is_up()
+            view.generation >= generation && view.status.is_up()
         })
         .await;
     }
     tunnel.stop().await;
     drop(tunnel);
-    assert!(matches!(
-        asked.await.unwrap().as_slice(),
-        [Prompt::Passphrase { attempt: 1, .. }]
-    ));
+    let asked = asked.await.unwrap();
+    let once = matches!(asked.as_slice(), [Prompt::Passphrase { attempt: 1, .. }]);
+    assert!(once, "{asked:?}");
 }
 
 #[tokio::test]

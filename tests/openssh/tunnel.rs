@@ -60,7 +60,7 @@ async fn a_killed_session_process_is_replaced_and_the_listener_alone_is_not_miss
     }
     let started = Instant::now();
     eventually("a second connection", || {
-        tunnel.view().borrow().generation == 2
+        tunnel.view().borrow().generation > 1
     })
     .await;
     assert!(started.elapsed() < Duration::from_secs(5) + BUSY);
@@ -81,7 +81,7 @@ async fn a_cut_path_is_replaced() {
     assert_eq!(relay.open(), 1);
     relay.cut_old_ones();
     eventually("a second connection", || {
-        tunnel.view().borrow().generation == 2
+        tunnel.view().borrow().generation > 1
     })
     .await;
     assert!(echo_works(&tunnel, &remote).await);

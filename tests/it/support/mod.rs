@@ -20,7 +20,7 @@ use russh::keys::PrivateKey;
 use russh::keys::ssh_key::LineEnding;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -41,6 +41,14 @@ pub fn free_port() -> u16 {
             return port;
         }
     }
+}
+
+/// A port that refuses as long as the socket, which does not listen, keeps it from others.
+pub fn closed_port() -> (TcpSocket, u16) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let port = socket.local_addr().unwrap().port();
+    (socket, port)
 }
 
 /// A home directory with one key, and an SSH server that knows the key.

@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::task::JoinHandle;
 
-use crate::support::{BUSY, Echo, PATIENCE, SshWorld, echo_works, spec_of, view_where};
+use crate::support::{BUSY, Echo, PATIENCE, SshWorld, echo_works, free_port, spec_of, view_where};
 
 fn any_port() -> LocalEnd {
     LocalEnd::Tcp(SocketAddr::from(([127, 0, 0, 1], 0)))
@@ -80,7 +80,11 @@ async fn the_end_of_a_program_s_data_is_passed_on_and_the_answer_comes_back() {
 
 #[tokio::test]
 async fn the_port_outlives_the_connection_and_a_program_waits_for_the_next_one() {
-    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let world = SshWorld::new(LoopbackOptions {
+        port: free_port(),
+        ..LoopbackOptions::default()
+    })
+    .await;
     let echo = Echo::start().await;
     let options = LoopbackOptions {
         client_key: Some(world.key.public_key().clone()),
@@ -208,7 +212,13 @@ async fn a_unix_end_is_owner_only_replaces_a_stale_one_and_goes_with_its_listene
     let tunnel = start(&world);
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("gateway.sock");
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    // A socket that nobody listens on. A program that another test starts in this moment would go on
+    // listening for one that was dropped.
+    let stale = socket2::Socket::new(socket2::Domain::UNIX, socket2::Type::STREAM, None).unwrap();
+    stale
+        .bind(&socket2::SockAddr::unix(&path).unwrap())
+        .unwrap();
+    drop(stale);
     let forward = Forward::bind(&LocalEnd::Unix(path.clone())).unwrap();
     let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode, 0o600);

@@ -41,7 +41,9 @@ async fn up(hop: HopSpec) -> Tunnel {
 
 /// The announcement comes right after the sign-in, before any answer.
 async fn answered(tunnel: &Tunnel) {
-    assert!(tunnel.probe_now().await.is_some());
+    // On a machine that stood still for two seconds the first answer comes too late.
+    let answered = async { while tunnel.probe_now().await.is_none() {} };
+    tokio::time::timeout(PATIENCE, answered).await.unwrap();
 }
 
 #[tokio::test]

@@ -10,12 +10,14 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::BUSY;
 use crate::support::program::{clawline, holds};
 use crate::support::sshd::write_key;
 
 /// The longest that anything here may take.
 const DEADLINE: Duration = Duration::from_secs(15);
+/// What many programs at a time add to it on a machine with few processors. One that never ends takes
+/// longer than both.
+const MANY: Duration = Duration::from_secs(30);
 /// What the program may grow over one that is refused at once, in kB.
 const GROWTH: u64 = 16 * 1024;
 /// Nothing foreign is longer than this many lines or characters.
@@ -108,7 +110,7 @@ async fn look_at(home: &Home, port: u16) -> Seen {
 
 /// What holds for every server: an exit code and JSON that agree, in time, small, and clean.
 fn assert_bounded(name: &str, seen: &Seen, ordinary: u64, limit: Duration) {
-    assert!(seen.took < limit + BUSY, "{name}: {seen:?}");
+    assert!(seen.took < limit + MANY, "{name}: {seen:?}");
     assert!(seen.peak < ordinary + GROWTH, "{name}: {ordinary} {seen:?}");
     assert_eq!(seen.json["exit"], seen.exit, "{name}: {seen:?}");
     assert!(!seen.stderr.contains("panicked"), "{name}: {seen:?}");

@@ -29,7 +29,8 @@ fn a_typed_message_is_answered_on_the_screen_over_ssh() {
 
 #[test]
 fn a_cut_connection_comes_back_and_the_transcript_is_complete_once() {
-    let script = "first message\n:cut\n:wait link lost\nsecond message\n:wait linked\n";
+    // The line that says how long the link was away takes the place of the one that it was lost.
+    let script = "first message\n:cut\nsecond message\n:wait link back\n";
     let screen = last_screen(script);
     for text in ["first message", "second message"] {
         let said = screen.lines().filter(|line| line.contains(text)).count();

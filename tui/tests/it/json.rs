@@ -134,13 +134,21 @@ fn a_watch_has_a_line_for_each_look_while_it_connects() {
     ];
     let mut child = start(&home, &args);
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
-    for _ in 0..2 {
-        let json: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-        has_the_shape(&json, json["target"].as_str().unwrap_or("?"), 7);
-        assert_eq!(json["layer"], "websocket");
+    let mut look = || serde_json::from_str::<Value>(&lines.next().unwrap().unwrap()).unwrap();
+    let mut seen = 0;
+    while seen < 2 {
+        let json = look();
+        if json["layer"] == "websocket" {
+            has_the_shape(&json, json["target"].as_str().unwrap_or("?"), 7);
+            seen += 1;
+        } else {
+            // At the first look a program on a busy machine may not have come so far.
+            assert_eq!((&json["ok"], seen), (&json!(false), 0), "{json}");
+        }
     }
     send(Signal::SIGINT, &child);
-    let json: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
-    assert_eq!(json["exit"], 130);
+    // There may be one more look before the signal is there.
+    let last = std::iter::repeat_with(look).find(|json| json["exit"] != 7);
+    assert_eq!(last.unwrap()["exit"], 130);
     assert_eq!(child.wait().unwrap().code(), Some(130));
 }

@@ -14,7 +14,7 @@ use crate::cli::demo::World;
 use crate::start::AppStart;
 use crate::theme::Theme;
 
-const DEADLINE: Duration = Duration::from_secs(30);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Seat {
     keys: mpsc::Sender<Msg>,

@@ -1,12 +1,11 @@
 //! Connecting, waiting for approval, being asked, and coming back.
 
-use std::time::Duration;
-
 use nix::sys::signal::Signal;
 use serde_json::json;
 
 use super::gateway::Gateway;
 use crate::support::Home;
+use crate::tunnel::world::DEADLINE;
 
 #[test]
 fn a_node_connects_as_one_and_says_what_it_can_be_asked() {
@@ -276,6 +275,6 @@ fn a_node_that_is_stopped_says_goodbye() {
     let mut node = gateway.accept();
     process.until("state=up");
     process.signal(Signal::SIGTERM);
-    assert!(node.is_closed_within(Duration::from_secs(10)));
+    assert!(node.is_closed_within(DEADLINE));
     process.until("state=stopped");
 }

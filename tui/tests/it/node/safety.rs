@@ -1,7 +1,7 @@
 //! What runs is what was approved, and it ends when it has to.
 
 use std::fs;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -9,7 +9,7 @@ use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use super::gateway::{Gateway, Node, approved};
-use crate::support::Home;
+use crate::support::{Home, write_program};
 use crate::tunnel::world::{Process, eventually};
 
 struct World {
@@ -32,8 +32,7 @@ fn world(more: &[&str]) -> World {
 }
 
 fn program(path: &Path, says: &str) {
-    fs::write(path, format!("#!/bin/sh\necho {says}\n")).unwrap();
-    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    write_program(path, &format!("#!/bin/sh\necho {says}\n"));
 }
 
 impl World {

@@ -2,6 +2,7 @@
 
 pub mod screen;
 
+use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
@@ -33,6 +34,13 @@ impl Home {
         std::fs::write(path, text).unwrap();
     }
 
+    /// Writes a program below the home directory.
+    pub fn write_program(&self, path: &str, text: &str) {
+        let path = self.path().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        write_program(&path, text);
+    }
+
     /// The command, with nothing of the tester's own environment.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_clawline"));
@@ -58,6 +66,21 @@ impl Home {
             stderr: String::from_utf8(stderr).unwrap(),
         }
     }
+}
+
+/// Writes a program, by a process of its own: what another test starts in this moment has the files that
+/// this process writes open until it runs, and a file that is open for writing cannot be run.
+pub fn write_program(path: &Path, text: &str) {
+    let mut writing = Command::new("sh")
+        .args(["-c", r#"cat >"$0" && chmod 755 "$0""#])
+        .arg(path)
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut into = writing.stdin.take().unwrap();
+    into.write_all(text.as_bytes()).unwrap();
+    drop(into);
+    assert!(writing.wait().unwrap().success());
 }
 
 impl Ran {

@@ -1,6 +1,5 @@
 //! `install-tunnel`: the unit, and what is done with it.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,9 +11,7 @@ const UNIT: &str = ".config/systemd/user/clawline-tunnel-desktop.service";
 fn install(home: &Home, code: u8, args: &[&str]) -> Ran {
     let log = home.path().join("told");
     let script = format!("#!/bin/sh\necho \"$@\" >>{}\nexit {code}\n", log.display());
-    home.write("bin/systemctl", &script);
-    let program = home.path().join("bin/systemctl");
-    std::fs::set_permissions(program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    home.write_program("bin/systemctl", &script);
     let mut all = vec!["install-tunnel", "-F", "none"];
     all.extend(args);
     let path = format!("{}:/usr/bin:/bin", home.path().join("bin").display());
