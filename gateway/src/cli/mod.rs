@@ -1,5 +1,6 @@
 //! The command line of the daemon: what was typed, and the exit code it ends with.
 
+mod address;
 mod backup;
 mod config;
 mod daemon;

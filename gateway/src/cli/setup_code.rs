@@ -1,11 +1,14 @@
 //! `token --setup` and `token --rotate`: a one-time code for one more device, and a new shared token.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::Args;
 use clawline::config::gateway::AuthMode;
 use clawline::owner_file;
 use clawline::protocol::scope::{Role, Scope};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use super::address::Address;
 use super::options::Read;
 use super::{Exit, Failure, daemon, output};
 use crate::auth;
@@ -73,11 +76,24 @@ impl NewArgs {
             ));
         };
         output::line(code);
-        let left = made["expiresAtMs"].as_i64().unwrap_or_default() - now_ms();
-        output::note(&format!(
-            "good once, for one device, for {} minutes",
-            (left + 59_999).max(0) / 60_000
-        ));
+        let expires_at_ms = made["expiresAtMs"].as_i64().unwrap_or_default();
+        let left = (expires_at_ms - now_ms() + 59_999).max(0) / 60_000;
+        output::note(&format!("good once, for one device, for {left} minutes"));
+        let address = Address::find(read)?;
+        let link = link(&address, code, expires_at_ms);
+        output::note(&if self.node {
+            format!(
+                "on the machine that is to be the node: openclaw connect {link}\n\
+                 clawline node run takes no code: through SSH it signs in by itself"
+            )
+        } else {
+            format!(
+                "in an app that takes OpenClaw's setup codes paste {link}\n\
+                 another client of protocol 4 shows the code itself, as auth.bootstrapToken\n\
+                 clawline takes no code: clawline USER@HOST signs in through SSH by itself"
+            )
+        });
+        address.tell_note();
         Ok(Exit::Good)
     }
 
@@ -106,6 +122,20 @@ impl NewArgs {
             })
             .collect()
     }
+}
+
+/// The code with the address, as OpenClaw's clients read both from one text.
+fn link(address: &Address, code: &str, expires_at_ms: i64) -> String {
+    let mut all = json!({
+        "url": address.url,
+        "bootstrapToken": code,
+        "expiresAtMs": expires_at_ms,
+    });
+    if let Some(fingerprint) = &address.fingerprint {
+        all["tlsFingerprint"] = json!(fingerprint);
+    }
+    let packed = URL_SAFE_NO_PAD.encode(all.to_string());
+    format!("oc-pair://{packed}")
 }
 
 fn rotate(read: &Read) -> Result<Exit, Failure> {

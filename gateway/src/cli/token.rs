@@ -1,22 +1,17 @@
 //! `token`: the shared token, for a client that cannot read the file; with `--qr` everything that a client
 //! elsewhere needs, to be scanned or copied; and what makes a new one.
 
-use std::net::IpAddr;
-
 use clap::Args;
-use clawline::config::gateway::{AuthMode, Bind};
-use clawline::notice::GatewayNotice;
+use clawline::config::gateway::AuthMode;
 use clawline::secret::Secret;
 use qrcode::render::unicode::Dense1x2;
 use qrcode::{EcLevel, QrCode};
 use serde_json::{Map, Value, json};
 
-use super::options::Read;
+use super::address::{self, Address};
 use super::setup_code::NewArgs;
-use super::{Common, Exit, Failure, daemon, output, reach};
+use super::{Common, Exit, Failure, output};
 use crate::auth;
-use crate::settings::{BindTo, TlsSettings};
-use crate::tls::{Tls, own};
 
 /// Options of `token`.
 #[derive(Debug, Args)]
@@ -50,18 +45,20 @@ pub(super) fn run(common: &Common, args: &TokenArgs) -> Result<Exit, Failure> {
         Some(token) => token.clone(),
         None => auth::read_or_create(&read.paths().gateway_token()).map_err(Failure::usage)?,
     };
-    let fingerprint = fingerprint(&read)?;
     if !args.qr && !args.json {
+        let fingerprint = address::fingerprint(&read)?;
         output::line(token.expose());
         if let Some(fingerprint) = fingerprint {
             output::note(&format!("TLS fingerprint {fingerprint}"));
         }
         return Ok(Exit::Good);
     }
+    let address = Address::find(&read)?;
+    address.tell_note();
     let invitation = Invitation {
-        url: url(&read, fingerprint.is_some())?,
+        url: address.url,
         token: is_asked_for.then_some(token),
-        fingerprint,
+        fingerprint: address.fingerprint,
     };
     if args.json {
         let mut all = invitation.members();
@@ -107,60 +104,4 @@ impl Invitation {
         }
         lines.join("\n")
     }
-}
-
-/// Of the certificate that the daemon shows, or would show: our own is made when there is none.
-fn fingerprint(read: &Read) -> Result<Option<String>, Failure> {
-    let config = &read.loaded.config;
-    let dir = read.paths().gateway_tls_dir();
-    let settings = reach::tls(config, reach::bind_to(config)?, &read.env)?;
-    let certificate = match &settings {
-        TlsSettings::Off => {
-            return Ok(notice(read)
-                .and_then(|notice| notice.tls_fingerprint)
-                .map(with_kind));
-        }
-        TlsSettings::Own { .. } => own::read(&dir).map_err(Failure::usage)?,
-        TlsSettings::Files { .. } => None,
-    };
-    let fingerprint = match certificate {
-        Some(certificate) => Some(certificate.fingerprint),
-        None => {
-            let tls = Tls::open(&settings, &dir).map_err(Failure::usage)?;
-            tls.map(|tls| tls.fingerprint())
-        }
-    };
-    Ok(fingerprint.map(|fingerprint| with_kind(fingerprint.to_string())))
-}
-
-fn with_kind(fingerprint: String) -> String {
-    format!("sha256:{fingerprint}")
-}
-
-/// How others reach the port, as far as this machine knows its own addresses.
-fn url(read: &Read, has_tls: bool) -> Result<String, Failure> {
-    let config = &read.loaded.config;
-    let port = notice(read).map_or(config.gateway.port, |notice| notice.port);
-    let host = match reach::bind_to(config)? {
-        BindTo::Loopback => None,
-        BindTo::Lan => reach::lan_address(),
-        BindTo::Tailnet => None,
-        BindTo::Custom(address) => Some(address).filter(|address| !address.is_unspecified()),
-    };
-    if host.is_none() && config.gateway.bind != Bind::Loopback {
-        output::note("note: put an address of this machine into the URL that others reach");
-    }
-    let host = match host {
-        None => "127.0.0.1".to_owned(),
-        Some(IpAddr::V4(address)) => address.to_string(),
-        Some(IpAddr::V6(address)) => format!("[{address}]"),
-    };
-    let scheme = if has_tls { "wss" } else { "ws" };
-    Ok(format!("{scheme}://{host}:{port}"))
-}
-
-/// What the running daemon of this profile says of itself.
-fn notice(read: &Read) -> Option<GatewayNotice> {
-    let profile = read.loaded.profile.as_ref().map(|profile| profile.name());
-    daemon::notice(read.paths(), profile)
 }

@@ -17,6 +17,7 @@ mod config_write;
 mod doctor;
 mod drain;
 mod handshake;
+mod invite;
 mod life;
 mod limits;
 mod logs;
