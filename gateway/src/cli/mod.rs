@@ -6,6 +6,7 @@ mod config;
 mod daemon;
 mod devices;
 mod doctor;
+mod help;
 mod lifecycle;
 mod nodes;
 mod options;
@@ -27,7 +28,12 @@ use crate::start_error::StartError;
 
 /// A gateway for OpenClaw clients: conversations and their agent, on a machine that stays on.
 #[derive(Debug, Parser)]
-#[command(name = "clawline-gateway", version)]
+#[command(
+    name = "clawline-gateway",
+    version,
+    after_help = help::PROGRAM,
+    max_term_width = 100
+)]
 struct Cli {
     #[command(flatten)]
     common: Common,
@@ -52,16 +58,19 @@ struct Common {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Serve until stopped.
+    #[command(after_help = help::RUN)]
     Run(Box<run::RunArgs>),
     /// Print the shared token; it is made when there is none.
+    #[command(after_help = help::TOKEN)]
     Token(token::TokenArgs),
     /// The gateway's own TLS certificate.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::TLS)]
     Tls(tls::TlsCommand),
     /// Who may connect: list, approve, reject, remove, rotate, revoke. On the host, without a login.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::DEVICES)]
     Devices(devices::DevicesCommand),
     /// Make it a service of this user, which runs from every login on.
+    #[command(after_help = help::INSTALL)]
     Install(service::InstallArgs),
     /// End the service and remove it; state and config stay.
     Uninstall(service::UninstallArgs),
@@ -72,18 +81,22 @@ enum Command {
     /// End it and run it again.
     Restart,
     /// What nodes may be used for: list, approve, reject, remove. On the host, without a login.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::NODES)]
     Nodes(nodes::NodesCommand),
     /// What is configured, where it came from, and what is wrong with it.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = help::CONFIG)]
     Config(config::ConfigCommand),
     /// Look at everything that the gateway needs, and say what helps.
+    #[command(after_help = help::DOCTOR)]
     Doctor(doctor::DoctorArgs),
     /// Save the state and the config file, also while the gateway runs.
+    #[command(after_help = help::BACKUP)]
     Backup(backup::BackupArgs),
     /// Put a saved state in the place of the present one, which is kept aside.
+    #[command(after_help = help::RESTORE)]
     Restore(backup::RestoreArgs),
     /// Say whether the gateway runs, and how it is.
+    #[command(after_help = help::STATUS)]
     Status(status::StatusArgs),
 }
 

@@ -107,3 +107,28 @@ async fn wrong_usage_a_second_instance_and_a_taken_port_have_their_own_exit_code
         .unwrap();
     assert_eq!(status.unwrap().code(), Some(0));
 }
+
+#[tokio::test]
+async fn the_help_teaches_by_examples_and_says_variables_and_exit_codes() {
+    let home = tempfile::tempdir().unwrap();
+    let (code, text) = said(program(home.path(), &["--help"])).await;
+    assert_eq!(code, 0, "{text}");
+    for words in [
+        "clawline-gateway run ",
+        "CLAWLINE_CONFIG",
+        "CLAWLINE_GATEWAY_PORT",
+        "Exit codes: 0 good",
+        "8 the port cannot be bound",
+    ] {
+        assert!(text.contains(words), "{words}: {text}");
+    }
+    for command in [
+        "run", "token", "tls", "devices", "nodes", "install", "config", "backup", "restore",
+    ] {
+        let (code, text) = said(program(home.path(), &[command, "--help"])).await;
+        assert_eq!(code, 0, "{text}");
+        let example = format!("\n  clawline-gateway {command} ");
+        let alone = format!("\n  clawline-gateway stop && clawline-gateway {command} ");
+        assert!(text.contains(&example) || text.contains(&alone), "{text}");
+    }
+}
