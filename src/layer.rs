@@ -24,7 +24,7 @@ pub enum Layer {
     Forward,
     /// Something listens on the far port.
     Port,
-    /// The far port speaks WebSocket.
+    /// The far port speaks WebSocket, inside TLS where that is asked for.
     Websocket,
     /// The gateway's challenge and hello.
     Hello,

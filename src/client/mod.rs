@@ -16,6 +16,7 @@ pub mod tcp;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod tls_fault;
 pub mod tokens;
 mod typed;
 

@@ -1,22 +1,25 @@
 //! TLS to a gateway: a pinned certificate replaces chain and name, otherwise a public authority counts.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{
-    WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature, verify_tls13_signature,
+    CryptoProvider, WebPkiSupportedAlgorithms, aws_lc_rs, verify_tls12_signature,
+    verify_tls13_signature,
 };
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, InvalidMessage, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use sha2::{Digest, Sha256};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::dial::BoxedStream;
-use crate::layer::{Layer, LayerError, Retry};
+use super::tls_fault::Attempted;
+use crate::layer::LayerError;
 
 /// For the TLS handshake.
 const TLS_DEADLINE: Duration = Duration::from_secs(10);
@@ -108,40 +111,103 @@ impl ServerCertVerifier for Pinned {
     }
 }
 
+impl Pinned {
+    fn new(pin: &Fingerprint, provider: &CryptoProvider) -> Self {
+        Self {
+            pin: *pin,
+            algorithms: provider.signature_verification_algorithms,
+        }
+    }
+}
+
 /// TLS with exactly one certificate on the other end.
 ///
 /// # Errors
 /// When the crypto library has no protocol version to offer.
 pub fn pinned(pin: &Fingerprint) -> Result<ClientConfig, rustls::Error> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let algorithms = provider.signature_verification_algorithms;
-    let verifier = Pinned {
-        pin: *pin,
-        algorithms,
-    };
+    verified_by(Arc::new(Pinned::new(pin, &provider)), provider)
+}
+
+fn verified_by(
+    verifier: Arc<dyn ServerCertVerifier>,
+    provider: Arc<CryptoProvider>,
+) -> Result<ClientConfig, rustls::Error> {
     Ok(ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(verifier))
+        .with_custom_certificate_verifier(verifier)
         .with_no_client_auth())
 }
 
-/// TLS with a certificate that a public authority signed for the name.
-fn public() -> Result<ClientConfig, rustls::Error> {
-    let roots = RootCertStore {
-        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-    };
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    Ok(ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()?
-        .with_root_certificates(roots)
-        .with_no_client_auth())
+/// Notes the certificate that is shown before it is judged.
+#[derive(Debug)]
+struct Noting {
+    judge: Arc<dyn ServerCertVerifier>,
+    shown: Arc<OnceLock<Fingerprint>>,
 }
 
-/// Wraps a connection to `host` in TLS, within ten seconds.
+impl ServerCertVerifier for Noting {
+    fn verify_server_cert(
+        &self,
+        leaf: &CertificateDer<'_>,
+        between: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let _ = self.shown.set(Fingerprint::of(leaf));
+        self.judge
+            .verify_server_cert(leaf, between, name, ocsp, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge
+            .verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.judge
+            .verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.judge.supported_verify_schemes()
+    }
+}
+
+/// Who judges the certificate: the pin where there is one, else the authorities.
+fn judge(
+    roots: RootCertStore,
+    pin: Option<&Fingerprint>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, rustls::Error> {
+    if let Some(pin) = pin {
+        return Ok(Arc::new(Pinned::new(pin, provider)));
+    }
+    let builder = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+    let judge = builder
+        .build()
+        .map_err(|error| rustls::Error::General(error.to_string()))?;
+    Ok(judge)
+}
+
+/// Wraps a connection to `host` in TLS, within ten seconds. Without a pin the certificate must be one that
+/// a public authority signed for the name.
 ///
 /// # Errors
-/// A [`LayerError`] of the layer port; a bad certificate needs attention, a lost connection another try.
+/// A [`LayerError`] of the layer websocket, because the port is there; a bad certificate needs attention,
+/// a lost connection another try.
 pub async fn connect<S>(
     stream: S,
     host: &str,
@@ -150,38 +216,42 @@ pub async fn connect<S>(
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
-    let fail = |why: String| {
-        LayerError::new(Layer::Port, format!("TLS with {host} failed: {why}"))
-            .next("compare the fingerprint with the one the gateway printed, or use SSH")
-            .retry(Retry::Attention)
+    let roots = RootCertStore {
+        roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
     };
-    let config = pin.map_or_else(public, pinned);
-    let config = config.map_err(|error| fail(error.to_string()))?;
-    let name = ServerName::try_from(host.to_owned()).map_err(|error| fail(error.to_string()))?;
+    connect_with(roots, stream, host, pin).await
+}
+
+/// As [`connect`], with these authorities.
+pub(super) async fn connect_with<S>(
+    roots: RootCertStore,
+    stream: S,
+    host: &str,
+    pin: Option<&Fingerprint>,
+) -> Result<BoxedStream, LayerError>
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let shown: Arc<OnceLock<Fingerprint>> = Arc::default();
+    let attempted = || Attempted {
+        host,
+        pin,
+        shown: shown.get().copied(),
+    };
+    let config = || {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let noting = Noting {
+            judge: judge(roots, pin, &provider)?,
+            shown: Arc::clone(&shown),
+        };
+        verified_by(Arc::new(noting), provider)
+    };
+    let config = config().map_err(|error| attempted().no_tls(&error))?;
+    let name = ServerName::try_from(host.to_owned()).map_err(|_| attempted().no_name())?;
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
     match timeout(TLS_DEADLINE, connecting).await {
         Ok(Ok(stream)) => Ok(Box::new(stream)),
-        Ok(Err(error)) => {
-            let of_tls = error
-                .get_ref()
-                .and_then(|inner| inner.downcast_ref::<rustls::Error>());
-            Err(match of_tls {
-                // Its first bytes were no TLS at all.
-                Some(rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType)) => {
-                    LayerError::new(
-                        Layer::Port,
-                        format!("{host} does not speak TLS on this port"),
-                    )
-                    .next("use ws:// instead of wss://, or set gateway.tls.enabled there")
-                    .retry(Retry::Attention)
-                }
-                // A bad certificate is for a person; a lost connection is not.
-                Some(_) => fail(error.to_string()),
-                None => fail(error.to_string()).retry(Retry::Backoff),
-            })
-        }
-        Err(_) => Err(
-            fail(format!("no answer within {} s", TLS_DEADLINE.as_secs())).retry(Retry::Backoff),
-        ),
+        Ok(Err(error)) => Err(attempted().failed(&error)),
+        Err(_) => Err(attempted().silent(TLS_DEADLINE)),
     }
 }
