@@ -46,6 +46,8 @@ pub struct Resolved {
     pub explain: Vec<Setting>,
     /// Options that were seen and are not applied, each once.
     pub notices: Vec<Notice>,
+    /// A `Host` line names the target itself, not only with a pattern.
+    pub is_named: bool,
 }
 
 /// Folds flags, ssh_config and defaults for `target` and every jump host on the way.

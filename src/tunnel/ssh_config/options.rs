@@ -75,6 +75,8 @@ pub(super) struct Options {
     pub(super) clear_all_forwardings: Said<bool>,
     pub(super) ignore_unknown: Said<Vec<String>>,
     pub(super) notices: Vec<Notice>,
+    /// A `Host` line has the name itself, not only a pattern that fits it.
+    pub(super) is_named: bool,
 }
 
 impl Options {

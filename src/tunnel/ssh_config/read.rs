@@ -155,9 +155,12 @@ impl Pass<'_> {
                 if patterns.is_empty() || patterns.iter().any(String::is_empty) {
                     return Err(bad("Host needs a pattern".into()));
                 }
-                let patterns = patterns.iter().map(String::as_str);
-                let matched = wildcard::matches_list(self.host, patterns);
-                Ok(!scope.is_dead && matched == wildcard::ListMatch::Matched)
+                let words = patterns.iter().map(String::as_str);
+                let matched = wildcard::matches_list(self.host, words);
+                let applies = !scope.is_dead && matched == wildcard::ListMatch::Matched;
+                self.options.is_named |=
+                    applies && patterns.iter().any(|p| p.eq_ignore_ascii_case(self.host));
+                Ok(applies)
             }
             "match" => {
                 let words = split_criteria(rest).map_err(|_| bad(open_quote(keyword)))?;

@@ -34,6 +34,7 @@ pub(super) fn resolve(
         notices: Vec::new(),
         above: Vec::new(),
         local_forwards: Vec::new(),
+        is_named: false,
     };
     way.go(target, &Asked::Destination, &Source::Flag)?;
     let host = way.hops.last().map_or("", |hop| hop.host.as_str());
@@ -46,6 +47,7 @@ pub(super) fn resolve(
         },
         explain: way.explain,
         notices: way.notices,
+        is_named: way.is_named,
     })
 }
 
@@ -68,6 +70,7 @@ struct Way<'a> {
     /// Host, port and user of the hops that are being resolved, destination first.
     above: Vec<(String, u16, String)>,
     local_forwards: Vec<SuggestedForward>,
+    is_named: bool,
 }
 
 impl Way<'_> {
@@ -80,6 +83,7 @@ impl Way<'_> {
         named_at: &Source,
     ) -> Result<(), SshConfigError> {
         let mut options = self.said_for(target, asked, named_at)?;
+        self.is_named |= matches!(asked, Asked::Destination) && options.is_named;
         let host = dialled(&options, &target.host)?;
         let port = options
             .port

@@ -19,6 +19,7 @@ pub(crate) mod help;
 mod hosts;
 mod install_tunnel;
 mod logs;
+mod mistyped;
 mod node;
 mod nodes;
 mod open;
@@ -85,6 +86,17 @@ pub(crate) fn wrong_usage(error: &clap::Error) -> u8 {
     let json = error.use_stderr() && options.any(|option| option == "--json");
     if !json {
         let _ = error.print();
+        // Behind a mistyped command its options are no options of the app.
+        let first = std::env::args_os().nth(1);
+        let first = first.and_then(|word| word.into_string().ok());
+        let meant = first.as_deref().and_then(mistyped::command_like);
+        if let (Some(word), Some(command)) = (first, meant)
+            && error.use_stderr()
+            && command != word
+        {
+            let out = Output::new(false);
+            out.note(&format!("  next: did you mean clawline {command}?"));
+        }
         return u8::try_from(error.exit_code()).unwrap_or(USAGE);
     }
     let text = error.render().to_string();
@@ -137,13 +149,19 @@ async fn choose(mut cli: Cli) -> u8 {
         );
         return refuse(&out, &target, &error.into());
     }
-    if let Some(target) = cli.target.take() {
-        cli.connect.host = Some(target);
+    let bare = cli.target.take();
+    if bare.is_some() {
+        cli.connect.host.clone_from(&bare);
     }
     let context = match Context::new(&cli.general, cli.connect, out) {
         Ok(context) => context,
         Err((failure, out)) => return refuse(&out, &target, &failure),
     };
+    if let Some(bare) = bare
+        && let Err(error) = mistyped::check(&context.connector, &bare)
+    {
+        return refuse(&context.out, &target, &error.into());
+    }
     // The app shows them on its screen, and `config check` is about them.
     let shows_warnings = match &cli.command {
         Some(Command::Config(_)) => false,

@@ -179,3 +179,44 @@ fn completions_are_made_for_each_shell() {
         assert!(ran.stdout.contains("clawline"), "{shell}");
     }
 }
+
+#[test]
+fn a_mistyped_command_is_told_and_no_known_host_is_in_its_way() {
+    let home = Home::new();
+    let ran = home.run(&["statuss"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    for words in ["clawline status?", "clawline -H statuss"] {
+        assert!(ran.stderr.contains(words), "{words}: {}", ran.stderr);
+    }
+    let ran = home.run(&["statuss", "--deep"]);
+    assert_eq!(ran.code, Some(2), "{}", ran.stderr);
+    assert!(ran.stderr.contains("clawline status?"), "{}", ran.stderr);
+
+    // Each of these goes on to the app, which wants a terminal.
+    home.write(
+        "ssh",
+        "Host statuss\n  User me\nHost helth\n  HostName 127.0.0.1\n",
+    );
+    home.write(
+        ".config/clawline/clawline.json5",
+        "{hosts: {docter: {ssh: \"me@desktop\"}}}",
+    );
+    let config = home.path().join("ssh");
+    let config = config.to_str().unwrap();
+    for target in [
+        "statuss",
+        "helth",
+        "docter",
+        "me@log",
+        "log.lan",
+        "ssh://log",
+    ] {
+        let ran = home.run(&["-F", config, target]);
+        assert!(ran.stderr.contains("terminal"), "{target}: {}", ran.stderr);
+        assert!(!ran.stderr.contains("did you mean"), "{}", ran.stderr);
+    }
+    let ran = home.run(&["-F", config, "log"]);
+    assert!(ran.stderr.contains("clawline logs?"), "{}", ran.stderr);
+    let ran = home.run(&["-F", config, "-H", "log"]);
+    assert!(ran.stderr.contains("terminal"), "{}", ran.stderr);
+}
