@@ -54,17 +54,21 @@ pub(super) fn run(common: &Common, args: &TokenArgs) -> Result<Exit, Failure> {
         return Ok(Exit::Good);
     }
     let address = Address::find(&read)?;
-    address.tell_note();
     let invitation = Invitation {
-        url: address.url,
+        url: address.url.clone(),
         token: is_asked_for.then_some(token),
-        fingerprint: address.fingerprint,
+        fingerprint: address.fingerprint.clone(),
     };
     if args.json {
         let mut all = invitation.members();
         all.insert("v".into(), json!(1));
+        if !address.note.is_empty() {
+            let note = address.note.trim_start_matches("note: ");
+            all.insert("note".into(), json!(note));
+        }
         output::line(&Value::Object(all).to_string());
     } else {
+        address.tell_note();
         output::line(&invitation.picture()?);
         output::line(&invitation.text());
     }

@@ -9,7 +9,7 @@ use clawline::client::Fingerprint;
 use clawline::client::dial::Credentials;
 use clawline::config::gateway::AuthMode;
 use clawline::config::{DEFAULT_PORT, GatewayKind, Warning, parse_openclaw};
-use clawline::layer::printable;
+use clawline::layer::{Layer, LayerError, printable};
 use clawline::notice::GatewayNotice;
 use clawline::secret::Secret;
 use clawline::secret_text::{self, Kind};
@@ -21,13 +21,13 @@ use super::listeners::Listeners;
 pub(crate) const COMMAND: &str = concat!(
     "exec sh -c '",
     "m=--clawline-found--; say() { printf \"\\n%s %s\\n\" \"$m\" \"$*\"; }; ",
-    "n=\"$HOME/.clawline/gateway.json\"; ",
-    "if [ -r \"$n\" ]; then say notice; head -c 16384 \"$n\"; ",
+    "for n in \"$HOME\"/.clawline/gateway.json \"$HOME\"/.clawline/gateway-*.json; do ",
+    "if [ -r \"$n\" ]; then say notice \"${n##*/}\"; head -c 16384 \"$n\"; ",
     "p=$(sed -n \"s/.*\\\"pid\\\"[^0-9]*\\([0-9][0-9]*\\).*/\\1/p\" \"$n\" | head -n 1); ",
     "if [ -n \"$p\" ] && kill -0 \"$p\" 2>/dev/null; then say alive; fi; ",
     "t=$(sed -n \"s/.*\\\"tokenFile\\\"[^\\\"]*\\\"\\([^\\\"]*\\)\\\".*/\\1/p\" \"$n\" | head -n 1); ",
     "if [ -n \"$t\" ]; then if [ -r \"$t\" ]; then say token; head -c 4096 \"$t\"; else say token-unreadable; fi; fi; ",
-    "elif [ -e \"$n\" ]; then say notice-unreadable; fi; ",
+    "elif [ -e \"$n\" ]; then say notice-unreadable \"${n##*/}\"; fi; done; ",
     "c=\"${OPENCLAW_CONFIG_PATH:-${OPENCLAW_STATE_DIR:-$HOME/.openclaw}/openclaw.json}\"; ",
     "say path \"$c\"; say home \"$HOME\"; ",
     "if [ -r \"$c\" ]; then say openclaw; head -c 196608 \"$c\"; ",
@@ -41,13 +41,18 @@ pub(crate) const COMMAND: &str = concat!(
 /// What starts the line between two parts of the output.
 const MARKER: &str = "--clawline-found-- ";
 
+/// The notice that clients read who are told no profile.
+pub(super) const COMMON_NOTICE: &str = "gateway.json";
+
 /// The longest token that is believed to be one.
 const MAX_TOKEN: usize = 4096;
 
 /// The parts of the output.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// `~/.clawline/gateway.json`.
+    /// Where the notice is, below `~/.clawline/`.
+    pub notice_name: String,
+    /// What our gateway says of itself: that of the profile that was asked for.
     pub notice: Part,
     /// The process it names is there.
     pub alive: bool,
@@ -59,6 +64,32 @@ pub(crate) struct Parts {
     pub openclaw_path: String,
     /// What listens there.
     pub listeners: Listeners,
+}
+
+/// What one gateway of ours says of itself.
+#[derive(Debug, Default)]
+struct Told {
+    name: String,
+    notice: Part,
+    alive: bool,
+    token: Part,
+}
+
+impl Told {
+    /// Of this profile: the file that only its gateway writes, or the common one while it stands there.
+    fn is_of(&self, profile: Option<&str>) -> bool {
+        let Some(profile) = profile else {
+            return self.name == COMMON_NOTICE;
+        };
+        self.name == format!("gateway-{profile}.json") || {
+            let parsed = match &self.notice {
+                Part::Text(text) => GatewayNotice::parse(text.expose()).ok(),
+                Part::Absent | Part::Unreadable => None,
+            };
+            self.name == COMMON_NOTICE
+                && parsed.is_some_and(|notice| notice.profile.as_deref() == Some(profile))
+        }
+    }
 }
 
 /// One file.
@@ -90,8 +121,53 @@ pub(crate) struct Found {
     pub is_stale: bool,
     /// What listens there.
     pub listeners: Listeners,
+    /// The profile that was asked for, and of which no gateway is there. The port is a guess then, and
+    /// may be another gateway's.
+    pub missing: Option<MissingProfile>,
     /// For the person.
     pub notes: Vec<String>,
+}
+
+/// A profile without a gateway.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct MissingProfile {
+    profile: String,
+    place: String,
+    /// Why it cannot be known.
+    why: Option<String>,
+}
+
+impl MissingProfile {
+    /// As the failure of a try. The gateway may be starting.
+    pub fn error(&self) -> LayerError {
+        let Self {
+            profile,
+            place,
+            why,
+        } = self;
+        let (what, next) = match why {
+            None => (
+                format!("no gateway of the profile {profile} runs{}", here(place)),
+                format!(
+                    "start it there: clawline-gateway --profile {profile} start; without --profile you get the gateway that has none"
+                ),
+            ),
+            Some(why) => (
+                format!(
+                    "where the gateway of the profile {profile} is cannot be looked up{place}: {why}"
+                ),
+                "say it with --remote 127.0.0.1:PORT and CLAWLINE_GATEWAY_TOKEN".to_owned(),
+            ),
+        };
+        LayerError::new(Layer::Port, what).next(next)
+    }
+}
+
+fn here(place: &str) -> &str {
+    match place {
+        "" => " here",
+        place => place,
+    }
 }
 
 impl Found {
@@ -105,25 +181,56 @@ impl Found {
             kind: None,
             is_stale: false,
             listeners: Listeners::default(),
+            missing: None,
             notes: vec![note.into()],
+        }
+    }
+
+    /// Nobody could be asked, for this reason; where a profile was named, nothing stands for it.
+    pub fn unasked(profile: Option<&str>, place: &str, why: &str) -> Self {
+        let note = format!(
+            "the gateway's config could not be looked up{place}: {why}; trying port {DEFAULT_PORT}"
+        );
+        Self {
+            missing: profile.map(|profile| MissingProfile {
+                profile: profile.to_owned(),
+                place: place.to_owned(),
+                why: Some(why.to_owned()),
+            }),
+            ..Self::nothing(note)
         }
     }
 }
 
-/// Splits the output of [`COMMAND`]. `None` when the script did not run to its end.
-pub(crate) fn split(output: &str) -> Option<Parts> {
+/// Splits the output of [`COMMAND`]; of our gateways' it keeps what is about this profile. `None` when the
+/// script did not run to its end.
+pub(crate) fn split(output: &str, profile: Option<&str>) -> Option<Parts> {
     let mut parts = Parts::default();
+    let mut told: Vec<Told> = Vec::new();
     let mut home = String::new();
     let mut complete = false;
     // Whatever a login script printed before the first marker is none of our business.
     for (head, body) in sections(output) {
         let text = || Part::Text(Secret::new(body.strip_suffix('\n').unwrap_or(body)));
-        match head.split_once(' ').unwrap_or((head, "")) {
-            ("notice", _) => parts.notice = text(),
-            ("notice-unreadable", _) => parts.notice = Part::Unreadable,
-            ("alive", _) => parts.alive = true,
-            ("token", _) => parts.token = text(),
-            ("token-unreadable", _) => parts.token = Part::Unreadable,
+        let (word, rest) = head.split_once(' ').unwrap_or((head, ""));
+        // What stands below a notice is about the gateway that wrote it.
+        match (word, told.last_mut()) {
+            ("notice", _) => told.push(Told {
+                name: printable(rest, 100),
+                notice: text(),
+                ..Told::default()
+            }),
+            ("notice-unreadable", _) => told.push(Told {
+                name: printable(rest, 100),
+                notice: Part::Unreadable,
+                ..Told::default()
+            }),
+            ("alive", Some(told)) => told.alive = true,
+            ("token", Some(told)) => told.token = text(),
+            ("token-unreadable", Some(told)) => told.token = Part::Unreadable,
+            _ => {}
+        }
+        match (word, rest) {
             ("openclaw", _) => parts.openclaw = text(),
             ("openclaw-unreadable", _) => parts.openclaw = Part::Unreadable,
             ("path", path) => parts.openclaw_path = printable(path, 512),
@@ -133,6 +240,13 @@ pub(crate) fn split(output: &str) -> Option<Parts> {
             ("end", _) => complete = true,
             _ => {}
         }
+    }
+    // The profile's own file comes after the common one, and says more.
+    if let Some(told) = told.into_iter().rfind(|told| told.is_of(profile)) {
+        parts.notice_name = told.name;
+        parts.notice = told.notice;
+        parts.alive = told.alive;
+        parts.token = told.token;
     }
     if let Some(rest) = parts.openclaw_path.strip_prefix(&home)
         && !home.is_empty()
@@ -158,14 +272,42 @@ fn sections(output: &str) -> impl Iterator<Item = (&str, &str)> {
     })
 }
 
+/// What was asked for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Wanted<'a> {
+    /// Which of the two, where both are there.
+    pub kind: Option<GatewayKind>,
+    /// `--profile`: no gateway without it, or with another one, stands for this.
+    pub profile: Option<&'a str>,
+}
+
 /// Chooses the gateway: the live one, else ours; `wanted` decides where both are there.
 /// `place` names the far side in notes, e.g. ` on desktop`; empty for this machine.
-pub(crate) fn choose(parts: &Parts, wanted: Option<GatewayKind>, place: &str) -> Found {
+pub(crate) fn choose(parts: &Parts, wanted: Wanted<'_>, place: &str) -> Found {
     let ours = ours(parts, place);
-    let theirs = theirs(parts, place);
+    let mut theirs = theirs(parts, place);
+    let is_theirs_named = wanted.kind == Some(GatewayKind::Openclaw);
+    // Profiles are ours: OpenClaw's gateway has none.
+    if let (Some(profile), false) = (wanted.profile, is_theirs_named) {
+        if ours.is_none() {
+            return Found {
+                missing: Some(MissingProfile {
+                    profile: profile.to_owned(),
+                    place: place.to_owned(),
+                    why: None,
+                }),
+                listeners: parts.listeners.clone(),
+                ..Found::nothing(format!(
+                    "no gateway of the profile {profile} runs{}",
+                    here(place)
+                ))
+            };
+        }
+        theirs = None;
+    }
     let mut found = match (ours, theirs) {
         (Some(ours), Some(theirs)) => {
-            let take_theirs = match wanted {
+            let take_theirs = match wanted.kind {
                 Some(kind) => kind == GatewayKind::Openclaw,
                 None => is_theirs_better(parts, &ours, &theirs),
             };
@@ -210,11 +352,11 @@ struct Candidate {
 }
 
 fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
-    const FILE: &str = "~/.clawline/gateway.json";
+    let file = &format!("~/.clawline/{}", parts.notice_name);
     let unusable = |why: &str| Candidate {
         found: Found {
             kind: Some(GatewayKind::Clawline),
-            ..Found::nothing(format!("{FILE}{place} {why}; trying port {DEFAULT_PORT}"))
+            ..Found::nothing(format!("{file}{place} {why}; trying port {DEFAULT_PORT}"))
         },
         is_usable: false,
     };
@@ -227,7 +369,7 @@ fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
         return Some(unusable("is damaged"));
     };
     if !parts.alive {
-        return Some(stale(&notice, FILE, place));
+        return Some(stale(&notice, file, place));
     }
     let port = notice.port;
     let token_file = notice
@@ -239,22 +381,22 @@ fn ours(parts: &Parts, place: &str) -> Option<Candidate> {
         (Part::Text(token), _) => match believable(token) {
             Some(token) => (
                 Credentials::token(token),
-                format!("port {port} and token from {FILE}{place}"),
+                format!("port {port} and token from {file}{place}"),
             ),
             None => (
                 Credentials::default(),
                 format!(
-                    "port {port} from {FILE}{place}; its token file {token_file} holds no token"
+                    "port {port} from {file}{place}; its token file {token_file} holds no token"
                 ),
             ),
         },
         (Part::Unreadable | Part::Absent, false) => (
             Credentials::default(),
-            format!("port {port} from {FILE}{place}; its token file {token_file} may not be read"),
+            format!("port {port} from {file}{place}; its token file {token_file} may not be read"),
         ),
         (Part::Unreadable | Part::Absent, true) => (
             Credentials::default(),
-            format!("port {port} from {FILE}{place}, which names no token"),
+            format!("port {port} from {file}{place}, which names no token"),
         ),
     };
     Some(Candidate {

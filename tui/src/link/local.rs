@@ -8,14 +8,14 @@ use clawline::client::dial::{Credentials, DialError, Dialed, Dialer, Dialing};
 use clawline::client::tcp::{Endpoint, TcpDialer};
 use clawline::config::gateway::AuthMode;
 use clawline::config::paths::Paths;
-use clawline::config::{Dialect, GatewayKind, Source};
+use clawline::config::{Dialect, GatewayKind, Profile, Source};
 use clawline::gateway_id::GatewayId;
 use clawline::notice::GatewayNotice;
 use clawline::peer;
 use clawline::secret::Secret;
 
 use super::Shared;
-use super::discovery::{self, Found, Part, Parts};
+use super::discovery::{self, Found, Part, Parts, Wanted};
 use super::listeners::{Listener, Listeners};
 use super::request::LocalWay;
 
@@ -24,15 +24,25 @@ const MAX_FILE: u64 = 256 * 1024;
 
 /// What the files of this machine say now.
 pub(super) fn find(way: &LocalWay, paths: &Paths) -> Found {
-    judge(way, &parts(paths))
+    let profile = way.loaded.profile.as_ref().map(Profile::name);
+    judge(way, &parts(paths, profile))
 }
 
 fn judge(way: &LocalWay, parts: &Parts) -> Found {
-    let mut found = discovery::choose(parts, None, "");
+    let profile = way.loaded.profile.as_ref().map(Profile::name);
+    let wanted = Wanted {
+        kind: None,
+        profile,
+    };
+    let mut found = discovery::choose(parts, wanted, "");
     let config = &way.loaded.config.gateway;
     let said = |key: &str| way.loaded.source(key).clone();
     let is_theirs = found.kind == Some(GatewayKind::Openclaw);
+    // OpenClaw's file says nothing of a profile of ours.
+    let is_about_it = profile.is_none()
+        || matches!(&way.loaded.file, Some((_, dialect)) if *dialect == Dialect::Ours);
     let configured_port = matches!(said("gateway.port"), Source::File(_)).then_some(config.port);
+    let configured_port = configured_port.filter(|_| is_about_it);
     if let Some(port) = way.port {
         found = at_port(found, port);
         found.notes = vec![format!("port {port} from {}", said("gateway.port"))];
@@ -81,6 +91,8 @@ fn judge(way: &LocalWay, parts: &Parts) -> Found {
 
 /// The same gateway on another port: what was found is not for that one.
 fn at_port(mut found: Found, port: u16) -> Found {
+    // Who says where it is knows which gateway that is.
+    found.missing = None;
     if port != found.port {
         found.credentials = Credentials::default();
         found.pin = None;
@@ -89,24 +101,29 @@ fn at_port(mut found: Found, port: u16) -> Found {
     found
 }
 
-fn parts(paths: &Paths) -> Parts {
-    // The daemon of the same profile, else the one that stands first.
-    let own = paths.own_gateway_notice();
-    let notice_path = if own.exists() {
-        own
-    } else {
-        paths.gateway_notice()
-    };
-    let notice = read(&notice_path);
-    let parsed = match &notice {
+fn parts(paths: &Paths, profile: Option<&str>) -> Parts {
+    let parse = |notice: &Part| match notice {
         Part::Text(text) => GatewayNotice::parse(text.expose()).ok(),
         Part::Absent | Part::Unreadable => None,
     };
+    // The file of the profile; the common one says nothing of another gateway than its own.
+    let mut notice_path = paths.own_gateway_notice();
+    let mut notice = read(&notice_path);
+    if notice == Part::Absent && profile.is_some() {
+        let common = read(&paths.gateway_notice());
+        if parse(&common).is_some_and(|notice| notice.profile.as_deref() == profile) {
+            notice_path = paths.gateway_notice();
+            notice = common;
+        }
+    }
+    let parsed = parse(&notice);
+    let notice_name = notice_path.file_name().unwrap_or_default();
     let token = parsed
         .as_ref()
         .and_then(|notice| notice.token_file.as_deref())
         .map_or(Part::Absent, read);
     Parts {
+        notice_name: notice_name.to_string_lossy().into_owned(),
         alive: parsed.as_ref().is_some_and(|notice| is_alive(notice.pid)),
         notice,
         token,
@@ -171,6 +188,9 @@ pub(super) struct LocalDialer {
 impl LocalDialer {
     async fn open(&self) -> Result<Dialed, DialError> {
         let found = find(&self.way, &self.shared.paths);
+        if let Some(missing) = &found.missing {
+            return Err(missing.error().into());
+        }
         let endpoint = endpoint(&found);
         if found.is_stale && self.way.explicit.is_empty() {
             self.shared.note_may_differ();

@@ -141,6 +141,8 @@ pub(super) struct SshWay {
     pub fallback: Credentials,
     /// Which gateway, where both are there.
     pub wanted: Option<GatewayKind>,
+    /// Whose gateway, where there are several of ours.
+    pub profile: Option<String>,
 }
 
 impl SshWay {
@@ -266,9 +268,16 @@ impl Connector {
         )
     }
 
+    fn profile(&self) -> Option<String> {
+        let profile = self.loaded.profile.as_ref();
+        profile.map(|profile| profile.name().to_owned())
+    }
+
     fn has_local_gateway(&self) -> bool {
         let paths = &self.loaded.paths;
-        paths.gateway_notice().exists() || paths.openclaw_config().exists()
+        paths.own_gateway_notice().exists()
+            || paths.gateway_notice().exists()
+            || paths.openclaw_config().exists()
     }
 
     fn typed(&self, text: &str) -> Result<LinkRequest, UsageError> {
@@ -468,6 +477,7 @@ impl Connector {
                 explicit,
                 fallback: self.environment_credentials(),
                 wanted: host.gateway,
+                profile: self.profile(),
             })),
         );
         request.name = name.map(str::to_owned);

@@ -12,7 +12,7 @@ use clawline::tunnel::spec::RemoteEnd;
 use clawline::tunnel::{ChannelStream, Tunnel};
 
 use super::Shared;
-use super::discovery::{self, Found};
+use super::discovery::{self, Found, Wanted};
 use super::request::SshWay;
 
 /// How long the far side may take to say where its gateway is.
@@ -40,7 +40,8 @@ impl FarSide {
     /// Where the gateway is, and how that is known: what somebody said, else what is found there.
     ///
     /// # Errors
-    /// When the tunnel does not come up or goes down meanwhile.
+    /// When the tunnel does not come up or goes down meanwhile, and when no gateway of the profile that was
+    /// named is there.
     pub async fn end(&self) -> Result<(RemoteEnd, Vec<String>), LayerError> {
         if let Some(remote) = &self.way.remote {
             return Ok((remote.clone(), Vec::new()));
@@ -52,29 +53,35 @@ impl FarSide {
     /// Runs the script and judges what it says. A far side that runs no commands is no failure.
     async fn look(&self) -> Result<Found, LayerError> {
         let place = self.place();
-        let default = clawline::config::DEFAULT_PORT;
+        let profile = self.way.profile.as_deref();
         let ran = self
             .tunnel
             .exec(discovery::COMMAND, DISCOVERY_BYTES, DISCOVERY_DEADLINE)
             .await;
-        match ran {
+        let found = match ran {
             Ok(output) => {
                 let text = String::from_utf8_lossy(&output.stdout);
-                Ok(match discovery::split(&text) {
-                    Some(parts) => discovery::choose(&parts, self.way.wanted, &place),
-                    None => Found::nothing(format!(
-                        "the gateway's config could not be looked up{place}: its shell did not run \
-                         our commands; trying port {default}"
-                    )),
-                })
+                let wanted = Wanted {
+                    kind: self.way.wanted,
+                    profile,
+                };
+                match discovery::split(&text, profile) {
+                    Some(parts) => discovery::choose(&parts, wanted, &place),
+                    None => {
+                        let why = "its shell did not run our commands";
+                        Found::unasked(profile, &place, why)
+                    }
+                }
             }
             Err(error) if self.tunnel.view().borrow().status.is_up() => {
-                Ok(Found::nothing(format!(
-                    "the gateway's config could not be looked up{place}: {}; trying port {default}",
-                    error.what
-                )))
+                Found::unasked(profile, &place, &error.what)
             }
-            Err(error) => Err(error),
+            Err(error) => return Err(error),
+        };
+        // Who said where it is knows which gateway that is.
+        match &found.missing {
+            Some(missing) if self.way.remote.is_none() => Err(missing.error()),
+            _ => Ok(found),
         }
     }
 

@@ -33,12 +33,21 @@ pub(super) async fn look_around(
     noted: &mut BTreeSet<String>,
 ) -> Failure {
     let label = &request.label;
+    let mut is_told = false;
     let (default, notes) = loop {
         match tokio::time::timeout(LOOK_DEADLINE, far.end()).await {
             Ok(Ok(end)) => break end,
+            // The gateway that was named is not there; it may start at any time.
+            Ok(Err(error)) if error.layer == Layer::Port => {
+                if !is_told {
+                    say(context, label, "up", &trouble(&error));
+                    is_told = true;
+                }
+            }
             // The connection goes down; whoever watches it drops this call.
-            Ok(Err(_)) | Err(_) => tokio::time::sleep(LOOK_AGAIN).await,
+            Ok(Err(_)) | Err(_) => {}
         }
+        tokio::time::sleep(LOOK_AGAIN).await;
     };
     found.send_replace(Some(default.clone()));
     let notes = request.notes.iter().cloned().chain(notes);

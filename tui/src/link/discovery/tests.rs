@@ -10,6 +10,15 @@ use super::*;
 const OURS: GatewayKind = GatewayKind::Clawline;
 const THEIRS: GatewayKind = GatewayKind::Openclaw;
 
+const ANY: Wanted<'_> = Wanted {
+    kind: None,
+    profile: None,
+};
+
+fn kind_of(kind: Option<GatewayKind>) -> Wanted<'static> {
+    Wanted { kind, ..ANY }
+}
+
 fn text(text: &str) -> Part {
     Part::Text(Secret::new(text))
 }
@@ -77,7 +86,7 @@ fn openclaw_s_token_is_used_or_it_is_said_why_not() {
             "cannot be read as JSON5; trying port 18789",
         ),
     ] {
-        let found = choose(&openclaw(content), None, " on desktop");
+        let found = choose(&openclaw(content), ANY, " on desktop");
         assert_eq!(found.port, port, "{content}");
         assert_eq!(
             found.credentials.token.as_ref().map(Secret::expose),
@@ -98,14 +107,14 @@ fn what_may_not_be_read_is_said_and_nothing_is_guessed() {
         openclaw: Part::Unreadable,
         ..Parts::default()
     };
-    let found = choose(&parts, None, " on desktop");
+    let found = choose(&parts, ANY, " on desktop");
     assert!(found.credentials.is_empty());
     assert!(
         found.notes[0].contains("may not be read"),
         "{:?}",
         found.notes
     );
-    let found = choose(&Parts::default(), None, " on desktop");
+    let found = choose(&Parts::default(), ANY, " on desktop");
     assert_eq!(
         found.notes,
         ["no gateway is configured on desktop; trying port 18789"]
@@ -116,7 +125,7 @@ fn what_may_not_be_read_is_said_and_nothing_is_guessed() {
         alive: true,
         ..Parts::default()
     };
-    let found = choose(&parts, None, "");
+    let found = choose(&parts, ANY, "");
     assert_eq!((found.port, found.credentials.is_empty()), (19001, true));
     assert!(
         found.notes[0].contains("/s/token may not be read"),
@@ -179,7 +188,7 @@ fn of_two_gateways_the_live_one_is_taken_else_ours_unless_told() {
             theirs,
         ),
     ] {
-        let found = choose(&parts, wanted, "");
+        let found = choose(&parts, kind_of(wanted), "");
         let shown = found.credentials.token.as_ref().map(Secret::expose);
         assert_eq!((found.kind, shown), (Some(kind), token), "{parts:?}");
         assert!(
@@ -200,7 +209,7 @@ fn a_found_token_is_not_shown_to_another_user_who_holds_the_port() {
             listeners: listeners(sockets),
             ..Parts::default()
         };
-        let found = choose(&parts, None, " on desktop");
+        let found = choose(&parts, ANY, " on desktop");
         let (shown, note) =
             found
                 .listeners
@@ -219,7 +228,7 @@ fn a_found_token_is_not_shown_to_another_user_who_holds_the_port() {
 #[test]
 fn the_script_says_what_is_there() {
     let home = tempfile::tempdir().unwrap();
-    let run = || {
+    let run_for = |profile| {
         let output = std::process::Command::new("sh")
             .args(["-c", COMMAND])
             .env_clear()
@@ -227,8 +236,9 @@ fn the_script_says_what_is_there() {
             .env("HOME", home.path())
             .output()
             .unwrap();
-        split(&String::from_utf8(output.stdout).unwrap()).unwrap()
+        split(&String::from_utf8(output.stdout).unwrap(), profile).unwrap()
     };
+    let run = || run_for(None);
     let nothing = run();
     assert_eq!(
         (nothing.notice, nothing.openclaw),
@@ -267,9 +277,52 @@ fn the_script_says_what_is_there() {
     }
     assert_eq!(parts.notice, text(&notice.to_text()));
     assert_eq!(parts.openclaw, text("{gateway:{}}"));
-    let found = choose(&parts, None, "");
+    let found = choose(&parts, ANY, "");
     assert_eq!(found.credentials.token, Some(Secret::new("s3cret")));
     assert!(!format!("{parts:?} {found:?}").contains("s3cret"));
+
+    // A gateway of a profile, beside the one that has none.
+    let work = GatewayNotice {
+        profile: Some("work".into()),
+        port: 19002,
+        token_file: Some(at("work-token")),
+        ..notice
+    };
+    std::fs::write(at("work-token"), "w0rk\n").unwrap();
+    std::fs::write(at(".clawline/gateway-work.json"), work.to_text()).unwrap();
+    let found_of = |profile| {
+        let wanted = Wanted { profile, ..ANY };
+        choose(&run_for(profile), wanted, " on desktop")
+    };
+    let found = found_of(Some("work"));
+    assert_eq!((found.port, found.missing), (19002, None));
+    assert_eq!(found.credentials.token, Some(Secret::new("w0rk")));
+    assert!(
+        found.notes[0].contains("~/.clawline/gateway-work.json"),
+        "{:?}",
+        found.notes
+    );
+    assert_eq!(found_of(None).port, 19001);
+    // The common file may be the profile's, too, and nothing else stands for a profile.
+    std::fs::write(at(".clawline/gateway.json"), work.to_text()).unwrap();
+    std::fs::remove_file(at(".clawline/gateway-work.json")).unwrap();
+    assert_eq!(found_of(Some("work")).port, 19002);
+    let found = found_of(Some("play"));
+    assert!(found.credentials.is_empty());
+    let error = found.missing.unwrap().error();
+    assert_eq!(error.layer, Layer::Port);
+    assert_eq!(error.what, "no gateway of the profile play runs on desktop");
+    assert!(
+        error.next.contains("clawline-gateway --profile play start"),
+        "{}",
+        error.next
+    );
+    let theirs = Wanted {
+        kind: Some(THEIRS),
+        profile: Some("play"),
+    };
+    let found = choose(&run_for(Some("play")), theirs, "");
+    assert_eq!((found.kind, found.missing), (Some(THEIRS), None));
 }
 
 #[test]
@@ -282,10 +335,10 @@ fn every_login_shell_takes_the_command_as_it_stands() {
 
 #[test]
 fn a_script_that_did_not_finish_is_no_answer() {
-    assert_eq!(split(""), None);
-    assert_eq!(split("Welcome!\n--clawline-found-- notice\n{}"), None);
-    let banner = "Welcome!\n\n--clawline-found-- notice\n{}\n--clawline-found-- end\n";
-    assert_eq!(split(banner).unwrap().notice, text("{}"));
+    assert_eq!(split("", None), None);
+    assert_eq!(split("Welcome!\n--clawline-found-- notice\n{}", None), None);
+    let banner = "Welcome!\n\n--clawline-found-- notice gateway.json\n{}\n--clawline-found-- end\n";
+    assert_eq!(split(banner, None).unwrap().notice, text("{}"));
 }
 
 proptest! {
@@ -295,10 +348,10 @@ proptest! {
         body in any::<String>(),
         head in "(notice|token|openclaw|ports|uid|path|home|alive)( .*)?",
     ) {
-        let _ = split(&noise);
+        let _ = split(&noise, None);
         let output = format!("{noise}\n{MARKER}{head}\n{body}\n{MARKER}end\n");
-        if let Some(parts) = split(&output) {
-            let _ = choose(&parts, None, " on desktop");
+        if let Some(parts) = split(&output, None) {
+            let _ = choose(&parts, ANY, " on desktop");
         }
     }
 }
