@@ -12,11 +12,11 @@ for version in v4 v3; do
   port=$(free_port)
   start "ssh-$version" "$WORK/near" ssh -N -L "127.0.0.1:$port:127.0.0.1:$GATEWAY_PORT" $(ssh_options) "$ME@127.0.0.1"
   need "$version: ssh forwards" wait_for "$SOON" listening "$port"
-  check "$version: gateway health through ssh" says OK openclaw "$version" gateway health --url "ws://127.0.0.1:$port" --token "$TOKEN"
-  check "$version: a wrong token is refused" expect 1 openclaw "$version" gateway health --url "ws://127.0.0.1:$port" --token wrong
+  check "$version: gateway health through ssh" says OK openclaw "$version" gateway health --timeout "$PATIENT_MS" --url "ws://127.0.0.1:$port" --token "$TOKEN"
+  check "$version: a wrong token is refused" expect 1 openclaw "$version" gateway health --timeout "$PATIENT_MS" --url "ws://127.0.0.1:$port" --token wrong
   mkdir -p "$WORK/near/openclaw-$version"
   term_start "$version" "$WORK/near/openclaw-$version" node "$(openclaw_entry "$version")" tui --url "ws://127.0.0.1:$port" --token "$TOKEN"
-  check "$version: tui connects through ssh" wait_screen "$version" 120 'connected'
+  check "$version: tui connects through ssh" wait_screen "$version" 300 '^ *(gateway )?connected \| idle'
   check "$version: tui streams a chat through ssh" streams "$version" "tell me slowly"
   term_stop "$version"
   stop "$GATEWAY"

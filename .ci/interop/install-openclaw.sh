@@ -18,20 +18,27 @@ install() {
   rm -f "$into/.installed"
   cp "$here/$name/package.json" "$into/package.json"
   local try
-  for try in 1 2 3; do
+  for try in 1 2 3 4; do
     if (cd "$into" && npm install "$@" --no-audit --no-fund --no-package-lock --loglevel=error); then
       cp "$here/$name/package.json" "$into/.installed"
       echo "installed $name in $((SECONDS - started)) s"
       return
     fi
     echo "npm install of $name failed (try $try)" >&2
+    # What is there by half may stand in the way of the next try, and a registry needs a moment.
+    rm -rf "$into/node_modules"
+    sleep $((try * 5))
   done
   return 1
 }
 
 if ! command -v npm >/dev/null; then
-  apt-get update -q
-  DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends nodejs npm
+  for try in 1 2 3 4; do
+    apt-get update -q -o Acquire::Retries=3 &&
+      DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 nodejs npm && break
+    echo "npm cannot be installed (try $try)" >&2
+    sleep $((try * 5))
+  done
 fi
 install node
 # The releases check for their Node at install time, so npm itself runs on the one just installed.

@@ -16,7 +16,7 @@
 // What was begun after a failed flush or write is never acknowledged, reading goes on, and /readyz says 503.
 import { execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { closeSync, openSync, readFileSync, readSync, rmSync, statSync, truncateSync } from "node:fs";
+import { closeSync, openSync, readFileSync, readdirSync, readSync, rmSync, statSync, truncateSync } from "node:fs";
 import { setTimeout as pause } from "node:timers/promises";
 import { Wire } from "./wire.mjs";
 
@@ -62,11 +62,26 @@ async function start(fault) {
   return { child, exited, wires: [first, ...others] };
 }
 
-/** SIGKILL to the gateway, and to strace around it. */
+/** SIGKILL to the gateway, and to strace around it; both have gone then, and the gateway's lock and port with it. */
 async function kill({ child, exited }) {
   process.kill(-child.pid, "SIGKILL");
   await exited;
+  await within(DEADLINE, "it does not die", () => {
+    if (isRunning(child.pid)) throw new Error("SIGKILL was sent");
+  });
   seen.kills += 1;
+}
+
+/** Is anything of this process group more than a zombie? */
+function isRunning(group) {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).some((pid) => {
+    try {
+      const [state, , pgrp] = readFileSync(`/proc/${pid}/stat`, "utf8").replace(/^.*\) /s, "").split(" ");
+      return Number(pgrp) === group && state !== "Z" && state !== "X";
+    } catch {
+      return false;
+    }
+  });
 }
 
 /** SIGTERM, before a round that needs a gateway of its own. */

@@ -4,6 +4,8 @@
 # $WORK/near is the laptop's HOME, $WORK/far is the HOME of the machine the gateway runs on. sshd is told to
 # give that HOME to those who sign in, so nothing of the real user's is read or written.
 set -uo pipefail
+# Screens have lines and arrows in them, and patterns name them.
+export LC_ALL=C.UTF-8
 
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 ROOT=$(cd "$HERE/../.." && pwd)
@@ -20,6 +22,9 @@ chmod 700 "$WORK"/{near,far,run} "$WORK/near/.ssh" "$WORK/far/.openclaw"
 # What OpenClaw compiles at its first start is kept between runs: it takes half a minute on a busy machine.
 mkdir -p "$CACHE"/tmp/{jiti,node-compile-cache}
 ln -s "$CACHE"/tmp/{jiti,node-compile-cache} "$WORK/tmp/"
+
+# tmux goes on without a session: one that is just ending would take the next one with it.
+echo 'set -s exit-empty off' >"$WORK/tmp/tmux.conf"
 
 PIDS=()
 PASSED=0

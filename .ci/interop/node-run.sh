@@ -22,15 +22,15 @@ node_member() { grep -E "^state=$1 " "$NODE_LOG" | tail -n 1 | sed -nE "s/.* $2=
 up_times() { [ "$(grep -c '^state=up ' "$NODE_LOG")" -ge "$1" ]; }
 
 # theirs ARG...: OpenClaw's command line at this gateway.
-theirs() { openclaw "$CLIENT" "$@" --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN"; }
+theirs() { openclaw "$CLIENT" "$@" --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN" --timeout "$PATIENT_MS"; }
 
 # asked_by_theirs NAME: what their command line can do with a node.
 asked_by_theirs() {
   check "$1: their nodes status lists it" says 'pi' theirs nodes status
   check "$1: their nodes describe" says 'system\.which' theirs nodes describe --node pi
-  check "$1: their nodes invoke" says '/(usr/)?bin/sh' theirs nodes invoke --node pi --command system.which --params '{"bins":["sh"]}'
+  check "$1: their nodes invoke" says '/(usr/)?bin/sh' theirs nodes invoke --node pi --command system.which --params '{"bins":["sh"]}' --invoke-timeout 60000
   check "$1: nothing runs without an approval" says 'SYSTEM_RUN_DENIED|approval required' fails theirs gateway call node.invoke --params \
-    '{"nodeId":"'"$(node_member up node)"'","command":"system.run","params":{"command":["touch","'"$WORK"'/ran"]},"idempotencyKey":"k1","timeoutMs":10000}'
+    '{"nodeId":"'"$(node_member up node)"'","command":"system.run","params":{"command":["touch","'"$WORK"'/ran"]},"idempotencyKey":"k1","timeoutMs":60000}'
   check "$1: and did not" [ ! -e "$WORK/ran" ]
 }
 # fails COMMAND...: succeeds where the command fails; its output passes through.
@@ -52,9 +52,9 @@ comes_back() {
   stop "$GATEWAY"
   check "$1: the node says that the gateway is gone" node_said "$SOON" '^state=(connecting|waiting) '
   "${@:2}"
-  check "$1: it is back after the gateway's restart" wait_for 180 up_times $((before + 1))
+  check "$1: it is back after the gateway's restart" wait_for 300 up_times $((before + 1))
   # Version 4 lets nodes in before it takes calls.
-  check "$1: and answers" wait_for 180 asks nodes invoke pi system.which --params '{"bins":["sh"]}'
+  check "$1: and answers" wait_for 300 asks nodes invoke pi system.which --params '{"bins":["sh"]}'
 }
 
 ends() {
@@ -68,7 +68,7 @@ v4() {
   CLIENT=v4
   need "v4: OpenClaw's gateway" start_openclaw v4
   start_node node-v4 --allow-root "$WORK/near/open"
-  check "v4: the node is up" node_said 120 '^state=up .*protocol=4'
+  check "v4: the node is up" node_said 300 '^state=up .*protocol=4'
   check "v4: it says what waits for approval, and how" node_said "$SOON" '^state=unapproved .*nodes approve [0-9a-f-]{36}'
   check "v4: their nodes pending shows it" says 'pi' theirs nodes pending
   check "v4: ours as well" says 'clawline nodes approve' asks nodes pending
@@ -89,14 +89,14 @@ v4() {
 restart_openclaw() {
   start "openclaw-$1" "$WORK/far" node "$(openclaw_entry "$1")" gateway run --port "$GATEWAY_PORT"
   GATEWAY=$STARTED
-  wait_for 300 listening "$GATEWAY_PORT"
+  wait_for 600 listening "$GATEWAY_PORT"
 }
 
 v3() {
   CLIENT=v3
   need "v3: OpenClaw's gateway" start_openclaw v3
   start_node node-v3
-  check "v3: the node is up" node_said 120 '^state=up .*protocol=3'
+  check "v3: the node is up" node_said 300 '^state=up .*protocol=3'
   asked_by_theirs v3
   asked_by_ours v3
   comes_back v3 restart_openclaw v3
@@ -112,7 +112,7 @@ ours() {
   # The laptop finds it over SSH; OpenClaw's command line has to be told.
   TOKEN=$(cat "$WORK/far/.local/state/clawline-gateway/token")
   start_node node-ours --allow-root "$WORK/near/open"
-  check "ours: the node is up" node_said 120 '^state=up .*protocol=4'
+  check "ours: the node is up" node_said 300 '^state=up .*protocol=4'
   check "ours: it says what waits for approval, and how" node_said "$SOON" '^state=unapproved '
   check "ours: nodes pending" says 'clawline nodes approve' asks nodes pending
   check "ours: nodes approve" asks nodes approve "$(asks nodes pending --json | json 'v.pending[0].requestId')"

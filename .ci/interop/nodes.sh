@@ -9,13 +9,15 @@ URL=ws://127.0.0.1:$GATEWAY_PORT
 
 # call VERSION METHOD PARAMS: one call by the official client, its answer as JSON.
 call() { openclaw "$1" gateway call "$2" --params "$3" --timeout 150000 --json --url "$URL" --token "$TOKEN"; }
+# look METHOD: the same by a few lines of ours, in no time, for what is looked at until it is so.
+look() { "$NODE_PATH_DIR/node" "$HERE/ask.mjs" "$GATEWAY_PORT" "$TOKEN" "$1"; }
 # node_row VERSION MEMBER: of the node of this version, by its name.
-node_row() { call v4 node.list '{}' | json "v.nodes.find((n) => n.displayName === 'shed-$1').$2"; }
+node_row() { look node.list | json "v.nodes.find((n) => n.displayName === 'shed-$1').$2"; }
 is_connected() { [ "$(node_row "$1" connected)" = true ]; }
 is_gone() { ! is_connected "$1"; }
 is_approved() { [ "$(node_row "$1" approvalState)" = approved ]; }
 # request_of VERSION: the request of the node that waits, once it has asked.
-request_of() { call v4 node.pair.list '{}' | json "v.pending.find((n) => n.displayName === 'shed-$1').requestId"; }
+request_of() { look node.pair.list | json "v.pending.find((n) => n.displayName === 'shed-$1').requestId"; }
 
 # start_node VERSION: the official node host in a HOME of its own. Sets NODE.
 start_node() {
@@ -25,7 +27,7 @@ start_node() {
   start "node-$1" "$home" env OPENCLAW_GATEWAY_TOKEN="$TOKEN" node "$(openclaw_entry "$1")" \
     node run --host 127.0.0.1 --port "$GATEWAY_PORT" --display-name "shed-$1"
   NODE=$STARTED
-  wait_for 180 is_connected "$1"
+  wait_for 300 is_connected "$1"
 }
 
 comes_back() { start_node v4 && wait_for "$SOON" is_approved v4; }
@@ -51,14 +53,17 @@ sh_fails() {
 nodes() {
   local client=$1
   shift
-  openclaw "$client" nodes "$@" --url "$URL" --token "$TOKEN"
+  openclaw "$client" nodes "$@" --url "$URL" --token "$TOKEN" --timeout 150000
 }
 
 # Version 3's `nodes run` asks whether it may, and somebody else says so: the official command line of version 4.
-asked_for() { call v4 exec.approval.list '{}' | json "v.find((a) => JSON.stringify(a.request).includes('$1')).id"; }
+asked_for() { look exec.approval.list | json "v.find((a) => JSON.stringify(a.request).includes('$1')).id"; }
 answers_it() {
-  local until=$((SECONDS + 100)) id
-  until id=$(asked_for "$2"); do [ "$SECONDS" -lt "$until" ] || return 1; done
+  local until=$((SECONDS + 240)) id
+  until id=$(asked_for "$2"); do
+    [ "$SECONDS" -lt "$until" ] || return 1
+    sleep 0.2
+  done
   call v4 exec.approval.resolve "{\"id\":\"$id\",\"decision\":\"$1\"}"
 }
 # decided DECISION WORD: nodes run of a command that prints the word, and that decision; prints both, fails as nodes run does.
@@ -66,7 +71,7 @@ decided() {
   local code=0 answering
   answers_it "$1" "$2" >"$WORK/log/answered" 2>&1 &
   answering=$!
-  nodes v3 run --node shed-v3 --raw "printf '%s is what it prints' $2" || code=$?
+  nodes v3 run --node shed-v3 --invoke-timeout 60000 --raw "printf '%s is what it prints' $2" || code=$?
   wait "$answering" || code=9
   echo "the answer to $1: $(cat "$WORK/log/answered")"
   return "$code"
@@ -118,8 +123,10 @@ row_of v4 "nodes rename" says 'bench' nodes v4 rename --node shed-v3 --name benc
 nodes v4 rename --node bench --name shed-v3 >/dev/null 2>&1
 
 # A node that is killed while a command runs there: the caller learns it then, and not that the command's two minutes are over.
-(wait_for 110 node_runs "$V4" sleep && kill -KILL -- "-$V4") &
+(wait_for 290 node_runs "$V4" sleep && kill -KILL -- "-$V4") &
+KILLER=$!
 row_of v4 "node run, killed in mid-call its caller is answered" says 'node gone' sh_fails run_on v4 v4 '{"command":["sleep","115"]}' 120000
+kill "$KILLER" 2>/dev/null
 check "v4: it is gone" wait_for "$SOON" is_gone v4
 row_of v4 "node run, comes back with its approval" comes_back
 check "v4: and it works" says '/bin/sh' invoke v4 v4 system.which '{"bins":["sh"]}'

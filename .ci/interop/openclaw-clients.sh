@@ -32,6 +32,7 @@ world() {
   PORT=${!port}
   URL=ws://127.0.0.1:$PORT
   EXPLICIT=(--url "$URL" --token "$TOKEN")
+  PATIENT=(--timeout "$PATIENT_MS")
   CLIENT=$WORK/near/openclaw-$1
   mkdir -p -m 700 "$CLIENT/.openclaw"
   echo "{ \"gateway\": { \"mode\": \"local\", \"port\": $PORT, \"auth\": { \"mode\": \"token\", \"token\": \"$TOKEN\" } } }" >"$CLIENT/.openclaw/openclaw.json"

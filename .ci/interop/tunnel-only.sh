@@ -4,7 +4,7 @@
 source "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 TARGET=$ME@127.0.0.1
 
-through() { openclaw v4 gateway health --url "ws://127.0.0.1:$LOCAL" --token "$TOKEN"; }
+through() { openclaw v4 gateway health --timeout "$PATIENT_MS" --url "ws://127.0.0.1:$LOCAL" --token "$TOKEN"; }
 same_process() {
   local holder
   holder=$(ss -Hltnp "sport = :$LOCAL")
@@ -61,6 +61,7 @@ LOCAL=$(free_port)
 start tunnel "$WORK/near" "$BIN/clawline" --tunnel-only --listen "127.0.0.1:$LOCAL" -p "$SSH_PORT" -i "$KEY" "$TARGET"
 TUNNEL=$STARTED
 need "the tunnel listens" wait_for "$SOON" listening "$LOCAL"
+need "and is up" wait_for "$SOON" grep -q '^state=up' "$WORK/log/tunnel"
 check "the official client works through it" says OK through
 check "the far port was found, nobody told it" grep -E "$GATEWAY_PORT" "$WORK/log/tunnel"
 
@@ -75,7 +76,7 @@ check "SIGUSR1 prints everything" reports
 check "sshd's processes killed" kill_sshd
 check "the local port is kept meanwhile" same_process
 check "sshd started again" start_sshd
-check "the official client works again" wait_for 180 through
+check "the official client works again" wait_for 300 through
 check "same port, same process" same_process
 check "what it said, one line a state change" cat "$WORK/log/tunnel"
 

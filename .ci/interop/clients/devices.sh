@@ -11,7 +11,7 @@ devices_rows() {
   row "devices list, a device asks" lists_it
   row "devices reject" rejected
   row "devices approve" approved
-  row "devices list, a paired device" holds "!v.pending.some((d) => d.deviceId === '$(device_id)') && v.paired.some((d) => d.deviceId === '$(device_id)' && d.roles.includes('operator'))" oc devices list --json
+  row "devices list, a paired device" holds "!v.pending.some((d) => d.deviceId === '$(device_id)') && v.paired.some((d) => d.deviceId === '$(device_id)' && d.roles.includes('operator'))" oc devices list --json "${PATIENT[@]}"
   row "devices, the token that came with the approval is enough" holds 'v.connected && v.method === "device-token"' stranger token-only
   row "devices rotate" rotated "${role[@]}"
   row "devices revoke" revoked "${role[@]}"
@@ -30,7 +30,7 @@ stranger_moves_in() {
 # stranger CASE [TOKEN]: what the library says, one line of JSON; see reference-client.mjs.
 stranger() {
   (cd "$STRANGER" && env -i HOME="$STRANGER" setpriv --reuid nobody --regid nogroup --clear-groups \
-    timeout -k 5 180 ./node reference-client.mjs "$1" "$URL" "${2:-}" "$STRANGER/device.json") </dev/null
+    timeout -k 5 300 ./node reference-client.mjs "$1" "$URL" "${2:-}" "$STRANGER/device.json") </dev/null
 }
 device_id() { json v.deviceId <"$STRANGER/device.json"; }
 # asks: the stranger knows the secret and is still told to wait. Sets REQUEST.
@@ -41,24 +41,24 @@ asks() {
   REQUEST=$(json 'v.paused && v.detail === "PAIRING_REQUIRED" && v.attempts === 1 && v.requestId' <<<"$said")
 }
 # The other version's stranger may be on the same list.
-lists_it() { asks && tells 'Pending \([12]\)' "$REQUEST" 'operator' -- oc devices list; }
-its_pending() { holds "v.pending.some((d) => d.deviceId === '$(device_id)') === $1" oc devices list --json; }
+lists_it() { asks && tells 'Pending \([12]\)' "$REQUEST" 'operator' -- oc devices list "${PATIENT[@]}"; }
+its_pending() { holds "v.pending.some((d) => d.deviceId === '$(device_id)') === $1" oc devices list --json "${PATIENT[@]}"; }
 rejected() {
-  asks && its_pending true && tells '[Rr]ejected' -- oc devices reject "$REQUEST" && its_pending false
+  asks && its_pending true && tells '[Rr]ejected' -- oc devices reject "$REQUEST" "${PATIENT[@]}" && its_pending false
 }
 approved() {
-  asks && tells 'Approved' -- oc devices approve "$REQUEST" && holds 'v.connected && v.method === "token" && v.stored' stranger connect "$TOKEN"
+  asks && tells 'Approved' -- oc devices approve "$REQUEST" "${PATIENT[@]}" && holds 'v.connected && v.method === "token" && v.stored' stranger connect "$TOKEN"
 }
 # The old token is worth nothing; the new one is for the device alone, which gets it when it signs in with the secret.
 rotated() {
-  holds 'v.rotatedAtMs > 0 && (v.token === undefined) === (v.tokenDelivery === "withheld-cross-device")' oc devices rotate --device "$(device_id)" "$@" --json || return 1
+  holds 'v.rotatedAtMs > 0 && (v.token === undefined) === (v.tokenDelivery === "withheld-cross-device")' oc devices rotate --device "$(device_id)" "$@" --json "${PATIENT[@]}" || return 1
   holds 'v.connected === false' stranger token-only || { echo "the old token still works"; return 1; }
   holds 'v.connected && v.stored' stranger connect "$TOKEN" && holds 'v.connected' stranger token-only
 }
 revoked() {
-  holds 'v.revokedAtMs > 0 || v.revoked' oc devices revoke --device "$(device_id)" "$@" --json || return 1
+  holds 'v.revokedAtMs > 0 || v.revoked' oc devices revoke --device "$(device_id)" "$@" --json "${PATIENT[@]}" || return 1
   holds 'v.connected === false' stranger token-only
 }
 removed() {
-  oc devices remove "$(device_id)" && holds "!v.paired.some((d) => d.deviceId === '$(device_id)')" oc devices list --json
+  oc devices remove "$(device_id)" "${PATIENT[@]}" && holds "!v.paired.some((d) => d.deviceId === '$(device_id)')" oc devices list --json "${PATIENT[@]}"
 }

@@ -9,7 +9,7 @@ tui_rows() {
   local think=low model=
   if [ -n "$THEIRS" ]; then think=off model=stub; fi
   tui_starts
-  row "tui, connects" wait_screen "$LANE" 120 '^ *(gateway )?connected \| idle'
+  row "tui, connects" wait_screen "$LANE" 300 '^ *(gateway )?connected \| idle'
   row "tui, names agent and session" wait_screen "$LANE" "$SOON" "agent main .*\\| session talk-$LANE"
   row "tui, a chat streams" streams "$LANE" "tell me slowly, $LANE"
   row "tui, /status" commanded /status "$([ "$LANE" = v4 ] && echo 'Model: stub/stub' || echo 'Default model: stub|Gateway status')"
@@ -31,17 +31,20 @@ tui_rows() {
   row "tui, leaves" leaves "$LANE" "$SOON"
   term_stop "$LANE"
   tui_starts
-  row "tui, another one shows the history" wait_screen "$LANE" 120 "stub says: last words $LANE"
+  row "tui, another one shows the history" wait_screen "$LANE" 300 "stub says: last words $LANE"
 }
 
-# typed TEXT: typed and sent. The first Enter may only choose what is offered while typing: then it is pressed again, after a
-# time in which any app has taken the first one. Where that one had opened a list, another would choose from it.
+# typed TEXT: typed and sent. The first Enter on a command with a word behind it may only choose the word that is offered
+# while typing: then it is pressed again. A command alone is sent by the first one, and where that opens a list, another Enter
+# would choose from it.
 typed() {
   term_key "$LANE" C-u
   term_send "$LANE" "$1"
   wait_for "$SOON" shows "$LANE" "^ *${1%% *}" || return 1
   term_key "$LANE" Enter
-  wait_for 4 not_typed "$1" || term_key "$LANE" Enter
+  case $1 in
+    /*' '*) wait_for 4 not_typed "$1" || term_key "$LANE" Enter ;;
+  esac
 }
 # The line that is typed stands between two rules.
 not_typed() { ! grep -qF -- "$1" <<<"$(term_screen "$LANE" | grep -E -A1 '^─{20}')"; }

@@ -68,6 +68,18 @@ tells() {
   done
 }
 
+# tries COMMAND...: as the command says, up to four times, and once with STRICT=1. For questions of programs that give the
+# answer a short time of their own, which a busy machine may take before the gateway is even asked.
+tries() {
+  local try
+  for try in 1 2 3; do
+    [ -z "${STRICT:-}" ] || break
+    "$@" && return
+    echo "-- that was try $try --"
+  done
+  "$@"
+}
+
 # holds EXPRESSION COMMAND...: the command succeeds and the expression of its standard output, JSON called `v`, is true.
 holds() {
   local expression=$1 out

@@ -12,7 +12,8 @@ start_model() {
 start_openclaw() {
   local version=$1 home=${2:-$WORK/far}
   GATEWAY_PORT=$(free_port)
-  rm -rf "$home/.openclaw"
+  # What is left of one before may still be writing there.
+  wait_for "$SOON" rm -rf "$home/.openclaw"
   mkdir -m 700 "$home/.openclaw"
   cat >"$home/.openclaw/openclaw.json" <<EOF
 {
@@ -27,10 +28,10 @@ EOF
   chmod 600 "$home/.openclaw/openclaw.json"
   start "openclaw-$version" "$home" node "$(openclaw_entry "$version")" gateway run --port "$GATEWAY_PORT"
   GATEWAY=$STARTED
-  wait_for 300 listening "$GATEWAY_PORT" && wait_for 180 openclaw_ready "$version"
+  wait_for 600 listening "$GATEWAY_PORT" && wait_for 300 openclaw_ready "$version"
 }
 # It listens before it can answer: ready is an answered call of its own client.
-openclaw_ready() { openclaw "$1" gateway health --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN"; }
+openclaw_ready() { openclaw "$1" gateway health --timeout "$PATIENT_MS" --url "ws://127.0.0.1:$GATEWAY_PORT" --token "$TOKEN"; }
 
 # start_gateway [OPTION...]: ours on the far machine. Sets GATEWAY and, unless already set by the caller, GATEWAY_PORT.
 start_gateway() {

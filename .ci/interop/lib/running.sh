@@ -14,16 +14,18 @@ clean_env() {
 near() { (clean_env "$WORK/near" "$@") </dev/null; }
 far() { (clean_env "$WORK/far" "$@") </dev/null; }
 
-# clawline ARG...: our program on the laptop, never longer than two minutes.
-clawline() { near timeout -k 5 120 "$BIN/clawline" "$@"; }
+# clawline ARG...: our program on the laptop, never longer than five minutes.
+clawline() { near timeout -k 5 300 "$BIN/clawline" "$@"; }
 
 # openclaw v3|v4 ARG...: the official client, in a HOME of its own on the laptop.
 openclaw() {
   local version=$1
   shift
   mkdir -p "$WORK/near/openclaw-$version"
-  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 180 node "$(openclaw_entry "$version")" "$@") </dev/null
+  (clean_env "$WORK/near/openclaw-$version" timeout -k 5 300 node "$(openclaw_entry "$version")" "$@") </dev/null
 }
+# What its commands are told with --timeout, where they would wait for ten seconds.
+PATIENT_MS=120000
 openclaw_entry() { echo "$CACHE/openclaw-$1/node_modules/openclaw/openclaw.mjs"; }
 
 # start NAME HOME COMMAND...: in the background, in its own process group; sets STARTED to its pid, which is also the
@@ -36,13 +38,17 @@ start() {
   PIDS+=("$STARTED")
 }
 
-alive() { kill -0 "$1" 2>/dev/null && [ "$(ps -o stat= -p "$1" | cut -c1)" != Z ]; }
+alive() {
+  local state
+  kill -0 "$1" 2>/dev/null && state=$(ps -o stat= -p "$1") && [ "${state:0:1}" != Z ]
+}
 gone() { ! alive "$1"; }
 group_gone() { ! kill -0 -- "-$1" 2>/dev/null; }
 
 # stop PID: SIGTERM to its group, SIGKILL to what is left of it half a minute later.
 stop() {
-  kill -TERM -- "-$1" 2>/dev/null || return 0
+  # Its group is there a moment after the process itself.
+  kill -TERM -- "-$1" 2>/dev/null || kill -TERM "$1" 2>/dev/null || return 0
   wait_for 30 gone "$1" || true
   kill -KILL -- "-$1" 2>/dev/null
   wait "$1" 2>/dev/null

@@ -7,18 +7,27 @@ term_start() {
   shift 2
   printf -v quoted '%q ' "$@"
   cat >"$WORK/tmp/$name.sh" <<EOF
+# A Ctrl+C that comes when the command has just ended is not for this shell, either.
+trap : INT
 ( $(declare -f clean_env); WORK=$(printf %q "$WORK") ME=$(printf %q "$ME") NODE_PATH_DIR=$(printf %q "$NODE_PATH_DIR"); clean_env $(printf %q "$home") $quoted )
 echo "[ended with \$?]"
-# A Ctrl+C that comes after the end is for nobody.
 trap '' INT
 exec sleep 3600
 EOF
-  tmux -S "$WORK/tmux" -f /dev/null new-session -d -s "$name" -x "${TERM_COLUMNS:-120}" -y "${TERM_ROWS:-40}" "bash $WORK/tmp/$name.sh"
+  tmux -S "$WORK/tmux" -f "$WORK/tmp/tmux.conf" new-session -d -s "$name" -x "${TERM_COLUMNS:-120}" -y "${TERM_ROWS:-40}" "bash $WORK/tmp/$name.sh"
 }
 term_send() { tmux -S "$WORK/tmux" send-keys -t "$1" -l "$2"; }
 term_key() { tmux -S "$WORK/tmux" send-keys -t "$1" "${@:2}"; }
 term_screen() { tmux -S "$WORK/tmux" capture-pane -t "$1" -p; }
-term_stop() { tmux -S "$WORK/tmux" kill-session -t "$1" 2>/dev/null; }
+# term_stop NAME: and waits until what ran in it has gone, so that it disturbs nobody who comes after it.
+term_stop() {
+  local pid pids
+  pid=$(tmux -S "$WORK/tmux" display-message -p -t "$1" '#{pane_pid}' 2>/dev/null) || return 0
+  pids=$(children "$pid")
+  tmux -S "$WORK/tmux" kill-session -t "$1" 2>/dev/null
+  for pid in $pids; do wait_for 15 gone "$pid"; done
+  return 0
+}
 
 # Not through a pipe: a grep that has seen enough would fail who still writes into it.
 shows() { grep -qE -- "$2" <<<"$(term_screen "$1")"; }
@@ -61,14 +70,15 @@ streams() {
 model_goes_on() { curl -fsS -m 20 -o /dev/null -G --data-urlencode "said=$1" "http://127.0.0.1:$MODEL_PORT/go-on"; }
 answered_whole() { grep -qE "stub says: $2 [^:]*word60 \(end\)" <<<"$(term_screen "$1" | tr -s ' \n' ' ')"; }
 
-# leaves NAME SECONDS: Ctrl+C, and once more where it asks for it; it may ask for it soon after the first one.
+# leaves NAME SECONDS: Ctrl+C, and where it asks for it once more, twice: the second one must come soon after the first, and
+# until the question is on the screen and was seen, that time may be over.
 leaves() {
   local until=$((SECONDS + $2))
   term_key "$1" C-c
   wait_for "$2" shows "$1" '\[ended with|again'
   until shows "$1" '\[ended with' || [ "$SECONDS" -ge "$until" ]; do
-    term_key "$1" C-c
-    wait_for 5 shows "$1" '\[ended with'
+    term_key "$1" C-c C-c
+    wait_for 15 shows "$1" '\[ended with'
   done
   wait_screen "$1" 1 '\[ended with'
 }
