@@ -1,8 +1,8 @@
 //! Files that only their owner may read: 0600, in directories of 0700, written whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Write as _};
-use std::path::Path;
+use std::io::{self, ErrorKind, Write as _};
+use std::path::{Path, PathBuf};
 
 use crate::secret::Secret;
 
@@ -37,11 +37,22 @@ pub fn replace(path: &Path, content: &Secret) -> io::Result<()> {
     sync_parent(path)
 }
 
-/// Creates a directory and those above it; new ones are 0700, existing ones are left as they are.
+/// Removes a file, so that it does not come back when the power goes.
+///
+/// # Errors
+/// `NotFound`, or whatever the system says.
+pub fn remove(path: &Path) -> io::Result<()> {
+    fs::remove_file(path)?;
+    sync_parent(path)
+}
+
+/// Creates a directory and those above it; new ones are 0700 and stay when the power goes, existing ones are
+/// left as they are.
 ///
 /// # Errors
 /// Whatever the system says.
 pub fn create_dir(path: &Path) -> io::Result<()> {
+    let holders = holders_of_new(path);
     let mut builder = fs::DirBuilder::new();
     builder.recursive(true);
     #[cfg(unix)]
@@ -49,7 +60,24 @@ pub fn create_dir(path: &Path) -> io::Result<()> {
         use std::os::unix::fs::DirBuilderExt as _;
         builder.mode(0o700);
     }
-    builder.create(path)
+    builder.create(path)?;
+    for holder in holders {
+        match sync_dir(&holder) {
+            // Who may put a name into a directory may not always read it: then it is as sure as before.
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {}
+            synced => synced?,
+        }
+    }
+    Ok(())
+}
+
+/// The directories that get a new name when this one is created with those above it: each has to reach the
+/// disk, because what lies below a name that is lost is lost with it.
+fn holders_of_new(path: &Path) -> Vec<PathBuf> {
+    path.ancestors()
+        .take_while(|dir| !dir.as_os_str().is_empty() && !dir.exists())
+        .filter_map(holder)
+        .collect()
 }
 
 /// Whether others than the owner may read or write the file.
@@ -101,11 +129,23 @@ pub fn is_staged(name: &std::ffi::OsStr) -> bool {
     })
 }
 
-fn sync_parent(path: &Path) -> io::Result<()> {
-    match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => File::open(parent)?.sync_all(),
-        _ => Ok(()),
-    }
+/// Makes sure of the names in the directory that holds this path.
+///
+/// # Errors
+/// Whatever the system says.
+pub fn sync_parent(path: &Path) -> io::Result<()> {
+    holder(path).map_or(Ok(()), |holder| sync_dir(&holder))
+}
+
+fn sync_dir(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+/// The directory that holds this name; the root is in none.
+fn holder(path: &Path) -> Option<PathBuf> {
+    let parent = path.parent()?;
+    let is_here = parent.as_os_str().is_empty();
+    Some(if is_here { ".".into() } else { parent.into() })
 }
 
 #[cfg(test)]
@@ -126,6 +166,33 @@ mod tests {
         ] {
             assert!(!is_staged(other.as_ref()), "{other}");
         }
+    }
+
+    #[test]
+    fn every_directory_with_a_new_name_in_it_reaches_the_disk() {
+        let dir = tempfile::tempdir().expect("directory");
+        let top = dir.path().to_owned();
+        let new = top.join("a/b/c");
+        assert_eq!(
+            holders_of_new(&new),
+            [top.join("a/b"), top.join("a"), top.clone()]
+        );
+        create_dir(&new).expect("created");
+        assert!(holders_of_new(&new).is_empty());
+        assert_eq!(holders_of_new(&top.join("a/d")), [top.join("a")]);
+        let here = Path::new("not-there-of-owner-file");
+        assert_eq!(holders_of_new(here), [Path::new(".")]);
+        assert_eq!(holder(Path::new("/")), None);
+    }
+
+    #[test]
+    fn a_removed_file_is_gone_and_one_that_is_not_there_is_told() {
+        let dir = tempfile::tempdir().expect("directory");
+        let path = dir.path().join("note");
+        replace(&path, &Secret::new("one")).expect("written");
+        remove(&path).expect("removed");
+        let again = remove(&path).expect_err("gone");
+        assert_eq!(again.kind(), ErrorKind::NotFound);
     }
 
     #[test]

@@ -79,7 +79,7 @@ pub(crate) fn renew(dir: &Path, names: &[String]) -> Result<(), TlsError> {
     };
     // The certificate last: as long as it is absent, both are made anew.
     if certificate.exists() {
-        std::fs::remove_file(&certificate).map_err(|source| TlsError::Io {
+        owner_file::remove(&certificate).map_err(|source| TlsError::Io {
             path: certificate.clone(),
             source,
         })?;

@@ -1,9 +1,11 @@
 //! The database's file and directory: owner-only, and really a database.
 
-use std::fs::{self, DirBuilder, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, ErrorKind, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+
+use clawline::owner_file;
 
 use super::StoreError;
 
@@ -21,11 +23,7 @@ pub(super) fn prepare(path: &Path) -> Result<bool, StoreError> {
         source,
     };
     if let Some(dir) = path.parent().filter(|dir| !dir.as_os_str().is_empty()) {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIR_MODE)
-            .create(dir)
-            .map_err(failed)?;
+        owner_file::create_dir(dir).map_err(failed)?;
         let mode = fs::metadata(dir).map_err(failed)?.permissions().mode();
         if mode & 0o077 != 0 && mode & STICKY == 0 {
             fs::set_permissions(dir, Permissions::from_mode(DIR_MODE)).map_err(failed)?;
@@ -47,6 +45,8 @@ pub(super) fn prepare(path: &Path) -> Result<bool, StoreError> {
         Ok(file) => {
             file.set_permissions(Permissions::from_mode(FILE_MODE))
                 .map_err(failed)?;
+            // Before there is a log beside it: a log without its database is never taken for a new start.
+            owner_file::sync_parent(path).map_err(failed)?;
             Ok(true)
         }
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
