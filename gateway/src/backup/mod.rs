@@ -5,6 +5,7 @@
 //! holds the old or the new, whole.
 
 mod files;
+mod leftovers;
 mod manifest;
 mod swap;
 
@@ -127,6 +128,7 @@ pub async fn save(
     if parent.is_some_and(|parent| parent.starts_with(&state)) {
         return Err(BackupError::Inside { path: target });
     }
+    leftovers::clear_backups(&target);
     let staged = files::Staged::beside(&target)?;
     let copy = staged.path().join(DATABASE);
     store::copy(&database, &copy).await?;
@@ -203,6 +205,7 @@ pub async fn restore(
     let manifest = Manifest::read(source)?;
     manifest.verify(source)?;
     let copy = source.join(DATABASE);
+    leftovers::clear_restores(state_dir);
     let staged = files::Staged::beside(state_dir)?;
     let database = staged.path().join(DATABASE);
     files::copy_file(&copy, &database)?;
@@ -246,10 +249,8 @@ pub async fn restore(
     let saved = source.join(CONFIG);
     let is_wanted = saved.exists() && !config.exists();
     if is_wanted {
-        if let Some(dir) = config.parent() {
-            owner_file::create_dir(dir).map_err(io_error(dir))?;
-        }
-        files::copy_file(&saved, config)?;
+        let text = std::fs::read_to_string(&saved).map_err(io_error(&saved))?;
+        owner_file::create_new(config, &Secret::new(text)).map_err(io_error(config))?;
     }
     Ok(Restored {
         aside,
