@@ -1,19 +1,27 @@
 // The gateway protocol from the outside, in as few lines as the checks need: one connection, calls with answers.
 // It shares no code with the product, so both cannot be wrong in the same way.
-import { createHash, generateKeyPairSync, randomBytes, randomUUID, sign } from "node:crypto";
+import { createHash, createPrivateKey, createPublicKey, generateKeyPairSync, randomBytes, randomUUID, sign } from "node:crypto";
 import net from "node:net";
 
 const SCOPES = ["operator.admin", "operator.read", "operator.write", "operator.approvals", "operator.pairing"];
 
-/** A device of its own: keys, and what `connect` says to prove them. */
+/** A device of its own: keys, new ones or those of a PEM, and what `connect` says to prove them. */
 export class Device {
-  #keys = generateKeyPairSync("ed25519");
-  publicKey = this.#keys.publicKey.export({ type: "spki", format: "der" }).subarray(-32);
-  id = createHash("sha256").update(this.publicKey).digest("hex");
+  #key;
+
+  constructor(pem) {
+    this.#key = pem ? createPrivateKey(pem) : generateKeyPairSync("ed25519").privateKey;
+    this.publicKey = createPublicKey(this.#key).export({ type: "spki", format: "der" }).subarray(-32);
+    this.id = createHash("sha256").update(this.publicKey).digest("hex");
+  }
+
+  get pem() {
+    return this.#key.export({ type: "pkcs8", format: "pem" });
+  }
 
   proof({ nonce, ts }, client, scopes, token) {
     const payload = ["v2", this.id, client.id, client.mode, "operator", scopes.join(","), ts, token, nonce].join("|");
-    return { id: this.id, publicKey: this.publicKey.toString("base64url"), signature: sign(null, Buffer.from(payload), this.#keys.privateKey).toString("base64url"), signedAt: ts, nonce };
+    return { id: this.id, publicKey: this.publicKey.toString("base64url"), signature: sign(null, Buffer.from(payload), this.#key).toString("base64url"), signedAt: ts, nonce };
   }
 }
 
@@ -26,18 +34,21 @@ export class Wire {
   /** What the gateway greeted with. */
   hello;
 
-  /** Connects and says hello as a command-line client on the gateway's own machine does: shared token, no device unless given. */
-  static async open(port, token, deadlineMs = 60_000, device = undefined) {
+  /**
+   * Connects and says hello as a command-line client on the gateway's own machine does: shared token, no device unless given.
+   * `tls` takes any certificate where the process has NODE_TLS_REJECT_UNAUTHORIZED=0; `headers` go with the upgrade.
+   */
+  static async open(port, token, deadlineMs = 60_000, device = undefined, { tls = false, headers = {} } = {}) {
     const wire = new Wire();
-    wire.hello = await wire.#hello(port, token, deadlineMs, device);
+    wire.hello = await wire.#hello(`${tls ? "wss" : "ws"}://127.0.0.1:${port}`, headers, token, deadlineMs, device);
     return wire;
   }
 
-  #hello(port, token, deadlineMs, device) {
+  #hello(url, headers, token, deadlineMs, device) {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => reject(new Error(`no hello within ${deadlineMs} ms`)), deadlineMs);
       const settle = (how, value) => (clearTimeout(timer), how(value));
-      this.#socket = new WebSocket(`ws://127.0.0.1:${port}`);
+      this.#socket = new WebSocket(url, { headers });
       this.#socket.onerror = () => settle(reject, new Error("connection failed"));
       this.#socket.onclose = (event) => {
         const error = new Error(`closed: ${event.code} ${event.reason}`);
