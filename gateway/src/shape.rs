@@ -193,10 +193,9 @@ pub(crate) fn message(message: &Message) -> ChatMessage {
 pub(crate) fn session_error(error: SessionError) -> RpcError {
     match error {
         SessionError::Store(error) => store_error(error),
-        SessionError::Key(_)
-        | SessionError::BadLevel { .. }
-        | SessionError::BadText { .. }
-        | SessionError::MainSession { .. } => RpcError::invalid(error.to_string()),
+        SessionError::Key(_) | SessionError::BadLevel { .. } | SessionError::BadText { .. } => {
+            RpcError::invalid(error.to_string())
+        }
     }
 }
 
@@ -205,7 +204,9 @@ pub(crate) fn run_error(method: &str, error: RunError) -> RpcError {
     match error {
         RunError::Store(error) => store_error(error),
         RunError::UnknownAgent { .. } => RpcError::invalid_params(method, error),
-        RunError::EmptyMessage => RpcError::invalid(error.to_string()),
+        RunError::EmptyMessage | RunError::MainSession { .. } => {
+            RpcError::invalid(error.to_string())
+        }
         RunError::Conflict { .. } => RpcError::invalid(error.to_string())
             .details(json!({"code": "REQUEST_CONFLICT", "reason": "chat-request-conflict"})),
         RunError::Busy | RunError::Stopping => {

@@ -289,22 +289,14 @@ async fn compact(app: App, call: Call<SessionsCompact>) -> Result<SessionsCompac
 async fn reset(app: App, call: Call<SessionsReset>) -> Result<SessionsResetReply, Failure> {
     let key = app.session_key(&call.params.key)?;
     app.known_agent(key.agent_id(), "sessions.reset")?;
-    let session = start_over(&app, &key).await?;
+    let session = app.runs.start_over(&key).await;
+    let session = session.map_err(|error| shape::run_error("sessions.reset", error))?;
     Ok(SessionsResetReply {
         ok: true,
         key: key.to_string(),
         entry: entry(&app, &session),
         resolved: Some(resolved(&app, &session)),
     })
-}
-
-/// A new transcript under the same key; what runs is stopped first, or it would write into the old one.
-async fn start_over(app: &App, key: &SessionKey) -> Result<Session, Failure> {
-    let _held = app.runs.hold(key).await;
-    let stopped = app.runs.abort(key, None).await;
-    stopped.map_err(|error| shape::run_error("sessions.reset", error))?;
-    let session = app.sessions.reset(key).await;
-    Ok(session.map_err(shape::session_error)?)
 }
 
 async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteReply, Failure> {
@@ -317,18 +309,10 @@ async fn delete(app: App, call: Call<SessionsDelete>) -> Result<SessionsDeleteRe
             return Err(RpcError::invalid(error).into());
         }
     }
-    let _held = app.runs.hold(&key).await;
-    if !key.is_main() {
-        let stopped = app.runs.abort(&key, None).await;
-        stopped.map_err(|error| shape::run_error("sessions.delete", error))?;
-    }
     // Official gateways put transcripts aside unless told to keep them in place.
     let with_transcript = call.params.delete_transcript.unwrap_or(true);
-    let done = app
-        .sessions
-        .delete(&key, with_transcript)
-        .await
-        .map_err(shape::session_error)?;
+    let done = app.runs.delete(&key, with_transcript).await;
+    let done = done.map_err(|error| shape::run_error("sessions.delete", error))?;
     Ok(SessionsDeleteReply {
         ok: true,
         key: key.to_string(),

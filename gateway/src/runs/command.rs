@@ -5,16 +5,13 @@ use std::sync::Arc;
 use tokio::sync::MutexGuard;
 
 use super::accept::{answer, body_hash};
-use super::ending::{self, aborted};
 use super::event::{RunEvent, RunStep};
-use super::hold::hold;
-use super::model::{Accepted, Run, RunId, RunKind, RunState, SubmitStatus};
-use super::service::{BY_REQUEST, Inner, RunError, Runs};
+use super::model::{Accepted, Run, RunId, RunKind, SubmitStatus};
+use super::replace::{stop, stop_held, stops_of};
+use super::service::{Inner, RunError, Runs};
 use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent, SessionKey};
-use crate::store::{
-    Command, CommandEffect, CommandOutcome, Compacted, DoneCommand, EndedRun, RunEnd, now_ms,
-};
+use crate::store::{Command, CommandEffect, CommandOutcome, Compacted, DoneCommand, now_ms};
 
 /// Who "wrote" an answer of the gateway, in the words that official clients know.
 pub const INJECTED_PROVIDER: &str = "openclaw";
@@ -135,41 +132,6 @@ async fn halt(inner: Arc<Inner>, command: CommandSubmit) -> Result<Vec<RunId>> {
     Ok(stopped)
 }
 
-/// How a run ends that waited when it was stopped.
-fn stop_of(run_id: &RunId, at: i64) -> RunEnd {
-    RunEnd {
-        run_id: run_id.clone(),
-        state: RunState::Aborted,
-        text: String::new(),
-        message: None,
-        usage: None,
-        error: None,
-        stop_reason: Some(BY_REQUEST.to_owned()),
-        at,
-    }
-}
-
-/// Tells of the runs that ended in the commit, and ends the other chosen ones. Returns the stopped
-/// ones, in their order.
-async fn stop(
-    inner: &Arc<Inner>,
-    key: &SessionKey,
-    chosen: &[RunId],
-    ended: Vec<EndedRun>,
-) -> Vec<RunId> {
-    let mut stopped = Vec::new();
-    for ended in ended {
-        inner.unqueue(key, ended.run.outcome());
-        stopped.push(ended.run.run_id.clone());
-        ending::tell_end(inner, aborted(1), ended);
-    }
-    let waited = stopped.clone();
-    let is_left = move |id: &RunId| chosen.contains(id) && !waited.contains(id);
-    stopped.extend(inner.clone().abort(key, is_left).await);
-    stopped.sort_by_key(|id| chosen.iter().position(|known| known == id));
-    stopped
-}
-
 async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted> {
     let hash = command.hash();
     let reason = match command.effect {
@@ -186,11 +148,8 @@ async fn carry_out(inner: Arc<Inner>, command: CommandSubmit) -> Result<Accepted
         Committed::New(mut done, chosen) => {
             let accepted = answer(&done.run, SubmitStatus::Started);
             if reason == ChangeReason::Reset {
-                // The old conversation ends first, which takes a moment; others go on meanwhile.
-                let _held = hold(&inner, &key, &turn);
-                drop(turn);
                 let ended = std::mem::take(&mut done.ended);
-                stop(&inner, &key, &chosen, ended).await;
+                let _held = stop_held(&inner, &key, turn, &chosen, ended).await;
                 tell(&inner, *done, reason);
             } else {
                 tell(&inner, *done, reason);
@@ -259,7 +218,7 @@ pub(super) async fn commit(
             kind: command.kind,
             body_hash: hash,
             effect: command.effect,
-            stops: chosen.iter().map(|id| stop_of(id, at)).collect(),
+            stops: stops_of(&chosen, at),
             messages,
             answer: text,
             at,

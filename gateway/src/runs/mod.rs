@@ -17,6 +17,7 @@ mod model;
 mod models;
 mod provider;
 mod queue;
+mod replace;
 mod service;
 mod upkeep;
 

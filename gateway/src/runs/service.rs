@@ -44,6 +44,8 @@ pub enum RunError {
     UnknownAgent { id: String },
     #[error("message or attachment required")]
     EmptyMessage,
+    #[error("Cannot delete the main session ({key}).")]
+    MainSession { key: SessionKey },
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The work ended without a word; a fault of the gateway.

@@ -11,7 +11,7 @@ use super::day::Day;
 use super::event::{ChangeReason, SessionEvent};
 use super::key::{AgentId, KeyError, SessionKey};
 use super::model::{
-    Change, Deleted, History, HistoryDelta, ListQuery, Message, NewMessage, Session, SessionPage,
+    Change, History, HistoryDelta, ListQuery, Message, NewMessage, Session, SessionPage,
     SessionPatch, Span,
 };
 use super::search::{Finds, SearchQuery};
@@ -38,8 +38,6 @@ pub enum SessionError {
         field: &'static str,
         why: &'static str,
     },
-    #[error("Cannot delete the main session ({key}).")]
-    MainSession { key: SessionKey },
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -149,37 +147,6 @@ impl Sessions {
         let (session, _) = self.store.patch(key, patch, at).await?;
         self.changed(&session, ChangeReason::Patch, at);
         Ok(session)
-    }
-
-    /// Starts over under the same key; the old transcript is kept. Settings and label stay.
-    ///
-    /// Abort the session's runs first: an answer that still arrives goes to the old transcript.
-    pub async fn reset(&self, key: &SessionKey) -> Result<Session> {
-        let at = now_ms();
-        let session = self.store.reset(key, at).await?;
-        self.changed(&session, ChangeReason::Reset, at);
-        Ok(session)
-    }
-
-    /// Deletes a session, its transcript too where asked; the main session is refused, an unknown
-    /// one is no error. Abort the session's runs first.
-    pub async fn delete(&self, key: &SessionKey, with_transcript: bool) -> Result<Deleted> {
-        if key.is_main() {
-            return Err(SessionError::MainSession { key: key.clone() });
-        }
-        let at = now_ms();
-        let deleted = self.store.delete(key, with_transcript, at).await?;
-        if deleted.deleted {
-            self.events
-                .emit(DomainEvent::Session(SessionEvent::Changed {
-                    key: key.clone(),
-                    reason: ChangeReason::Delete,
-                    run_id: None,
-                    session: None,
-                    at,
-                }));
-        }
-        Ok(deleted)
     }
 
     /// Adds a message that is no run's, making the session when absent.

@@ -139,7 +139,8 @@ async fn a_cursor_gives_what_came_later_and_a_reset_says_so() {
     assert!(messages.is_empty());
 
     let before = world.sessions.describe(&key).await.unwrap().unwrap();
-    let fresh = world.sessions.reset(&key).await.unwrap();
+    let reset = world.store.sessions();
+    let (fresh, _) = reset.reset(&key, Vec::new(), 1).await.unwrap();
     assert_ne!(fresh.session_id, before.session_id);
     assert_eq!((fresh.revision, fresh.message_count), (2, 0));
     for cursor in [delta_cursor.as_str(), "", "1.x.9", "nonsense"] {
@@ -282,24 +283,23 @@ async fn archived_sessions_leave_the_list_and_the_count() {
 }
 
 #[tokio::test]
-async fn delete_spares_the_main_session_and_takes_an_unknown_one_calmly() {
+async fn delete_keeps_or_forgets_the_transcript_and_takes_an_unknown_session_calmly() {
     let world = world().await;
     world.say("main", "x", 1).await;
     let kept = world.say("a", "x", 2).await;
-    let error = world.sessions.delete(&world.key("main"), true).await;
-    assert_eq!(
-        error.unwrap_err().to_string(),
-        "Cannot delete the main session (agent:main:main)."
-    );
-    let unknown = world.sessions.delete(&world.key("nope"), true).await;
-    assert_eq!(unknown.unwrap(), Deleted::default());
-    let deleted = world.sessions.delete(&world.key("a"), false).await.unwrap();
+    let delete = async |name: &str, with_transcript| {
+        let (key, sessions) = (world.key(name), world.store.sessions());
+        let deleted = sessions.delete(&key, with_transcript, Vec::new(), 5).await;
+        deleted.unwrap().0
+    };
+    assert_eq!(delete("nope", true).await, Deleted::default());
+    let deleted = delete("a", false).await;
     assert_eq!(deleted.archived, [&*kept.session_id]);
     assert_eq!(world.list(ListQuery::default()).await.total, 1);
 
     let fresh = world.say("a", "y", 3).await;
     assert_ne!(fresh.session_id, kept.session_id);
-    let deleted = world.sessions.delete(&world.key("a"), true).await.unwrap();
+    let deleted = delete("a", true).await;
     assert!(deleted.deleted && deleted.archived.is_empty());
     let (left, _) = world
         .store

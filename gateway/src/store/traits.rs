@@ -34,9 +34,22 @@ pub trait SessionStore: Send + Sync {
         patch: SessionPatch,
         at: i64,
     ) -> Result<(Session, bool)>;
-    /// Gives a new, empty transcript and keeps the old one; makes the session when absent.
-    async fn reset(&self, key: &SessionKey, at: i64) -> Result<Session>;
-    async fn delete(&self, key: &SessionKey, with_transcript: bool, at: i64) -> Result<Deleted>;
+    /// Gives a new, empty transcript and keeps the old one; makes the session when absent. Of
+    /// `stops` it ends those that no model has been given, and returns them.
+    async fn reset(
+        &self,
+        key: &SessionKey,
+        stops: Vec<RunEnd>,
+        at: i64,
+    ) -> Result<(Session, Vec<EndedRun>)>;
+    /// Forgets a session; `stops` as in [`Self::reset`].
+    async fn delete(
+        &self,
+        key: &SessionKey,
+        with_transcript: bool,
+        stops: Vec<RunEnd>,
+        at: i64,
+    ) -> Result<(Deleted, Vec<EndedRun>)>;
     /// Appends to the current transcript, making the session when absent.
     async fn append(&self, key: &SessionKey, message: NewMessage) -> Result<(Session, Message)>;
     /// At most `limit` messages, the oldest first, and at most [`crate::sessions::MAX_HISTORY_BYTES`] of content unless

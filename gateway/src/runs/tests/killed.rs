@@ -1,7 +1,9 @@
 //! What a kill leaves behind: runs that go on or are marked, and commands that act once.
 
+use super::flaky::{Stall, flaky_world};
 use super::*;
-use crate::store::CommandEffect;
+use crate::sessions::Day;
+use crate::store::{CommandEffect, now_ms};
 
 #[test]
 fn after_a_crash_the_accepted_runs_and_the_given_is_interrupted() {
@@ -171,6 +173,54 @@ fn a_reset_that_was_killed_after_its_commit_is_not_done_again() {
     });
 }
 
+#[test]
+fn a_kill_never_leaves_a_run_stopped_whose_session_is_not_reset_or_deleted() {
+    for stall in [Stall::Before, Stall::After] {
+        let home = tempfile::tempdir().unwrap();
+        crashed(async {
+            let (mut world, flaky) = flaky_world(home.path()).await;
+            for session in ["main", "side"] {
+                for run in ["1", "2"] {
+                    world.send(session, &format!("{session}{run}"), run).await;
+                }
+                assert_eq!(world.asked().await, ["1"]);
+            }
+            flaky.stall(stall);
+            let (runs, main, side) = (world.runs.clone(), world.key("main"), world.key("side"));
+            tokio::spawn(async move { runs.start_over(&main).await });
+            let runs = world.runs.clone();
+            tokio::spawn(async move { runs.delete(&side, true).await });
+            // Of both sessions the run that is being answered has come to the kill.
+            flaky.failed(2).await;
+            world
+        });
+        next_start(home.path(), async |world| {
+            let (main, side) = (world.key("main"), world.key("side"));
+            let session = world.sessions.describe(&main).await.unwrap().unwrap();
+            assert_eq!(
+                (session.revision, session.message_count),
+                (2, 0),
+                "{stall:?}"
+            );
+            assert_eq!(world.sessions.describe(&side).await.unwrap(), None);
+            let given = match stall {
+                Stall::Before => RunState::Interrupted,
+                Stall::After => RunState::Aborted,
+            };
+            for session in ["main", "side"] {
+                for (run, state) in [("1", given), ("2", RunState::Aborted)] {
+                    let run = format!("{session}{run}");
+                    assert_eq!(world.outcome(&run).await.state, state, "{run} {stall:?}");
+                }
+            }
+            let today = Day::of(now_ms());
+            let (from, to) = (today.before(1), today.before(-1));
+            let used = world.sessions.usage_of(&[&side], from, to).await.unwrap();
+            assert!(used.is_empty(), "{used:?}");
+        });
+    }
+}
+
 #[tokio::test]
 async fn a_command_that_cannot_be_committed_stops_nothing() {
     let home = tempfile::tempdir().unwrap();
@@ -182,5 +232,7 @@ async fn a_command_that_cannot_be_committed_stops_nothing() {
         let refused = world.runs.halt(world.command("s1", effect)).await;
         assert!(matches!(refused, Err(RunError::Store(_))), "{refused:?}");
     }
+    let refused = world.runs.start_over(&world.key("main")).await;
+    assert!(matches!(refused, Err(RunError::Store(_))), "{refused:?}");
     assert_eq!(world.runs.active(&world.key("main")).len(), 1);
 }

@@ -94,3 +94,45 @@ async fn a_session_that_is_held_takes_nothing_and_others_go_on() {
     let free = tokio::time::timeout(DEADLINE, world.runs.hold(&key)).await;
     assert!(free.is_ok());
 }
+
+#[tokio::test]
+async fn a_reset_and_a_delete_stop_everything_and_are_told_after_the_ends() {
+    let home = tempfile::tempdir().unwrap();
+    let mut world = world(home.path()).await;
+    let (main, side) = (world.key("main"), world.key("side"));
+    let refused = world.runs.delete(&main, true).await;
+    assert_eq!(
+        refused.unwrap_err().to_string(),
+        "Cannot delete the main session (agent:main:main)."
+    );
+    for (session, last) in [("main", "reset"), ("side", "delete")] {
+        for run in ["1", "2"] {
+            world.send(session, &format!("{session}{run}"), run).await;
+        }
+        world.asked().await;
+        if session == "main" {
+            let fresh = world.runs.start_over(&main).await.unwrap();
+            assert_eq!((fresh.revision, fresh.message_count), (2, 0));
+        } else {
+            let deleted = world.runs.delete(&side, true).await.unwrap();
+            assert!(deleted.deleted);
+        }
+        let told = told_until(&mut world, last).await;
+        let ends = told.iter().filter(|word| *word == "aborted").count();
+        assert_eq!(ends, 2, "{told:?}");
+        for run in ["1", "2"] {
+            let run = format!("{session}{run}");
+            assert_eq!(world.outcome(&run).await.state, RunState::Aborted, "{run}");
+        }
+    }
+    assert!(world.transcript("main").await.is_empty());
+    assert_eq!(world.sessions.describe(&side).await.unwrap(), None);
+    // Both are free again.
+    for session in ["main", "side"] {
+        world.send(session, &format!("{session}3"), "3").await;
+        assert_eq!(world.asked().await, ["3"]);
+        world.say(Word::End).await;
+        let run = format!("{session}3");
+        assert_eq!(world.outcome(&run).await.state, RunState::Done);
+    }
+}

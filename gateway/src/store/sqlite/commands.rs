@@ -58,15 +58,7 @@ async fn carry_out(connection: &mut SqliteConnection, command: Command) -> Resul
     if let Some(known) = known {
         return Ok(CommandOutcome::Existing(Box::new(rows::run(&known)?)));
     }
-    let mut ended = Vec::new();
-    for end in command.stops {
-        // What was given to a model meanwhile ends there, with the text that has come.
-        let waits = "SELECT 1 FROM runs WHERE run_id = $1 AND state = 'accepted'";
-        let waits = sqlx::query(waits).bind(end.run_id.as_str());
-        if waits.fetch_optional(&mut *connection).await?.is_some() {
-            ended.extend(runs::finish(connection, end).await?);
-        }
-    }
+    let ended = runs::stop_waiting(connection, command.stops).await?;
     let (key, at) = (&command.session_key, command.at);
     let session = match command.effect {
         CommandEffect::Nothing | CommandEffect::Stop => {

@@ -194,6 +194,23 @@ async fn give(
     Ok(Some((run, session)))
 }
 
+/// Ends those that no model has been given yet. What was given ends in its driver, with the text that
+/// has come.
+pub(super) async fn stop_waiting(
+    connection: &mut SqliteConnection,
+    stops: Vec<RunEnd>,
+) -> Result<Vec<EndedRun>> {
+    let mut ended = Vec::new();
+    for end in stops {
+        let waits = "SELECT 1 FROM runs WHERE run_id = $1 AND state = 'accepted'";
+        let waits = sqlx::query(waits).bind(end.run_id.as_str());
+        if waits.fetch_optional(&mut *connection).await?.is_some() {
+            ended.extend(finish(connection, end).await?);
+        }
+    }
+    Ok(ended)
+}
+
 /// Commits an end; `None` when the run has ended before.
 pub(super) async fn finish(
     connection: &mut SqliteConnection,

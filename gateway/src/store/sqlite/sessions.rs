@@ -4,12 +4,12 @@ use async_trait::async_trait;
 use sqlx::{Row, SqliteConnection};
 
 use super::rows::{self, message_columns, session_columns};
-use super::{Db, StoreError, pages, search};
+use super::{Db, StoreError, pages, runs, search};
 use crate::sessions::{
     AgentId, Deleted, Finds, ListQuery, Message, NewMessage, Role, SearchQuery, Session,
     SessionKey, SessionPage, SessionPatch, Settings, Span, text_of,
 };
-use crate::store::SessionStore;
+use crate::store::{EndedRun, RunEnd, SessionStore};
 
 /// Characters of the first message that make a title.
 const TITLE_CHARS: usize = 80;
@@ -86,15 +86,34 @@ impl SessionStore for Db {
         self.end(tx, result).await
     }
 
-    async fn reset(&self, key: &SessionKey, at: i64) -> Result<Session> {
+    async fn reset(
+        &self,
+        key: &SessionKey,
+        stops: Vec<RunEnd>,
+        at: i64,
+    ) -> Result<(Session, Vec<EndedRun>)> {
         let mut tx = self.begin().await?;
-        let result = reset(&mut tx, key, at).await;
+        let result = async {
+            let ended = runs::stop_waiting(&mut tx, stops).await?;
+            Ok((reset(&mut tx, key, at).await?, ended))
+        };
+        let result = result.await;
         self.end(tx, result).await
     }
 
-    async fn delete(&self, key: &SessionKey, with_transcript: bool, at: i64) -> Result<Deleted> {
+    async fn delete(
+        &self,
+        key: &SessionKey,
+        with_transcript: bool,
+        stops: Vec<RunEnd>,
+        at: i64,
+    ) -> Result<(Deleted, Vec<EndedRun>)> {
         let mut tx = self.begin().await?;
-        let result = delete(&mut tx, key, with_transcript, at).await;
+        let result = async {
+            let ended = runs::stop_waiting(&mut tx, stops).await?;
+            Ok((delete(&mut tx, key, with_transcript, at).await?, ended))
+        };
+        let result = result.await;
         self.end(tx, result).await
     }
 

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Db, StoreError, rows};
+use super::{Db, StoreError, rows, sessions};
 use crate::runs::{Run, RunState};
 use crate::sessions::{Cost, Day, SessionKey, Usage, UsageRow, UsageSums};
 use crate::store::UsageStore;
@@ -63,7 +63,17 @@ pub(super) async fn count(
     let usage = usage.unwrap_or_default();
     let cost = usage.cost.unwrap_or_default();
     let day = Day::of(at).to_string();
-    let tables = [
+    let of_agent = (
+        run.session_key.agent_id(),
+        add!(
+            "usage_of_agents",
+            "agent_id",
+            "day, agent_id, provider, model"
+        ),
+    );
+    // What a deleted session used is forgotten with it, also when its last answer ends after that.
+    let session = sessions::find(connection, &run.session_key).await?;
+    let of_session = session.map(|_| {
         (
             run.session_key.as_str(),
             add!(
@@ -71,17 +81,9 @@ pub(super) async fn count(
                 "session_key",
                 "session_key, day, provider, model"
             ),
-        ),
-        (
-            run.session_key.agent_id(),
-            add!(
-                "usage_of_agents",
-                "agent_id",
-                "day, agent_id, provider, model"
-            ),
-        ),
-    ];
-    for (who, sql) in tables {
+        )
+    });
+    for (who, sql) in std::iter::once(of_agent).chain(of_session) {
         sqlx::query(sql)
             .bind(who)
             .bind(&day)
