@@ -471,6 +471,76 @@ async fn a_model_is_shown_what_fits_and_always_the_message_it_answers() {
     }
 }
 
+/// Of a database with large messages, for the process below.
+#[cfg(target_os = "linux")]
+const LARGE: &str = "CLAWLINE_TEST_LARGE_MESSAGES";
+
+/// The most memory that this process has had, in bytes.
+#[cfg(target_os = "linux")]
+fn peak() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = peak.unwrap().trim().trim_end_matches(" kB");
+    1024 * kib.parse::<usize>().unwrap()
+}
+
+/// Not a test by itself: a process that reads pages of large messages, and nothing else.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_process_that_reads_large_messages() {
+    let Ok(path) = std::env::var(LARGE) else {
+        return;
+    };
+    let store = Store::open(Path::new(&path)).await.unwrap();
+    let session = store.sessions().get(&key()).await.unwrap().unwrap();
+    let run = store.runs().get(&RunId::parse("r1").unwrap()).await;
+    let run = run.unwrap().unwrap();
+    let before = peak();
+    // The newest is small.
+    for (span, count) in [(Span::Last, 6), (Span::After(0), 5)] {
+        let sessions = store.sessions();
+        let page = sessions.messages(&session.session_id, span, 100).await;
+        assert_eq!(page.unwrap().0.len(), count, "{span:?}");
+    }
+    let context = store.runs().context(&run, 400, 400 << 10).await.unwrap();
+    assert_eq!(context.len(), 1);
+    println!("\nmore memory: {}", peak() - before);
+    store.close().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_page_of_large_messages_takes_the_memory_of_a_page() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("gateway.db");
+    let store = Store::open(&path).await.unwrap();
+    // What a driver that reads ahead by 50 rows would hold is more than 60 MB.
+    let text = "x".repeat(MAX_HISTORY_BYTES / 5 - 100);
+    for _ in 0..50 {
+        let sessions = store.sessions();
+        sessions.append(&key(), say(&text)).await.unwrap();
+    }
+    store.runs().accept(accept("r1")).await.unwrap();
+    store.close().await;
+    let child = tokio::process::Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "store::tests::the_process_that_reads_large_messages",
+        ])
+        .args(["--nocapture", "--test-threads", "1"])
+        .env(LARGE, &path)
+        .output();
+    let output = child.await.unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let more = said
+        .lines()
+        .find_map(|line| line.strip_prefix("more memory: "));
+    let more: usize = more.expect(&said).parse().unwrap();
+    println!("{more} bytes more");
+    // Pages as rows and as messages, and what the allocator keeps of one for the next.
+    assert!(more < 6 * MAX_HISTORY_BYTES, "{more} bytes");
+}
+
 #[tokio::test]
 async fn a_search_reads_of_large_messages_what_can_be_found_and_no_more() {
     let home = tempfile::tempdir().unwrap();

@@ -1,8 +1,8 @@
 //! Pages of sessions and of transcripts in SQL; each comes from an index.
 
-use futures_util::{Stream, TryStreamExt as _};
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{QueryBuilder, Row as _, Sqlite, SqlitePool};
+use sqlx::{QueryBuilder, Sqlite, SqlitePool};
 
 use super::StoreError;
 use super::rows::{self, message_columns, session_columns};
@@ -147,17 +147,17 @@ pub(super) async fn messages(
             last.unwrap_or(0).saturating_sub(skipped).saturating_add(1)
         }
     };
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE session_id = $1 AND seq < $2 ORDER BY seq DESC LIMIT $3"
-    ))
+    let sizes = sqlx::query_as(
+        "SELECT seq, octet_length(content) FROM messages WHERE session_id = $1 AND seq < $2 \
+         ORDER BY seq DESC LIMIT $3",
+    )
     .bind(session_id)
     .bind(before)
     .bind(to_i64(limit))
-    .fetch(readers);
-    let (mut page, _) = within(found, MAX_HISTORY_BYTES, i64::MAX).await?;
-    page.reverse();
+    .fetch_all(readers)
+    .await?;
+    let (places, _) = within(sizes, MAX_HISTORY_BYTES, i64::MAX);
+    let page = read(readers, session_id, &places).await?;
     let has_more = page.first().is_some_and(|first| first.seq > 1);
     Ok((page, has_more))
 }
@@ -168,39 +168,61 @@ async fn after(
     seq: i64,
     limit: usize,
 ) -> Result<(Vec<Message>, bool)> {
-    let found = sqlx::query(concat!(
-        "SELECT ",
-        message_columns!(),
-        " FROM messages WHERE session_id = $1 AND seq > $2 ORDER BY seq LIMIT $3"
-    ))
+    let sizes = sqlx::query_as(
+        "SELECT seq, octet_length(content) FROM messages WHERE session_id = $1 AND seq > $2 \
+         ORDER BY seq LIMIT $3",
+    )
     .bind(session_id)
     .bind(seq)
     .bind(to_i64(limit + 1))
-    .fetch(readers);
-    let (mut page, is_cut) = within(found, MAX_HISTORY_BYTES, i64::MAX).await?;
-    let has_more = is_cut || page.len() > limit;
-    page.truncate(limit);
-    Ok((page, has_more))
+    .fetch_all(readers)
+    .await?;
+    let (mut places, is_cut) = within(sizes, MAX_HISTORY_BYTES, i64::MAX);
+    let has_more = is_cut || places.len() > limit;
+    places.truncate(limit);
+    Ok((read(readers, session_id, &places).await?, has_more))
 }
 
-/// Reads messages one by one and stops before the one that would make their content more than
-/// `bytes`, so that no page is larger than that in memory either. Never left out: the first one, and
-/// those from the place `before` on. The flag says that it stopped.
-pub(super) async fn within(
-    mut found: impl Stream<Item = std::result::Result<SqliteRow, sqlx::Error>> + Unpin,
-    bytes: usize,
-    before: i64,
-) -> Result<(Vec<Message>, bool)> {
-    let mut page = Vec::new();
-    let mut read = 0;
-    while let Some(row) = found.try_next().await? {
-        read += row.try_get::<&str, _>("content")?.len();
-        if read > bytes && !page.is_empty() && row.try_get::<i64, _>("seq")? < before {
-            return Ok((page, true));
+/// Of places and sizes of messages, the places up to the one that would make the content more than
+/// `bytes`. Never left out: the first one, and those from the place `before` on. The flag says that
+/// some are left out.
+///
+/// Pages are chosen so before any content is read: the driver reads ahead by tens of rows, which may
+/// be megabytes each.
+pub(super) fn within(sizes: Vec<(i64, i64)>, bytes: usize, before: i64) -> (Vec<i64>, bool) {
+    let mut places = Vec::with_capacity(sizes.len());
+    let mut sum = 0;
+    for (seq, size) in sizes {
+        sum += usize::try_from(size).unwrap_or(0);
+        if sum > bytes && !places.is_empty() && seq < before {
+            return (places, true);
         }
-        page.push(rows::message(&row)?);
+        places.push(seq);
     }
-    Ok((page, false))
+    (places, false)
+}
+
+/// The messages at these places, the oldest first; one that was deleted meanwhile is passed over.
+pub(super) async fn read(
+    readers: &SqlitePool,
+    session_id: &str,
+    places: &[i64],
+) -> Result<Vec<Message>> {
+    let mut found = sqlx::query(concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM messages WHERE session_id = $1 AND seq IN (SELECT value FROM json_each($2))"
+    ))
+    .bind(session_id)
+    .bind(rows::to_json("message", &places)?)
+    .fetch(readers);
+    let mut messages = Vec::with_capacity(places.len());
+    while let Some(row) = found.try_next().await? {
+        messages.push(rows::message(&row)?);
+    }
+    // Here rather than there, where a sort might copy them all.
+    messages.sort_by_key(|message| message.seq);
+    Ok(messages)
 }
 
 /// A pattern that finds the text anywhere, with the pattern's own signs taken literally.

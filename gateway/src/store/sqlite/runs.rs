@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use sqlx::SqliteConnection;
 
-use super::rows::{self, message_columns, run_columns, session_columns};
+use super::rows::{self, run_columns, session_columns};
 use super::{Db, StoreError, pages, sessions, usage};
 use crate::runs::{Run, RunId};
 use crate::sessions::{Message, Session};
@@ -71,21 +71,21 @@ impl RunStore for Db {
     }
 
     async fn context(&self, run: &Run, limit: usize, bytes: usize) -> Result<Vec<Message>> {
-        let found = sqlx::query(concat!(
-            "SELECT ",
-            message_columns!(),
-            " FROM messages WHERE session_id = $1 AND (seq = $2 OR (aside = 0 AND seq > \
+        let sizes = sqlx::query_as(
+            "SELECT seq, octet_length(content) FROM messages WHERE session_id = $1 AND \
+             (seq = $2 OR (aside = 0 AND seq > \
              COALESCE((SELECT context_from FROM transcripts WHERE session_id = $1), 0) AND NOT \
              (role = 'user' AND EXISTS (SELECT 1 FROM runs WHERE runs.run_id = messages.run_id \
-             AND runs.state = 'accepted')))) ORDER BY seq DESC LIMIT $3"
-        ))
+             AND runs.state = 'accepted')))) ORDER BY seq DESC LIMIT $3",
+        )
         .bind(&run.session_id)
         .bind(run.user_seq)
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
-        .fetch(&self.readers);
-        let (mut messages, _) = self.seen(pages::within(found, bytes, run.user_seq).await)?;
-        messages.reverse();
-        Ok(in_turns(messages, run.user_seq))
+        .bind(pages::to_i64(limit))
+        .fetch_all(&self.readers)
+        .await;
+        let (places, _) = pages::within(self.seen(sizes)?, bytes, run.user_seq);
+        let messages = pages::read(&self.readers, &run.session_id, &places).await;
+        Ok(in_turns(self.seen(messages)?, run.user_seq))
     }
 
     async fn expire(&self, before: i64, limit: usize) -> Result<u64> {
