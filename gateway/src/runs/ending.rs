@@ -1,12 +1,14 @@
-//! How a run ends: it is committed, and then told. While the store takes no writes for a reason that
-//! passes, the ending waits in memory with its driver, so that there are never more of them than runs
-//! that are answered at the same time.
+//! How a run ends: it is committed, and then told. Where the store takes no writes, everybody is told
+//! that instead: the run has ended, in an error. While the reason may pass, the ending waits in memory
+//! with its driver, so that there are never more of them than runs that are answered at the same time;
+//! it is stored as it was told, with the whole answer, as soon as the store takes it.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use clawline::backoff::Backoff;
 use clawline::layer::printable;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::driver::{changed, emit};
@@ -15,12 +17,14 @@ use super::machine::Ending;
 use super::model::{Run, RunId, RunOutcome, RunState};
 use super::service::{BY_REQUEST, Inner};
 use crate::events::DomainEvent;
-use crate::sessions::{ChangeReason, NewMessage, Part, Role, SessionEvent};
+use crate::sessions::{ChangeReason, Message, NewMessage, Part, Role, SessionEvent};
 use crate::store::{EndedRun, RunEnd, StoreError, now_ms};
 
 /// The first pause before the store is asked again, and the longest one.
 const RETRY_FLOOR: Duration = Duration::from_millis(250);
 const RETRY_CAP: Duration = Duration::from_secs(5);
+/// How long a store that is busy is asked again before that is told.
+const BUSY_PATIENCE: Duration = Duration::from_secs(60);
 /// Most of a provider's words that the log keeps, in characters.
 const MAX_LOGGED: usize = 300;
 
@@ -72,15 +76,57 @@ where
     }
 }
 
-/// Commits the end, as soon as the store takes it, and tells everybody. When it never will, that is
-/// told instead.
+/// Commits the end and tells everybody. Where the store does not take it, that is told instead, and
+/// it is committed later as it was told, if that is possible.
 pub(super) async fn end(inner: &Inner, run: &Run, ending: Ending) {
     let at = now_ms();
-    let finish = || inner.store.finish(run_end(run, &ending, at));
-    match patiently(inner, None, &run.run_id, finish).await {
-        Ok(ended) => settle(inner, run, ending, ended),
-        Err(error) => lose(inner, run, &ending, &error).await,
+    let error = match promptly(inner, || inner.store.finish(run_end(run, &ending, at))).await {
+        Ok(ended) => return settle(inner, run, ending, ended),
+        Err(error) => error,
+    };
+    let told = lose(inner, run, ending, at, &error).await;
+    if !error.is_passing() {
+        return;
     }
+    let finish = || inner.store.finish(run_end(run, &told, at));
+    match patiently(inner, None, &run.run_id, finish).await {
+        Ok(ended) => {
+            inner.lost.forget(&run.run_id);
+            if let Some(ended) = ended {
+                tell_kept(inner, ended);
+            }
+        }
+        Err(error) => {
+            tracing::error!(run = %run.run_id, %error, "the end of the run was never stored");
+        }
+    }
+}
+
+/// Asks the store, and once more while it is only busy, as long as nobody need be told.
+async fn promptly<T, F, Fut>(inner: &Inner, ask: F) -> Result<T>
+where
+    F: Fn() -> Fut,
+    Fut: Future<Output = Result<T>>,
+{
+    let begun = Instant::now();
+    let mut pause = Backoff::new(RETRY_FLOOR, RETRY_CAP);
+    loop {
+        let is_last = inner.shutdown.is_cancelled();
+        let answer = ask().await;
+        match &answer {
+            Err(error) if !is_last && !is_worth_telling(error, begun.elapsed()) => {}
+            _ => return answer,
+        }
+        tokio::select! {
+            () = inner.shutdown.cancelled() => {}
+            () = tokio::time::sleep(pause.next_delay()) => {}
+        }
+    }
+}
+
+/// Whether a run's end that the store has not taken for so long is told as such.
+fn is_worth_telling(error: &StoreError, since: Duration) -> bool {
+    !matches!(error, StoreError::Busy) || since >= BUSY_PATIENCE
 }
 
 /// As [`end`], with one try, for somebody who waits: true when this is how the run ended. After an
@@ -107,20 +153,36 @@ fn settle(inner: &Inner, run: &Run, ending: Ending, ended: Option<EndedRun>) {
     }
 }
 
-/// Tells everybody that the end could not be stored. The store has the run as unfinished until the next
-/// start; until then this process knows better.
-async fn lose(inner: &Inner, run: &Run, ending: &Ending, error: &StoreError) {
+/// Tells everybody that the end could not be stored, and returns it as it was told. The store has the
+/// run as unfinished until it takes this, or the next start; until then this process knows better.
+async fn lose(inner: &Inner, run: &Run, ending: Ending, at: i64, error: &StoreError) -> Ending {
     tracing::error!(run = %run.run_id, %error, "the end of the run was not stored");
-    let text = match ending.state {
-        RunState::Aborted => format!("it was stopped, but that could not be stored: {error}"),
-        _ => format!("the answer could not be stored: {error}"),
+    let (kind, text) = match (&ending.error, ending.state) {
+        (Some((kind, words)), _) => (
+            *kind,
+            format!("{words} (this could not be stored: {error})"),
+        ),
+        (None, RunState::Aborted) => (
+            RunErrorKind::Unknown,
+            format!("it was stopped, but that could not be stored: {error}"),
+        ),
+        (None, _) => (
+            RunErrorKind::Unknown,
+            format!("the answer could not be stored: {error}"),
+        ),
+    };
+    let told = Ending {
+        state: RunState::Error,
+        stop_reason: "error".to_owned(),
+        error: Some((kind, text.clone())),
+        ..ending
     };
     let outcome = RunOutcome {
-        state: RunState::Error,
+        state: told.state,
         text: String::new(),
         error: Some(text.clone()),
-        stop_reason: Some("error".to_owned()),
-        ended_at: Some(now_ms()),
+        stop_reason: Some(told.stop_reason.clone()),
+        ended_at: Some(at),
         ..run.outcome()
     };
     inner.lose(outcome);
@@ -128,17 +190,38 @@ async fn lose(inner: &Inner, run: &Run, ending: &Ending, error: &StoreError) {
         let last = session.last_run.as_mut();
         if let Some(last) = last.filter(|last| last.run_id == run.run_id.as_str()) {
             last.state = RunState::Error.as_str().to_owned();
-            last.ended_at = Some(now_ms());
+            last.ended_at = Some(at);
         }
         changed(inner, run, Some(session), ChangeReason::RunFailed);
     }
     let step = RunStep::Error {
-        kind: RunErrorKind::Unknown,
+        kind,
         text,
         partial: None,
         started_at: run.started_at,
     };
-    emit(inner, run, ending.seq, step);
+    emit(inner, run, told.seq, step);
+    told
+}
+
+/// Tells everybody what was kept of a run whose end has been told.
+fn tell_kept(inner: &Inner, ended: EndedRun) {
+    let EndedRun {
+        run,
+        message,
+        session,
+    } = ended;
+    tell_message(inner, &run, message.map(Arc::new).as_ref());
+    changed(inner, &run, session, ChangeReason::RunFailed);
+}
+
+fn tell_message(inner: &Inner, run: &Run, message: Option<&Arc<Message>>) {
+    if let Some(message) = message {
+        inner.emit(DomainEvent::Session(SessionEvent::Message {
+            key: run.session_key.clone(),
+            message: message.clone(),
+        }));
+    }
 }
 
 /// What the store is to write about an ending.
@@ -187,12 +270,7 @@ pub(super) fn tell_end(inner: &Inner, ending: Ending, ended: EndedRun) {
         session,
     } = ended;
     let message = message.map(Arc::new);
-    if let Some(message) = &message {
-        inner.emit(DomainEvent::Session(SessionEvent::Message {
-            key: run.session_key.clone(),
-            message: message.clone(),
-        }));
-    }
+    tell_message(inner, &run, message.as_ref());
     let reason = match run.state {
         RunState::Error => ChangeReason::RunFailed,
         _ => ChangeReason::RunEnded,
@@ -250,5 +328,18 @@ pub(super) fn plain_ending(seq: u64, state: RunState, stop_reason: &str) -> Endi
         usage: None,
         stop_reason: stop_reason.to_owned(),
         error: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_that_is_only_busy_gets_its_time_and_a_full_disk_is_told_at_once() {
+        let soon = Duration::from_secs(1);
+        assert!(!is_worth_telling(&StoreError::Busy, soon));
+        assert!(is_worth_telling(&StoreError::Busy, BUSY_PATIENCE));
+        assert!(is_worth_telling(&StoreError::Full, Duration::ZERO));
     }
 }

@@ -1,15 +1,15 @@
-//! Runs that have ended although the store could not be told: it has them as unfinished until the next
-//! start, and until then this process knows better.
+//! Runs that have ended although the store could not be told: it has them as unfinished until it takes
+//! their end, or the next start, and until then this process knows better.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::accept::answer;
-use super::model::{Accepted, Run, RunOutcome, SubmitStatus};
+use super::model::{Accepted, Run, RunId, RunOutcome, SubmitStatus};
 use super::service::{Inner, RunError, Runs};
 
-/// The most that are known. Only a store that takes no more writes brings them about, and then no new
-/// run is accepted either.
+/// The most that are known. Only a store that takes no writes brings them about, and then no new run is
+/// accepted either.
 const MAX_LOST: usize = 64;
 
 /// How such runs ended, without their text; the oldest first.
@@ -27,6 +27,11 @@ impl Lost {
             lost.pop_front();
         }
         lost.push_back(outcome);
+    }
+
+    /// The store knows it, too.
+    pub(super) fn forget(&self, run_id: &RunId) {
+        self.lock().retain(|lost| lost.run_id != *run_id);
     }
 
     pub(super) fn get(&self, run_id: &str) -> Option<RunOutcome> {

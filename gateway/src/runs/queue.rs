@@ -127,6 +127,11 @@ impl Queue {
         })
     }
 
+    /// All runs that have started and not finished.
+    pub(super) fn running(&self) -> impl Iterator<Item = &RunId> {
+        self.lanes.values().filter_map(|lane| lane.running.as_ref())
+    }
+
     /// True when the run is the one being answered in its session.
     pub(super) fn is_running(&self, key: &SessionKey, run: &RunId) -> bool {
         self.lanes

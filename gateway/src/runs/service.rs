@@ -254,9 +254,13 @@ impl Runs {
             .collect()
     }
 
-    /// How many runs are being answered, and how many wait.
+    /// How many runs are being answered, and how many wait. One that has ended is not among them, also
+    /// while its end is still to be stored.
     pub fn counts(&self) -> (usize, usize) {
-        self.inner.state().queue.counts()
+        let state = self.inner.state();
+        let answered = |id: &&RunId| state.active.contains_key(id);
+        let running = state.queue.running().filter(answered).count();
+        (running, state.queue.counts().1)
     }
 
     /// Stops the service: accepts nothing more, lets running answers complete within `grace`, then
@@ -418,7 +422,11 @@ impl Inner {
 
     /// The runs of a session that wait or are being answered, in order.
     pub(super) fn of_session(&self, key: &SessionKey) -> Vec<RunId> {
-        self.state().queue.of_session(key)
+        let state = self.state();
+        let mut runs = state.queue.of_session(key);
+        // One that has ended keeps its place until that is stored.
+        runs.retain(|id| state.active.contains_key(id));
+        runs
     }
 
     /// Takes a run that has ended out of the line.
