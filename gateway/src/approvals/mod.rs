@@ -9,6 +9,7 @@ mod plan;
 mod policy_file;
 mod request;
 mod show;
+mod using;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,6 +21,7 @@ use clawline::protocol::scope::{Needs, Scope};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use crate::conn::{Conn, ConnId, Principal, Push, Registry};
 use crate::nodes::SystemRun;
@@ -31,6 +33,7 @@ use crate::store::{
 pub(crate) use plan::variable;
 pub(crate) use policy_file::{FILE as POLICY_FILE, PolicyError, PolicyFile};
 pub(crate) use request::{BadRequest, New};
+pub(crate) use using::Using;
 
 /// Approvals that may wait at the same time. A share each, so that no device takes the room of all;
 /// what has no device, the owner's own command line, is one of them.
@@ -253,15 +256,16 @@ impl Approvals {
         Ok(approval)
     }
 
-    /// Uses an approval for a command that is about to run: once, for what it was asked for, by whom
-    /// it was asked for.
+    /// Uses an approval for a command that is about to be sent: once, for what it was asked for, by
+    /// whom it was asked for. Dropped, also halfway, it is not used up.
     pub(crate) async fn consume(
         &self,
         id: &str,
         run: &SystemRun,
         node_id: &str,
         device_id: Option<&str>,
-    ) -> Result<Decision, ApprovalError> {
+        tasks: &TaskTracker,
+    ) -> Result<Using, ApprovalError> {
         let approval = self.store.get(id).await?.ok_or(ApprovalError::NotFound)?;
         if approval.device_id.as_deref() != device_id {
             return Err(ApprovalError::NotFound);
@@ -272,9 +276,7 @@ impl Approvals {
             return Err(ApprovalError::NotForNodes);
         }
         let asked = plan.of_run(run, node_id).ok_or(ApprovalError::NotFound)?;
-        let used = self.store.consume(id, &asked.digest(), now_ms()).await?;
-        let decision = used.and_then(|used| Decision::parse(used.decision.as_deref()?));
-        decision.ok_or(ApprovalError::NotFound)
+        using::begin(self.store.clone(), id.to_owned(), asked.digest(), tasks).await
     }
 
     /// Tells those who decide about an approval, each in the shape of its version.

@@ -13,13 +13,14 @@ use clawline::protocol::unread::holds_more;
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use tokio::time::{Instant, timeout_at};
+use tokio_util::task::TaskTracker;
 
 use super::live::Session;
 use super::once::{Entry, Outcome, Turn};
 use super::policy::Refused;
 use super::system_run::{BadRun, SystemRun};
 use super::{Live, Nodes, policy};
-use crate::approvals::{ApprovalError, Approvals};
+use crate::approvals::{ApprovalError, Approvals, Using};
 use crate::conn::{Conn, Push};
 use crate::policy::Policy;
 use crate::settings::NodesSettings;
@@ -107,6 +108,7 @@ pub(crate) struct Caller {
 struct Ready {
     params_json: Option<String>,
     run_id: Option<String>,
+    using: Option<Using>,
 }
 
 impl Nodes {
@@ -155,6 +157,7 @@ impl Nodes {
             caller,
             params: &params,
             checks: &self.checks,
+            tasks: &self.tasks,
         };
         let waiting = match self.dispatch(&asked, settings, until, &mut turn).await {
             Ok(waiting) => waiting,
@@ -203,6 +206,7 @@ impl Nodes {
         };
         let push = Push::plain(INVOKE_REQUEST, &request).direct();
         session.conn.outbox.push(&push);
+        ready.using.into_iter().for_each(Using::sent);
         turn.sent();
         tracing::info!(node = %params.node_id, command, invoke = %invoke_id, "command sent to a node");
         Ok(waiting.sent())
@@ -259,10 +263,11 @@ struct Asked<'a> {
     caller: &'a Caller,
     params: &'a NodeInvokeParams,
     checks: &'a Policy,
+    tasks: &'a TaskTracker,
 }
 
 impl Asked<'_> {
-    /// The parameters as the node gets them. An approval that they refer to is used up by this, once
+    /// The parameters as the node gets them. An approval that they refer to is used by this, once
     /// nothing else is wrong with them.
     async fn ready(&self, command: &str, invoke_id: &str) -> Result<Ready, InvokeError> {
         let params = self.params;
@@ -271,32 +276,36 @@ impl Asked<'_> {
             return Ok(Ready {
                 params_json: text_of(params.params.clone())?,
                 run_id: None,
+                using: None,
             });
         }
         let run = SystemRun::read(params.params.as_ref())?;
         // To be prepared it needs no approval, and uses none.
         let approval = run.approval.as_ref().filter(|_| command == "system.run");
-        let decision = match approval {
-            Some(id) => {
+        let using = match approval {
+            Some(id) if self.checks.run_approval => {
                 text_of(Some(run.params(invoke_id, Some(Decision::AllowAlways))))?;
                 Some(self.consume(id, &run).await?)
             }
-            None => None,
+            _ => None,
+        };
+        let decision = match &using {
+            Some(using) => Some(using.decision),
+            // Only a gateway that leaves the check out comes here with one.
+            None => approval.map(|_| Decision::AllowOnce),
         };
         Ok(Ready {
             params_json: text_of(Some(run.params(invoke_id, decision)))?,
             run_id: Some(invoke_id.to_owned()),
+            using,
         })
     }
 
-    async fn consume(&self, id: &str, run: &SystemRun) -> Result<Decision, InvokeError> {
-        if !self.checks.run_approval {
-            return Ok(Decision::AllowOnce);
-        }
+    async fn consume(&self, id: &str, run: &SystemRun) -> Result<Using, InvokeError> {
         let device_id = self.caller.device_id.as_deref();
-        let node_id = &self.params.node_id;
-        let used = self.approvals.consume(id, run, node_id, device_id).await;
-        used.map_err(|error| match error {
+        let (node_id, tasks) = (&self.params.node_id, self.tasks);
+        let using = self.approvals.consume(id, run, node_id, device_id, tasks);
+        using.await.map_err(|error| match error {
             ApprovalError::Store(error) => error.into(),
             other => InvokeError::BadParams {
                 code: "APPROVAL_NOT_FOUND",

@@ -105,6 +105,8 @@ pub trait ApprovalStore: Send + Sync {
     ) -> Result<Option<Approval>>;
     /// Uses an allowed one for what it was asked for: the first to come has it.
     async fn consume(&self, id: &str, digest: &str, now: i64) -> Result<Option<Approval>>;
+    /// Takes back that it was used: only for whoever used it, and has not done with it what it is for.
+    async fn give_back(&self, id: &str, digest: &str) -> Result<()>;
     /// Ends the waits whose time is over.
     async fn expire(&self, now: i64) -> Result<u64>;
     /// At start: what was not decided or not used is denied.

@@ -85,6 +85,15 @@ impl ApprovalStore for Db {
         self.change_one(update, approval).await
     }
 
+    async fn give_back(&self, id: &str, digest: &str) -> Result<()> {
+        let update = sqlx::query(
+            "UPDATE exec_approvals SET state = 'allowed' WHERE id = $1 AND digest = $2 \
+             AND state = 'used'",
+        );
+        self.change(update.bind(id).bind(digest)).await?;
+        Ok(())
+    }
+
     async fn expire(&self, now: i64) -> Result<u64> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(
