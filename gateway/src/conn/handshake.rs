@@ -207,6 +207,10 @@ async fn decide(app: &App, text: &str, caller: Caller, nonce: &str) -> Result<Co
         let commands = params.commands.as_deref().unwrap_or_default();
         let path_env = params.path_env.as_deref();
         let claims = Claims::new(&params.caps, commands, params.permissions, path_env, is_own);
+        let claims = match app.policy.clean_names {
+            true => claims.with_clean_permissions(),
+            false => claims,
+        };
         conn.node = Some(Box::new(claims));
         let admitted = app.nodes.admit(&conn, &app.settings().nodes).await;
         admitted.map_err(|error| {

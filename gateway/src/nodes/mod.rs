@@ -34,7 +34,7 @@ use crate::store::{DeviceStore, NewNodeRequest, Node, NodeFacts, NodeStore, Stor
 pub(crate) use invoke::{Caller, InvokeError, MAX_RESULT, excess};
 pub(crate) use live::{Live, Session};
 pub(crate) use pairing::NodeError;
-pub(crate) use surface::Claims;
+pub(crate) use surface::{Claims, clean};
 pub(crate) use system_run::SystemRun;
 
 use once::Once;

@@ -57,12 +57,32 @@ impl Claims {
         }
     }
 
+    /// Permissions without what would hide or steer something on the screen of whoever looks.
+    pub(crate) fn with_clean_permissions(mut self) -> Self {
+        self.permissions = self.permissions.map(clean);
+        self
+    }
+
     /// What of it may be approved.
     pub(crate) fn surface(&self, policy: &CommandPolicy<'_>) -> Surface {
         Surface {
             caps: self.caps.clone(),
             commands: policy.filter(&self.commands),
         }
+    }
+}
+
+/// A value that a node tells of itself, with every text and name in it fit to be shown.
+pub(crate) fn clean(value: Value) -> Value {
+    let shown = |text: &str| printable(text, usize::MAX);
+    match value {
+        Value::String(text) => Value::String(shown(&text)),
+        Value::Array(items) => items.into_iter().map(clean).collect(),
+        Value::Object(members) => members
+            .into_iter()
+            .map(|(name, member)| (shown(&name), clean(member)))
+            .collect(),
+        other => other,
     }
 }
 

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Failure, Table};
 use crate::conn::{Conn, Push};
-use crate::nodes::{InvokeError, MAX_RESULT, Session, excess};
+use crate::nodes::{InvokeError, MAX_RESULT, Session, clean, excess};
 use crate::state::App;
 use crate::store::now_ms;
 
@@ -175,7 +175,7 @@ async fn inventory(
 
 async fn skills(app: App, call: Call<NodeSkillsUpdate>) -> Result<NodeSkillsReply, Failure> {
     let session = session(&app, &call.conn)?;
-    let skills = bounded("node.skills.update", call.params.skills)?;
+    let skills = offered(&app, "node.skills.update", call.params.skills)?;
     session.said(|said| said.skills.clone_from(&skills));
     Ok(NodeSkillsReply {
         node_id: session.node_id.clone(),
@@ -188,7 +188,7 @@ async fn plugin_tools(
     call: Call<NodePluginToolsUpdate>,
 ) -> Result<NodePluginToolsReply, Failure> {
     let session = session(&app, &call.conn)?;
-    let tools = bounded("node.pluginTools.update", call.params.tools)?;
+    let tools = offered(&app, "node.pluginTools.update", call.params.tools)?;
     session.said(|said| said.plugin_tools.clone_from(&tools));
     Ok(NodePluginToolsReply {
         node_id: session.node_id.clone(),
@@ -196,7 +196,8 @@ async fn plugin_tools(
     })
 }
 
-fn bounded(method: &str, offered: Vec<Value>) -> Result<Vec<Value>, Failure> {
+/// What a node offers, bounded, and fit to be shown.
+fn offered(app: &App, method: &str, offered: Vec<Value>) -> Result<Vec<Value>, Failure> {
     let size: usize = offered.iter().map(|value| value.to_string().len()).sum();
     if offered.len() > MAX_OFFERED || size > MAX_OFFERED_BYTES {
         return Err(RpcError::invalid_params(
@@ -208,7 +209,10 @@ fn bounded(method: &str, offered: Vec<Value>) -> Result<Vec<Value>, Failure> {
     if !offered.iter().all(Value::is_object) {
         return Err(RpcError::invalid_params(method, "entries must be objects").into());
     }
-    Ok(offered)
+    Ok(match app.policy.clean_names {
+        true => offered.into_iter().map(clean).collect(),
+        false => offered,
+    })
 }
 
 async fn skills_bins(_: App, _: Call<SkillsBins>) -> Result<SkillsBinsReply, Failure> {

@@ -430,3 +430,33 @@ async fn a_node_that_talks_without_end_cuts_no_reader_off() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn s48_what_a_node_says_of_itself_steers_no_screen() {
+    let refusal = refused_unless(
+        |policy| policy.clean_names = false,
+        no_change,
+        async |gateway| {
+            let mut admin = operator(gateway, 4).await;
+            let permissions = json!({"camera\u{202e}": true});
+            let host = node(4, &gateway.secret, 1).set("/permissions", permissions);
+            let (mut host, _) = Client::connect(gateway.address, &host).await;
+            approve_next(&mut admin).await;
+            let tools = json!([{"name": "a\u{1b}[2J", "pluginId": "p", "description": "\u{200b}"}]);
+            host.ok("node.pluginTools.update", json!({"tools": tools}))
+                .await;
+            let params = json!({"nodeId": node_id(1)});
+            let row = admin.ok("node.describe", params).await;
+            let text = row.to_string();
+            match ["\u{202e}", "\\u001b", "\u{200b}"].into_iter().all(|c| text.contains(c)) {
+                true => Ok(row),
+                false => Err(row),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal["permissions"], json!({"camera\\u{202e}": true}));
+    let tool = &refusal["nodePluginTools"][0];
+    assert_eq!(tool["name"], "a\\u{1b}[2J");
+    assert_eq!(tool["description"], "\\u{200b}");
+}
