@@ -116,6 +116,8 @@ checks! {
     visible_commands,
     /// A command that cannot be shown whole is not asked about.
     whole_commands,
+    /// What version 3 has no member for is shown to it in the command.
+    whole_in_v3,
     /// An approval is there only for those who may see it.
     approval_privacy,
     /// A head that two readers could read in two ways is refused.

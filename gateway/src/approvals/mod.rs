@@ -59,6 +59,9 @@ pub(crate) enum ApprovalError {
     NotForNodes,
     #[error("invalid decision")]
     BadDecision,
+    /// Whoever decides cannot have been shown all of it.
+    #[error("this command is longer, with its variables, node and warning, than a version-3 client is shown; allow it with a newer client")]
+    NotShown,
     #[error("this approval id was used before; ask again with another one")]
     IdUsed,
     #[error("too many commands wait for an approval; decide about some of them, then ask again")]
@@ -137,7 +140,7 @@ impl Approvals {
         let has_route = by.version == Protocol::V3
             || self
                 .registry
-                .any(|conn| conn.id != by.id && decides(conn, &approval, Some(by.id)));
+                .any(|conn| conn.id != by.id && self.decides(conn, &approval, Some(by.id)));
         if !has_route {
             let (state, now) = (ApprovalState::NoRoute, now_ms());
             self.store
@@ -150,7 +153,7 @@ impl Approvals {
             "exec.approval.requested",
             &approval,
             Some(by.id),
-            |version| json!(row(&approval, version)),
+            |version| Some(json!(self.row(&approval, version)?)),
         );
         Ok((approval, true))
     }
@@ -215,7 +218,9 @@ impl Approvals {
     ) -> Result<Vec<ExecApprovalRow>, ApprovalError> {
         let pending = self.store.pending(now_ms()).await?;
         let seen = pending.iter().filter(|approval| may_see(by, approval));
-        Ok(seen.map(|approval| row(approval, version)).collect())
+        Ok(seen
+            .filter_map(|approval| self.row(approval, version))
+            .collect())
     }
 
     /// Decides; the first to do so has decided.
@@ -234,6 +239,10 @@ impl Approvals {
             Decision::AllowOnce | Decision::AllowAlways => ApprovalState::Allowed,
             Decision::Deny => ApprovalState::Denied,
         };
+        let is_shown = request::shown(&approval, by.version, &self.checks).is_some();
+        if state == ApprovalState::Allowed && !is_shown {
+            return Err(ApprovalError::NotShown);
+        }
         let client = &by.client;
         let name = client.display_name.as_ref().unwrap_or(&client.id);
         let (said, now) = (Some(decision.as_str()), now_ms());
@@ -249,9 +258,9 @@ impl Approvals {
                 "id": approval.id, "decision": decision, "resolvedBy": name, "ts": now,
             });
             if version == Protocol::V4 {
-                payload["request"] = request::shown(&approval, version);
+                payload["request"] = json!(request::shown(&approval, version, &self.checks));
             }
-            payload
+            Some(payload)
         });
         Ok(approval)
     }
@@ -279,34 +288,48 @@ impl Approvals {
         using::begin(self.store.clone(), id.to_owned(), asked.digest(), tasks).await
     }
 
-    /// Tells those who decide about an approval, each in the shape of its version.
+    /// Tells those who decide about an approval, each in the shape of its version, where that has one.
     fn tell(
         &self,
         name: &'static str,
         approval: &Approval,
         asker: Option<ConnId>,
-        payload: impl Fn(Protocol) -> Value,
+        payload: impl Fn(Protocol) -> Option<Value>,
     ) {
         for version in [Protocol::V3, Protocol::V4] {
-            let push = Push::plain(name, &payload(version));
+            let Some(payload) = payload(version) else {
+                continue;
+            };
+            let push = Push::plain(name, &payload);
             self.registry.send_where(&push, |conn| {
-                conn.version == version && decides(conn, approval, asker)
+                conn.version == version && self.decides(conn, approval, asker)
             });
         }
     }
-}
 
-/// Whether this connection is asked about an approval. Version 3 asks everybody with the scope, the
-/// one who asks included; version 4 those that said they show approvals.
-fn decides(conn: &Conn, approval: &Approval, asker: Option<ConnId>) -> bool {
-    let is_asked = match conn.version {
-        Protocol::V3 => true,
-        Protocol::V4 => conn.is_approver && Some(conn.id) != asker,
-    };
-    let principal = &conn.principal;
-    is_asked
-        && principal.satisfies(Needs::Operator(Scope::Approvals))
-        && may_see(principal, approval)
+    /// Whether this connection is asked about an approval. Version 3 asks everybody with the scope, the
+    /// one who asks included, where all of it can be shown; version 4 those that said they show approvals.
+    fn decides(&self, conn: &Conn, approval: &Approval, asker: Option<ConnId>) -> bool {
+        let is_asked = match conn.version {
+            Protocol::V3 => request::shown(approval, Protocol::V3, &self.checks).is_some(),
+            Protocol::V4 => conn.is_approver && Some(conn.id) != asker,
+        };
+        let principal = &conn.principal;
+        principal.satisfies(Needs::Operator(Scope::Approvals))
+            && may_see(principal, approval)
+            && is_asked
+    }
+
+    /// One that waits, as lists and `exec.approval.requested` show it; `None` where a version cannot.
+    fn row(&self, approval: &Approval, version: Protocol) -> Option<ExecApprovalRow> {
+        Some(ExecApprovalRow {
+            id: approval.id.clone(),
+            approval_kind: (version == Protocol::V4).then(|| "exec".to_owned()),
+            request: request::shown(approval, version, &self.checks)?,
+            created_at_ms: approval.created_at,
+            expires_at_ms: approval.expires_at,
+        })
+    }
 }
 
 /// Whether somebody with the scope may see, and decide about, an approval: of its own device, or any
@@ -314,15 +337,4 @@ fn decides(conn: &Conn, approval: &Approval, asker: Option<ConnId>) -> bool {
 fn may_see(principal: &Principal, approval: &Approval) -> bool {
     let of = approval.device_id.as_deref().unwrap_or_default();
     principal.manages(of)
-}
-
-/// One that waits, as lists and `exec.approval.requested` show it.
-fn row(approval: &Approval, version: Protocol) -> ExecApprovalRow {
-    ExecApprovalRow {
-        id: approval.id.clone(),
-        approval_kind: (version == Protocol::V4).then(|| "exec".to_owned()),
-        request: request::shown(approval, version),
-        created_at_ms: approval.created_at,
-        expires_at_ms: approval.expires_at,
-    }
 }

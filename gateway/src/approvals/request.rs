@@ -289,7 +289,10 @@ fn request(
     });
     for member in PLAIN {
         let value = params.more.get(member).filter(|value| is_small(value));
-        request[member] = value.cloned().unwrap_or_default();
+        request[member] = match value {
+            Some(Value::String(text)) => json!(visible(text, MAX_TEXT)),
+            value => value.cloned().unwrap_or_default(),
+        };
     }
     if !env_keys.is_empty() {
         request["envKeys"] = json!(env_keys);
@@ -335,17 +338,47 @@ fn decisions(params: &ExecApprovalRequestParams) -> Vec<Decision> {
     Decision::ALL.into_iter().filter(is_offered).collect()
 }
 
-/// The request of a stored approval, as a version shows it.
-pub(super) fn shown(approval: &Approval, version: Protocol) -> Value {
-    let request: Value = serde_json::from_str(&approval.request).unwrap_or_default();
+/// The request of a stored approval, as a version shows it; `None` where that version could not show
+/// all that is decided about.
+pub(super) fn shown(approval: &Approval, version: Protocol, checks: &Policy) -> Option<Value> {
+    let mut request: Value = serde_json::from_str(&approval.request).unwrap_or_default();
     match version {
-        Protocol::V4 => request,
+        Protocol::V4 => Some(request),
         Protocol::V3 => {
+            if checks.whole_in_v3 {
+                request["command"] = json!(in_one_text(&request)?);
+            }
             let members = V3_MEMBERS.into_iter();
-            let known = members.map(|name| (name.to_owned(), request[name].clone()));
-            Value::Object(known.collect())
+            let known = members.map(|name| (name.to_owned(), request[name].take()));
+            Some(Value::Object(known.collect()))
         }
     }
+}
+
+/// The command of a request, behind what version 3 has no member for: the warning, the node and the
+/// names of the variables, each in brackets, which no plain word of a command holds. `None` when all
+/// of it is longer than what is shown of a command.
+fn in_one_text(request: &Value) -> Option<String> {
+    let names = |name: &str| -> Vec<String> {
+        let named = match &request[name] {
+            Value::Array(names) => names.iter().filter_map(Value::as_str).collect(),
+            Value::String(text) => vec![text.as_str()],
+            _ => Vec::new(),
+        };
+        named.into_iter().map(str::to_owned).collect()
+    };
+    let mut text = String::new();
+    for (word, values) in [
+        ("warning", names("warningText")),
+        ("node", names("nodeId")),
+        ("env", names("envKeys")),
+    ] {
+        if !values.is_empty() {
+            text.push_str(&format!("[{word} {}] ", show::arguments(&values)));
+        }
+    }
+    text.push_str(request["command"].as_str().unwrap_or_default());
+    (text.len() <= show::MAX_SHOWN).then_some(text)
 }
 
 /// What may be answered to a stored approval.

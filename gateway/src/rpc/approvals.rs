@@ -293,9 +293,10 @@ async fn ask_node(
 fn error(error: ApprovalError, version: Protocol) -> RpcError {
     match error {
         ApprovalError::NotFound => not_found(version),
-        ApprovalError::BadDecision | ApprovalError::NotForNodes | ApprovalError::BadRequest(_) => {
-            RpcError::invalid(error.to_string())
-        }
+        ApprovalError::BadDecision
+        | ApprovalError::NotShown
+        | ApprovalError::NotForNodes
+        | ApprovalError::BadRequest(_) => RpcError::invalid(error.to_string()),
         ApprovalError::IdUsed | ApprovalError::TooMany => RpcError::unavailable(error.to_string()),
         ApprovalError::Store(error) => RpcError::unavailable(error.to_string()).retry_after(1000),
     }

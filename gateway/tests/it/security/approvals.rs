@@ -37,6 +37,113 @@ async fn s54_text_that_hides_reaches_nobody_who_decides() {
     assert_eq!(refusal["warningText"], "contains invisible characters");
 }
 
+/// A command for a node that gets these variables.
+fn with_variables(names: &[String]) -> Value {
+    let mut request = ask("a1", &["ls\u{3164}"]);
+    let env = names.iter().map(|name| (name.clone(), json!("/tmp/evil.so")));
+    request["env"] = env.collect();
+    request["host"] = json!("node");
+    request["nodeId"] = json!(node_id(1));
+    request
+}
+
+#[tokio::test]
+async fn s53_version_3_is_shown_the_variables_the_node_and_the_warning_in_the_command() {
+    let refusal = refused_unless(
+        |policy| policy.whole_in_v3 = false,
+        no_change,
+        async |gateway| {
+            let mut asker = operator(gateway, 4).await;
+            let mut person = operator(gateway, 3).await;
+            let names = ["LD_PRELOAD".to_owned(), "A ] ls".to_owned()];
+            asker
+                .start("exec.approval.request", with_variables(&names))
+                .await;
+            let told = person.event("exec.approval.requested").await;
+            let request = told["payload"]["request"].clone();
+            let is_named = |part| request["command"].as_str().unwrap().contains(part);
+            match ["LD_PRELOAD", "invisible", &node_id(1)].into_iter().all(is_named) {
+                false => Ok(request),
+                true => Err(request),
+            }
+        },
+    )
+    .await;
+    let shown = format!(
+        "[warning 'contains invisible characters'] [node {}] [env 'A ] ls' LD_PRELOAD] ls\\u{{3164}}",
+        node_id(1)
+    );
+    assert_eq!(refusal["command"], shown);
+    assert_eq!(refusal.as_object().unwrap().len(), 8, "{refusal}");
+}
+
+#[tokio::test]
+async fn s53_what_version_3_cannot_be_shown_whole_it_neither_sees_nor_allows() {
+    let refusal = refused_unless(
+        |policy| policy.whole_in_v3 = false,
+        no_change,
+        async |gateway| {
+            let mut asker = operator(gateway, 4).await;
+            let mut newer = approver(gateway, 7, &ADMIN).await;
+            let mut person = operator(gateway, 3).await;
+            let names: Vec<String> = (0..200).map(|at| format!("{at:0100}")).collect();
+            asker
+                .start("exec.approval.request", with_variables(&names))
+                .await;
+            newer.event("exec.approval.requested").await;
+            let listed = person.ok("exec.approval.list", json!({})).await;
+            let decide = decision("a1", "allow-once");
+            let allowed = outcome(&person.call("exec.approval.resolve", decide).await);
+            if allowed.is_err() {
+                assert_eq!(listed, json!([]));
+                let deny = decision("a1", "deny");
+                person.ok("exec.approval.resolve", deny).await;
+            }
+            allowed
+        },
+    )
+    .await;
+    let words = refusal["message"].as_str().unwrap();
+    assert!(words.contains("allow it with a newer client"), "{words}");
+    // Nor is it somebody who can be asked.
+    let gateway = TestGateway::start().await;
+    let mut asker = operator(&gateway, 4).await;
+    let _person = operator(&gateway, 3).await;
+    let names: Vec<String> = (0..200).map(|at| format!("{at:0100}")).collect();
+    let asked = asker
+        .ok("exec.approval.request", with_variables(&names))
+        .await;
+    assert_eq!(asked["decision"], Value::Null, "nobody was there");
+}
+
+#[tokio::test]
+async fn s54_what_stands_beside_the_command_hides_nothing_either() {
+    let refusal = refused_unless(
+        |policy| policy.visible_commands = false,
+        no_change,
+        async |gateway| {
+            let mut asker = operator(gateway, 4).await;
+            let mut person = approver(gateway, 7, &ADMIN).await;
+            let mut request = ask("a1", &["ls"]);
+            for member in ["sessionId", "runId", "toolCallId", "turnSourceTo"] {
+                request[member] = json!("a\u{202e}\u{1b}[2Jb");
+            }
+            asker.start("exec.approval.request", request).await;
+            let told = person.event("exec.approval.requested").await;
+            let request = told["payload"]["request"].clone();
+            let hides = |member: &str| request[member].as_str().unwrap().contains('\u{202e}');
+            match hides("sessionId") || hides("turnSourceTo") {
+                true => Ok(request),
+                false => Err(request),
+            }
+        },
+    )
+    .await;
+    for member in ["sessionId", "runId", "toolCallId", "turnSourceTo"] {
+        assert_eq!(refusal[member], "a\\u{202E}\\u{1B}[2Jb", "{member}");
+    }
+}
+
 #[tokio::test]
 async fn s53_a_command_that_cannot_be_shown_whole_is_not_asked_about() {
     let refusal = refused_unless(
