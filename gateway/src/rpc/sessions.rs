@@ -23,6 +23,8 @@ use crate::whereabouts::Whereabouts;
 
 /// What `sessions.compact` keeps when the caller does not say: version 3 counted lines of a file.
 const COMPACT_KEEP_V3: u64 = 400;
+/// Longest text that sessions are looked for by: as long as a label.
+const MAX_SEARCH_CHARS: usize = 512;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -75,6 +77,24 @@ async fn list(app: App, call: Call<SessionsList>) -> Result<SessionsListReply, F
     page(&app, &call.params, &told).await
 }
 
+/// Texts to look for are no longer than what could be found by them: what the index makes of a long one takes
+/// a thousand times its memory.
+fn bounded(params: &SessionsListParams) -> Result<(), Failure> {
+    let texts = [
+        ("search", &params.search),
+        ("label", &params.label),
+        ("agentId", &params.agent_id),
+    ];
+    let is_long = |text: &str| text.chars().count() > MAX_SEARCH_CHARS;
+    for (name, text) in texts {
+        if text.as_deref().is_some_and(is_long) {
+            let why = format!("{name}: at most {MAX_SEARCH_CHARS} characters");
+            return Err(RpcError::invalid_params("sessions.list", why).into());
+        }
+    }
+    Ok(())
+}
+
 async fn page(
     app: &App,
     params: &SessionsListParams,
@@ -82,6 +102,7 @@ async fn page(
 ) -> Result<SessionsListReply, Failure> {
     let size = |number: Option<u64>| number.map(|n| usize::try_from(n).unwrap_or(usize::MAX));
     let minutes = |minutes: u64| i64::try_from(minutes.saturating_mul(60_000)).unwrap_or(i64::MAX);
+    bounded(params)?;
     let query = ListQuery {
         limit: size(params.limit).unwrap_or_default().min(MAX_LIST_LIMIT),
         offset: size(params.offset).unwrap_or_default(),

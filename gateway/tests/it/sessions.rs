@@ -75,6 +75,23 @@ async fn messages_are_found_by_their_words() {
 }
 
 #[tokio::test]
+async fn what_sessions_are_looked_for_by_is_no_longer_than_their_names() {
+    let gateway = TestGateway::start().await;
+    let connect = Connect::cli(4, &gateway.secret, &["operator.read"]);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    for name in ["search", "label", "agentId"] {
+        client
+            .ok("sessions.list", json!({name: "a".repeat(512)}))
+            .await;
+        let long = json!({name: "a".repeat(513)});
+        let error = client.error("sessions.list", long).await;
+        assert_eq!(error["code"], "INVALID_REQUEST");
+        let words = error["message"].as_str().unwrap();
+        assert!(words.contains(&format!("{name}: at most 512")), "{words}");
+    }
+}
+
+#[tokio::test]
 async fn a_list_is_searched_by_any_part_of_a_name() {
     let gateway = TestGateway::start().await;
     let mut client = operator(&gateway, 4).await;
