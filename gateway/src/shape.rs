@@ -204,7 +204,7 @@ pub(crate) fn run_error(method: &str, error: RunError) -> RpcError {
     match error {
         RunError::Store(error) => store_error(error),
         RunError::UnknownAgent { .. } => RpcError::invalid_params(method, error),
-        RunError::EmptyMessage | RunError::MainSession { .. } => {
+        RunError::EmptyMessage | RunError::LongMessage | RunError::MainSession { .. } => {
             RpcError::invalid(error.to_string())
         }
         RunError::Conflict { .. } => RpcError::invalid(error.to_string())

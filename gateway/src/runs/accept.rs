@@ -10,6 +10,10 @@ use crate::events::DomainEvent;
 use crate::sessions::{ChangeReason, NewMessage, Role, SessionEvent};
 use crate::store::{Accept, AcceptOutcome, AcceptedRun, now_ms};
 
+/// Longest message, in bytes: it is told to every reader more than once, and a reader who takes it as it
+/// comes must not look like one who takes nothing.
+pub(super) const MAX_MESSAGE_BYTES: usize = 1024 * 1024;
+
 type Result<T> = std::result::Result<T, RunError>;
 
 impl Inner {
@@ -17,6 +21,9 @@ impl Inner {
     pub(super) async fn submit(self: Arc<Self>, submit: Submit) -> Result<Accepted> {
         if submit.message.trim().is_empty() {
             return Err(RunError::EmptyMessage);
+        }
+        if submit.message.len() > MAX_MESSAGE_BYTES {
+            return Err(RunError::LongMessage);
         }
         let key = submit.session_key.clone();
         if !self.models.has_agent(key.agent_id()) {

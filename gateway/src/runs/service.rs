@@ -44,6 +44,8 @@ pub enum RunError {
     UnknownAgent { id: String },
     #[error("message or attachment required")]
     EmptyMessage,
+    #[error("a message is at most 1 MiB long; send a longer text in parts, or as a file")]
+    LongMessage,
     #[error("Cannot delete the main session ({key}).")]
     MainSession { key: SessionKey },
     #[error(transparent)]

@@ -364,3 +364,23 @@ async fn presence_tells_who_comes_and_goes() {
         .until(|f| f["event"] == "presence" && devices(f) == 2)
         .await;
 }
+
+#[tokio::test]
+async fn a_message_is_at_most_1_mib_long_and_is_then_told_to_readers_that_keep_up() {
+    let gateway = TestGateway::start().await;
+    let scopes = ["operator.read", "operator.write", "operator.admin"];
+    let connect = Connect::cli(4, &gateway.secret, &scopes);
+    let (mut client, _) = Client::connect(gateway.address, &connect).await;
+    let send = |bytes: usize, key: &str| {
+        let message = "x".repeat(bytes);
+        json!({"sessionKey": "main", "message": message, "idempotencyKey": key})
+    };
+    let error = client.error("chat.send", send((1 << 20) + 1, "r1")).await;
+    assert_eq!(error["code"], "INVALID_REQUEST");
+    let words = error["message"].as_str().unwrap();
+    assert!(words.contains("at most 1 MiB"), "{words}");
+    client.ok("chat.send", send(1 << 20, "r2")).await;
+    let wait = json!({"runId": "r2", "timeoutMs": 60_000});
+    let ended = client.ok("agent.wait", wait).await;
+    assert_eq!(ended["status"], "ok", "{ended}");
+}
