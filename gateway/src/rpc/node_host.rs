@@ -1,6 +1,5 @@
 //! What nodes say: results, progress, events, and what they have to offer.
 
-use clawline::layer::printable;
 use clawline::protocol::Protocol;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::methods::node_host::{
@@ -22,8 +21,6 @@ use crate::store::now_ms;
 const MAX_OFFERED: usize = 64;
 /// All of them together, in bytes.
 const MAX_OFFERED_BYTES: usize = 1024 * 1024;
-/// How much of an event's words is written to the log, in characters.
-const MAX_LOGGED: usize = 200;
 
 pub(crate) fn rows(table: Table) -> Table {
     table
@@ -139,16 +136,18 @@ fn tell(app: &App, session: &Session, name: &'static str, payload: &Value) {
     app.registry.broadcast(&push);
 }
 
-/// How a run ended. Only of a run that this very connection was asked for; it goes to the log and
-/// nowhere else: what a node writes is never put into a conversation as if the gateway said it.
+/// How a run ended. Only of a run that this very connection was asked for; its exit code and how much it
+/// printed go to the log, and nothing goes elsewhere: what a node writes is never put into a conversation as if the gateway said it.
 fn exec(app: &App, session: &Session, name: &str, content: &Value) -> Result<(), &'static str> {
     let run_id = content["runId"].as_str().unwrap_or_default();
     if app.policy.issued_runs && !session.was_issued(run_id) {
         tracing::warn!(node = %session.node_id, event = name, "event of a run that this node was not asked for: dropped");
         return Err("unknown run");
     }
-    let words = printable(&content.to_string(), MAX_LOGGED);
-    tracing::info!(node = %session.node_id, event = name, run = run_id, said = %words, "node event");
+    // What a program printed is for who asked for it, and not for every reader of the log.
+    let exit_code = content["exitCode"].as_i64();
+    let output = content["output"].as_str().map(str::len);
+    tracing::info!(node = %session.node_id, event = name, run = run_id, exit_code, output, "node event");
     Ok(())
 }
 
