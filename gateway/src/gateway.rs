@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use crate::advert::Advert;
 use crate::approvals::{Approvals, PolicyFile};
 use crate::auth::{Authority, DeviceTokens, KernelPeers, Listener, PeerLookup, Throttle};
-use crate::conn::{Lobby, Registry};
+use crate::conn::{Intake, Lobby, Registry};
 use crate::fanout::Fanout;
 use crate::health::HealthCache;
 use crate::lock::StateLock;
@@ -183,6 +183,7 @@ impl Gateway {
         .await?;
         let app = App::new(Shared {
             lobby: lobby(&policy),
+            intake: Intake::default(),
             pairing,
             nodes,
             approvals,

@@ -120,6 +120,10 @@ checks! {
     whole_in_v3,
     /// An approval is there only for those who may see it.
     approval_privacy,
+    /// Long messages are read only of connections that may do something.
+    long_words,
+    /// Incomplete messages of all connections share one room, and have to end.
+    message_room,
     /// A head that two readers could read in two ways is refused.
     strict_heads,
     /// So is such a path.

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::approvals::Approvals;
 use crate::auth::Authority;
-use crate::conn::{Conn, Lobby, Push, Registry};
+use crate::conn::{Conn, Intake, Lobby, Push, Registry};
 use crate::health::{self, HealthCache};
 use crate::metrics::Metrics;
 use crate::nodes::Nodes;
@@ -54,6 +54,8 @@ pub(crate) struct Shared {
     pub(crate) approvals: Approvals,
     pub(crate) registry: Arc<Registry>,
     pub(crate) lobby: Lobby,
+    /// Where messages are until they are complete.
+    pub(crate) intake: Intake,
     pub(crate) table: Table,
     pub(crate) store: Store,
     pub(crate) store_health: watch::Receiver<StoreHealth>,

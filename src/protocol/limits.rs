@@ -10,6 +10,8 @@ pub const DEV_PORT: u16 = 19001;
 pub const MAX_MESSAGE_BEFORE_HELLO: usize = 64 * 1024;
 /// Largest message after hello, in bytes.
 pub const MAX_MESSAGE: usize = 25 * 1024 * 1024;
+/// Bytes of messages that are not complete, of all connections, beyond what each has free.
+pub const MAX_IN_FLIGHT: u64 = 64 * 1024 * 1024;
 /// JSON values that one frame may hold: each takes up to some hundred bytes of memory.
 pub const MAX_VALUES: usize = 200_000;
 /// What one connection may have queued before it counts as a slow consumer, in bytes.

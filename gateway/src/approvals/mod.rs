@@ -60,7 +60,9 @@ pub(crate) enum ApprovalError {
     #[error("invalid decision")]
     BadDecision,
     /// Whoever decides cannot have been shown all of it.
-    #[error("this command is longer, with its variables, node and warning, than a version-3 client is shown; allow it with a newer client")]
+    #[error(
+        "this command is longer, with its variables, node and warning, than a version-3 client is shown; allow it with a newer client"
+    )]
     NotShown,
     #[error("this approval id was used before; ask again with another one")]
     IdUsed,

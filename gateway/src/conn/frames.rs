@@ -1,5 +1,5 @@
-//! Counts what the peer sends below messages: the fragments of one, and pings. tungstenite puts the
-//! one together and answers the other without a word, however many there are.
+//! Counts what the peer sends below messages: the fragments of one and its bytes, and pings. tungstenite
+//! puts the one together and answers the other without a word, however many there are.
 
 use std::time::Duration;
 
@@ -17,6 +17,11 @@ pub(super) struct Fragments {
     /// Bytes of the frame that are still to come.
     left: u64,
     count: u32,
+    /// The frame is a control frame, or the last of its message.
+    is_control: bool,
+    is_last: bool,
+    /// Bytes of the message that is not complete.
+    message: u64,
 }
 
 impl Fragments {
@@ -26,7 +31,14 @@ impl Fragments {
             let skipped = usize::try_from(self.left)
                 .unwrap_or(usize::MAX)
                 .min(bytes.len());
-            self.left -= u64::try_from(skipped).unwrap_or(0);
+            let skipped_bytes = u64::try_from(skipped).unwrap_or(0);
+            self.left -= skipped_bytes;
+            if !self.is_control {
+                self.message += skipped_bytes;
+            }
+            if self.left == 0 && self.is_last {
+                self.message = 0;
+            }
             bytes = bytes.get(skipped..).unwrap_or_default();
             let Some((byte, rest)) = bytes.split_first() else {
                 return true;
@@ -67,11 +79,18 @@ impl Fragments {
             short => u64::from(short),
         };
         self.filled = 0;
-        let (is_last, is_control) = (first & 0x80 != 0, first & 0x08 != 0);
-        if !is_control {
-            self.count = if is_last { 0 } else { self.count + 1 };
+        let is_final = first & 0x80 != 0;
+        self.is_control = first & 0x08 != 0;
+        self.is_last = is_final && !self.is_control;
+        if !self.is_control {
+            self.count = if is_final { 0 } else { self.count + 1 };
         }
         self.count <= MAX_FRAGMENTS
+    }
+
+    /// Bytes so far of the message that is not complete; 0 between two messages.
+    pub(super) fn under_way(&self) -> u64 {
+        self.message
     }
 }
 
@@ -160,6 +179,28 @@ mod tests {
                 !more.chunks(chunk).all(|bytes| fragments.pass(bytes)),
                 "{chunk}"
             );
+        }
+    }
+
+    #[test]
+    fn what_is_under_way_is_the_message_that_is_not_complete() {
+        for chunk in [1, 7, 4096] {
+            let mut fragments = Fragments::default();
+            let mut pass = |bytes: &[u8]| {
+                assert!(bytes.chunks(chunk).all(|bytes| fragments.pass(bytes)));
+                fragments.under_way()
+            };
+            let (begin, more, end) = (frame(0x01, 300), frame(0x00, 70_000), frame(0x80, 5));
+            assert_eq!(pass(&begin), 300);
+            // A ping in between, whose bytes are not the message's.
+            assert_eq!(pass(&frame(0x89, 100)), 300);
+            assert_eq!(pass(&more), 70_300);
+            assert_eq!(pass(&end), 0);
+            assert_eq!(pass(&frame(0x81, 126)), 0);
+            let whole = frame(0x82, 9000);
+            assert_eq!(pass(&whole[..8 + 4000]), 4000);
+            assert_eq!(pass(&whole[8 + 4000..]), 0);
+            assert_eq!(pass(&frame(0x81, 0)), 0);
         }
     }
 

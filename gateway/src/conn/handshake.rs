@@ -105,7 +105,11 @@ pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
     let conn = timeout_at(accepted + app.policy.time(limits::HELLO_DEADLINE), decided)
         .await
         .map_err(too_late)??;
-    socket.raise_limit();
+    // Who may do nothing has nothing long to say.
+    let may_something = conn.principal.role == Role::Node || !conn.principal.scopes.is_empty();
+    if may_something || !app.policy.long_words {
+        socket.raise_limit();
+    }
     Ok(Arc::new(conn))
 }
 

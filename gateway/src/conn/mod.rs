@@ -7,6 +7,7 @@ mod delta;
 mod frames;
 mod handshake;
 mod hello;
+mod intake;
 mod lobby;
 mod outbox;
 mod registry;
@@ -32,6 +33,7 @@ use crate::nodes::Claims;
 
 pub(crate) use actor::serve;
 pub(crate) use delta::{Stream, TextDelta};
+pub(crate) use intake::Intake;
 pub(crate) use lobby::{Lobby, Seat};
 pub(crate) use outbox::{Outbox, Push};
 pub(crate) use registry::Registry;

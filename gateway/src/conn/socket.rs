@@ -16,6 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Bytes, Error, Message, WebSocket};
 
 use super::frames::{Budget, Fragments};
+use super::intake::{Held, Intake, Refused};
 use crate::policy::Policy;
 
 /// How much is gathered before it is given to the kernel.
@@ -59,7 +60,7 @@ pub(crate) struct Socket<S> {
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
     /// The server's end, after the upgrade; `head` is what came right behind the request.
-    pub(crate) fn server(stream: S, head: Vec<u8>, policy: &Policy) -> Self {
+    pub(crate) fn server(stream: S, head: Vec<u8>, policy: &Policy, room: &Intake) -> Self {
         let limit = policy
             .message_limits
             .then_some(limits::MAX_MESSAGE_BEFORE_HELLO);
@@ -74,10 +75,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             waker: Waker::noop().clone(),
             is_blocked: false,
             has_moved: false,
-            fragments: policy.fragment_cap.then(Fragments::default),
+            fragments: Fragments::default(),
+            caps_fragments: policy.fragment_cap,
+            held: policy.message_room.then(|| Held::new(room.clone())),
         };
         // A crowd of fragments goes on after what came right behind the request.
-        stream.count(&head);
+        let _ = stream.count(&head);
         let ws = if head.is_empty() {
             WebSocket::from_raw_socket(stream, Role::Server, Some(config))
         } else {
@@ -217,13 +220,7 @@ fn failed(error: Error) -> Turn {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => Turn::Closed,
         Error::Capacity(CapacityError::MessageTooLong { .. }) => Turn::TooLarge,
-        Error::Io(error)
-            if error
-                .get_ref()
-                .is_some_and(|inner| inner.is::<TooManyFragments>()) =>
-        {
-            Turn::Violation(close::POLICY, "too many fragments")
-        }
+        Error::Io(error) if let Some(excess) = excess(&error) => excess.turn(),
         // The peer is gone; there is nobody to tell.
         Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
             Turn::Broken(error.to_string())
@@ -242,20 +239,51 @@ struct Polled<S> {
     /// The kernel has taken no more since the last write.
     is_blocked: bool,
     has_moved: bool,
-    fragments: Option<Fragments>,
+    fragments: Fragments,
+    caps_fragments: bool,
+    held: Option<Held>,
 }
 
-/// A message came in more fragments than anybody needs.
-#[derive(Debug, thiserror::Error)]
-#[error("too many fragments")]
-struct TooManyFragments;
+/// A message that is not read on.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+enum Excess {
+    /// More fragments than anybody needs.
+    #[error("too many fragments")]
+    Fragments,
+    #[error(transparent)]
+    Intake(#[from] Refused),
+}
+
+impl Excess {
+    /// How the peer is told.
+    fn turn(self) -> Turn {
+        match self {
+            Self::Fragments => Turn::Violation(close::POLICY, "too many fragments"),
+            Self::Intake(Refused::TooSlow) => {
+                Turn::Violation(close::POLICY, "message takes too long")
+            }
+            Self::Intake(Refused::NoRoom) => {
+                Turn::Violation(close::TRY_AGAIN, "too many large messages at once")
+            }
+        }
+    }
+}
+
+/// What of ours stands behind an error of the stream.
+fn excess(error: &io::Error) -> Option<Excess> {
+    error.get_ref()?.downcast_ref::<Excess>().copied()
+}
 
 impl<S> Polled<S> {
-    /// Counts what came; false once it is too much.
-    fn count(&mut self, bytes: &[u8]) -> bool {
-        self.fragments
-            .as_mut()
-            .is_none_or(|fragments| fragments.pass(bytes))
+    /// Counts what came; an error once it is too much.
+    fn count(&mut self, bytes: &[u8]) -> Result<(), Excess> {
+        if !self.fragments.pass(bytes) && self.caps_fragments {
+            return Err(Excess::Fragments);
+        }
+        if let Some(held) = &mut self.held {
+            held.is_now(self.fragments.under_way())?;
+        }
+        Ok(())
     }
 }
 
@@ -267,12 +295,7 @@ impl<S: AsyncRead + Unpin> Read for Polled<S> {
             Poll::Ready(result) => {
                 let taken = result.map(|()| buf.filled().len());
                 self.has_moved |= matches!(taken, Ok(1..));
-                let filled = buf.filled();
-                if let Some(fragments) = &mut self.fragments
-                    && !fragments.pass(filled)
-                {
-                    return Err(io::Error::other(TooManyFragments));
-                }
+                self.count(buf.filled()).map_err(io::Error::other)?;
                 taken
             }
             Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -353,7 +376,7 @@ mod tests {
     async fn a_part_of_a_message_is_a_sign_of_life_and_what_the_kernel_takes_is_none() {
         let (mut client, stream) = duplex(256);
         let policy = Policy::leaving_out(|policy| policy.ping_budget = false);
-        let mut server = Socket::server(stream, Vec::new(), &policy);
+        let mut server = Socket::server(stream, Vec::new(), &policy, &Intake::default());
         server.ping().unwrap();
         assert!(matches!(server.turn(true).await, Turn::Flushed));
         assert!(!server.has_moved());
@@ -363,11 +386,69 @@ mod tests {
         assert!(!server.has_moved(), "once");
     }
 
+    /// A message of so many bytes, but for its last one.
+    fn all_but_the_end(bytes: u32) -> Vec<u8> {
+        let mut frame = vec![0x81, 0x80 | 127];
+        frame.extend(u64::from(bytes).to_be_bytes());
+        frame.extend([0; 4]);
+        frame.extend((1..bytes).map(|_| b' '));
+        frame
+    }
+
+    /// What the server makes of two such messages at a time that share a room of 100 KiB.
+    async fn two_halves(policy: &Policy) -> Vec<Option<(u16, &'static str)>> {
+        let room = Intake::of(100 << 10);
+        let mut told = Vec::new();
+        let mut kept = Vec::new();
+        for _ in 0..2 {
+            let (mut client, stream) = duplex(1 << 20);
+            let mut server = Socket::server(stream, Vec::new(), policy, &room);
+            server.raise_limit();
+            client.write_all(&all_but_the_end(150 << 10)).await.unwrap();
+            told.push(match server.turn(true).now_or_never() {
+                Some(Turn::Violation(code, why)) => Some((code, why)),
+                Some(other) => panic!("{other:?}"),
+                None => None,
+            });
+            kept.push((client, server));
+        }
+        drop(kept);
+        told
+    }
+
+    #[tokio::test]
+    async fn messages_that_never_end_share_a_room_and_the_one_too_many_is_told() {
+        let told = two_halves(&Policy::default()).await;
+        let full = (close::TRY_AGAIN, "too many large messages at once");
+        assert_eq!(told, [None, Some(full)]);
+        let open = Policy::leaving_out(|policy| policy.message_room = false);
+        assert_eq!(two_halves(&open).await, [None, None]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_message_that_trickles_is_cut() {
+        let (mut client, stream) = duplex(1024);
+        let policy = Policy::default();
+        let mut server = Socket::server(stream, Vec::new(), &policy, &Intake::default());
+        client.write_all(&all_but_the_end(100)[..50]).await.unwrap();
+        assert!(server.turn(true).now_or_never().is_none());
+        tokio::time::advance(std::time::Duration::from_secs(31)).await;
+        client.write_all(b" ").await.unwrap();
+        let told = server.turn(true).now_or_never();
+        assert!(
+            matches!(
+                told,
+                Some(Turn::Violation(close::POLICY, "message takes too long"))
+            ),
+            "{told:?}"
+        );
+    }
+
     #[tokio::test]
     async fn pings_are_not_read_on_while_the_peer_takes_no_pong() {
         let (mut client, stream) = duplex(256);
         let policy = Policy::leaving_out(|policy| policy.ping_budget = false);
-        let mut server = Socket::server(stream, Vec::new(), &policy);
+        let mut server = Socket::server(stream, Vec::new(), &policy, &Intake::default());
         let all = pings();
         let mut left = all.as_slice();
         assert_eq!(talk(&mut client, &mut server, &mut left, false).await, None);

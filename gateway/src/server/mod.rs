@@ -138,7 +138,7 @@ async fn connection(
     };
     let (stream, unread) = parts.io.into_inner().into_parts();
     let first = [&parts.read_buf, unread.as_slice()].concat();
-    let socket = Socket::server(stream, first, &app.policy);
+    let socket = Socket::server(stream, first, &app.policy, &app.intake);
     conn::serve(app, socket, caller, seat, accepted).await;
 }
 

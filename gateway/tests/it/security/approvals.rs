@@ -40,7 +40,9 @@ async fn s54_text_that_hides_reaches_nobody_who_decides() {
 /// A command for a node that gets these variables.
 fn with_variables(names: &[String]) -> Value {
     let mut request = ask("a1", &["ls\u{3164}"]);
-    let env = names.iter().map(|name| (name.clone(), json!("/tmp/evil.so")));
+    let env = names
+        .iter()
+        .map(|name| (name.clone(), json!("/tmp/evil.so")));
     request["env"] = env.collect();
     request["host"] = json!("node");
     request["nodeId"] = json!(node_id(1));
@@ -62,7 +64,10 @@ async fn s53_version_3_is_shown_the_variables_the_node_and_the_warning_in_the_co
             let told = person.event("exec.approval.requested").await;
             let request = told["payload"]["request"].clone();
             let is_named = |part| request["command"].as_str().unwrap().contains(part);
-            match ["LD_PRELOAD", "invisible", &node_id(1)].into_iter().all(is_named) {
+            match ["LD_PRELOAD", "invisible", &node_id(1)]
+                .into_iter()
+                .all(is_named)
+            {
                 false => Ok(request),
                 true => Err(request),
             }

@@ -10,7 +10,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::{enter_keeping, no_change, refused_on_time_unless, refused_unless};
-use crate::support::raw::{TEXT, frame};
+use crate::support::raw::{Raw, TEXT, frame};
 use crate::support::{Client, Connect, TestGateway};
 
 /// A byte comes so often.
@@ -179,4 +179,25 @@ async fn s70_b34_it_is_the_head_that_is_answered() {
     stream.write_all(b"12345").await.unwrap();
     stream.read_exact(&mut answer).await.unwrap();
     assert_eq!(&answer, b"HTTP/1.1 404");
+}
+
+#[tokio::test]
+async fn f53_who_may_do_nothing_is_read_no_long_message() {
+    let refusal = refused_unless(
+        |policy| policy.long_words = false,
+        no_change,
+        async |gateway| {
+            let mut raw =
+                Raw::greeted(gateway.address, &Connect::cli(4, &gateway.secret, &[])).await;
+            let ping =
+                json!({"type": "req", "id": "1", "method": "health", "pad": "x".repeat(100_000)});
+            raw.text(&ping.to_string()).await;
+            match raw.close_or_answer("1").await {
+                (0, answer) => Ok(json!(answer)),
+                (code, reason) => Err(json!([code, reason])),
+            }
+        },
+    )
+    .await;
+    assert_eq!(refusal, json!([1009, ""]));
 }
