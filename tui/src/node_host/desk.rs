@@ -311,7 +311,10 @@ impl Desk {
         });
         let plan = &prepared.plan;
         let allows = |entry: &&Entry| {
-            entry.argv == plan.argv && entry.exe == plan.exe && entry.sha256 == plan.exe_sha256()
+            entry.argv == plan.argv
+                && entry.exe == plan.exe
+                && entry.sha256 == plan.exe_sha256()
+                && entry.counts_in(&plan.cwd)
         };
         let snapshot = snapshot.await?;
         Ok(snapshot
@@ -414,8 +417,9 @@ fn path_text(path: &Path) -> String {
     command_text::format(&[path.to_string_lossy().into_owned()])
 }
 
-/// The entry that allows exactly `argv`, as the programs are now. Reads files: not for an async task.
-pub(crate) fn entry_for(argv: &[String], cwd: &Path) -> Result<Entry, Refused> {
+/// The entry that allows exactly `argv`, as the programs are now, in this directory; in that of calls
+/// which name none, where none is given. Reads files: not for an async task.
+pub(crate) fn entry_for(argv: &[String], cwd: Option<&Path>) -> Result<Entry, Refused> {
     let params = json!({"command": argv, "cwd": cwd});
     let prepared = Prepared::make(&RunRequest::read(&params)?, "", SystemTime::now())?;
     match &prepared.always_asks {
@@ -431,17 +435,17 @@ fn entry_of(prepared: &Prepared) -> Entry {
         argv: plan.argv.clone(),
         exe: plan.exe.clone(),
         sha256: plan.exe_sha256().to_owned(),
+        cwd: Some(plan.cwd.clone()),
+        any_dir: false,
         added_at_ms: now_ms(),
         used_at_ms: None,
     }
 }
 
-/// Puts an entry on the list; an older one for the same words makes room.
+/// Puts an entry on the list; an older one for the same words and place makes room.
 pub(crate) fn add(file: &PolicyFile, entry: Entry) -> Result<(), Refused> {
     let changed = file.change(None, |policy| {
-        policy
-            .allow
-            .retain(|old| old.argv != entry.argv || old.exe != entry.exe);
+        policy.allow.retain(|old| !old.is_replaced_by(&entry));
         policy.allow.push(entry);
         Ok(())
     });

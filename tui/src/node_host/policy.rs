@@ -31,7 +31,8 @@ pub(crate) enum Mode {
     Allowlist,
 }
 
-/// A command that may run without asking: exactly these words, and this content of the program.
+/// A command that may run without asking: exactly these words, this content of the program, in this
+/// directory. What a program does depends on where it runs, and whoever asks chooses that.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(crate) struct Entry {
@@ -43,11 +44,30 @@ pub(crate) struct Entry {
     pub exe: PathBuf,
     /// Of the program's content: an updated one is asked about again.
     pub sha256: String,
+    /// Where it may run, without links.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cwd: Option<PathBuf>,
+    /// It may run anywhere.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub any_dir: bool,
     /// ms since the epoch.
     pub added_at_ms: i64,
     /// ms since the epoch.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub used_at_ms: Option<i64>,
+}
+
+impl Entry {
+    /// Whether it may run there. An entry without a place, of an earlier release, counts nowhere.
+    pub fn counts_in(&self, cwd: &Path) -> bool {
+        self.any_dir || self.cwd.as_deref() == Some(cwd)
+    }
+
+    /// Whether a new entry takes its place.
+    pub fn is_replaced_by(&self, new: &Self) -> bool {
+        let is_same_place = new.any_dir || self.cwd.is_none() || self.cwd == new.cwd;
+        self.argv == new.argv && self.exe == new.exe && is_same_place
+    }
 }
 
 /// The content of the file.
@@ -269,6 +289,8 @@ mod tests {
             argv: vec!["uptime".into()],
             exe: "/usr/bin/uptime".into(),
             sha256: "00".into(),
+            cwd: Some("/".into()),
+            any_dir: false,
             added_at_ms: 1,
             used_at_ms: None,
         }

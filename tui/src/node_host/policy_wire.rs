@@ -148,7 +148,7 @@ fn new_entry(pattern: &str, text: &str) -> Result<Entry, PolicyError> {
         ));
     };
     let error = |why: String| PolicyError::Refused(why);
-    super::desk::entry_for(&argv, Path::new("/"))
+    super::desk::entry_for(&argv, None)
         .map_err(|refused| error(refused.message))
         .and_then(|entry| match entry.exe.as_os_str() == pattern {
             true => Ok(entry),
@@ -169,6 +169,8 @@ mod tests {
             argv: vec!["uptime".into(), "a b".into()],
             exe: "/usr/bin/uptime".into(),
             sha256: "00".into(),
+            cwd: Some("/".into()),
+            any_dir: false,
             added_at_ms: 1,
             used_at_ms: None,
         }

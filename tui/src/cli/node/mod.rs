@@ -5,7 +5,7 @@ mod lock;
 mod person;
 mod run;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Subcommand;
 use clawline::layer::printable;
@@ -31,6 +31,12 @@ enum NodeCommand {
     Run(Run),
     /// Let exactly this command run without asking (with --exec allowlist)
     Allow {
+        /// Where it may run; else where calls run that name no directory, your home
+        #[arg(long, value_name = "DIR")]
+        cwd: Option<PathBuf>,
+        /// Wherever the caller says: only for a command that reads and writes no files by relative names
+        #[arg(long, conflicts_with = "cwd")]
+        any_dir: bool,
         /// The program and its arguments, behind --
         #[arg(value_name = "WORD", required = true, trailing_var_arg = true)]
         argv: Vec<String>,
@@ -74,6 +80,7 @@ Examples:
   clawline node run -H me@desktop --display-name pi --allow-root ~/reports
   clawline node run --url wss://gate.example --token T --exec deny
   clawline node allow -- systemctl status nginx
+  clawline node allow --cwd ~/site -- du -sh .
 
 Files (below the state directory, of this user alone):
   identity/node.json              the node's device key
@@ -123,7 +130,10 @@ pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
     let file = PolicyFile::below(&context.loaded().paths.node_dir());
     let done = match &args.command {
         NodeCommand::Run(args) => return run::run(context, args, file).await,
-        NodeCommand::Allow { argv } => allow(context, &file, argv),
+        NodeCommand::Allow { cwd, any_dir, argv } => {
+            let entry = entry(argv, cwd.as_deref(), *any_dir);
+            entry.and_then(|entry| allow(context, &file, entry))
+        }
         NodeCommand::Allowed => allowed(context, &file),
         NodeCommand::Disallow { id } => disallow(context, &file, id),
     };
@@ -133,14 +143,31 @@ pub(crate) async fn run(context: &Context, args: &Args) -> u8 {
     }
 }
 
-fn allow(context: &Context, file: &PolicyFile, argv: &[String]) -> Result<(), Failure> {
-    let here = std::env::current_dir().map_err(|error| Failure::Other(error.to_string()))?;
-    let entry = entry_for(argv, &here).map_err(|refused| {
+/// The entry of a command, in a directory that may be named from here.
+fn entry(argv: &[String], cwd: Option<&Path>, any_dir: bool) -> Result<Entry, Failure> {
+    let absolute = |cwd: &Path| {
+        let here = std::env::current_dir();
+        here.map(|here| here.join(cwd))
+            .map_err(|error| Failure::Other(error.to_string()))
+    };
+    let cwd = cwd.map(absolute).transpose()?;
+    let entry = entry_for(argv, cwd.as_deref()).map_err(|refused| {
         UsageError::new(
             refused.message,
             "plain programs with fixed arguments can be listed",
         )
     })?;
+    Ok(match any_dir {
+        true => Entry {
+            cwd: None,
+            any_dir,
+            ..entry
+        },
+        false => entry,
+    })
+}
+
+fn allow(context: &Context, file: &PolicyFile, entry: Entry) -> Result<(), Failure> {
     let (text, mode) = (line(&entry), mode(file)?);
     add(file, entry.clone()).map_err(|refused| Failure::Other(refused.message))?;
     if context.out.json {
@@ -215,8 +242,16 @@ fn mode(file: &PolicyFile) -> Result<Mode, Failure> {
 
 fn line(entry: &Entry) -> String {
     let exe = [entry.exe.to_string_lossy().into_owned()];
+    let place = match (&entry.cwd, entry.any_dir) {
+        (_, true) => "in any directory".to_owned(),
+        (Some(cwd), _) => {
+            let cwd = command_text::format(&[cwd.to_string_lossy().into_owned()]);
+            format!("in {cwd}")
+        }
+        (None, _) => "nowhere: made before directories counted, allow it again".to_owned(),
+    };
     format!(
-        "{}  {}  ({})",
+        "{}  {}  ({})  {place}",
         printable(&entry.id, 40),
         command_text::format(&entry.argv),
         command_text::format(&exe),

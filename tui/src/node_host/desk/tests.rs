@@ -171,7 +171,50 @@ async fn the_list_allows_exact_words_and_no_wrapper_that_was_written_into_it() {
             .map(|word| (*word).to_owned())
             .collect::<Vec<_>>()
     };
-    assert!(entry_for(&words(&["env", "id"]), Path::new("/")).is_err());
+    assert!(entry_for(&words(&["env", "id"]), None).is_err());
+}
+
+#[tokio::test]
+async fn the_list_allows_a_command_where_it_was_allowed_and_nowhere_else() {
+    let world = world(Some(Mode::Allowlist), Person::Nobody);
+    let place = tempfile::tempdir().unwrap();
+    let place = place.path().canonicalize().unwrap();
+    let argv = ["cat".to_owned(), "notes.txt".to_owned()];
+    let listed = async |cwd: Option<&Path>| {
+        let params = json!({"command": argv, "cwd": cwd});
+        let request = RunRequest::read(&params).unwrap();
+        let prepared = Prepared::make(&request, "node", SystemTime::now()).unwrap();
+        let entry = world.desk.listed(Mode::Allowlist, &prepared).await;
+        entry.unwrap().is_some()
+    };
+    let entries = || world.file.read().unwrap().policy.allow.len();
+    add(&world.file, entry_for(&argv, Some(&place)).unwrap()).unwrap();
+    assert!(listed(Some(&place)).await);
+    assert!(!listed(Some(Path::new("/"))).await);
+    assert!(!listed(None).await);
+    // One without a directory is for calls without one.
+    add(&world.file, entry_for(&argv, None).unwrap()).unwrap();
+    assert!(listed(None).await);
+    assert!(listed(Some(&place)).await);
+    assert_eq!((listed(Some(Path::new("/"))).await, entries()), (false, 2));
+    let anywhere = Entry {
+        cwd: None,
+        any_dir: true,
+        ..entry_for(&argv, None).unwrap()
+    };
+    add(&world.file, anywhere.clone()).unwrap();
+    assert_eq!((listed(Some(Path::new("/"))).await, entries()), (true, 1));
+    // As an earlier release wrote it.
+    let old = Entry {
+        any_dir: false,
+        ..anywhere
+    };
+    let changed = world.file.change(None, |policy| {
+        policy.allow = vec![old.clone()];
+        Ok(())
+    });
+    changed.unwrap();
+    assert!(!listed(None).await);
 }
 
 #[tokio::test]

@@ -41,10 +41,13 @@ fn a_person_sees_what_would_run_and_decides() {
     seat.take_until("Run it?");
     seat.types("a\r");
     assert!(node.result(&id).is_ok());
-    // From now on without a question.
+    // From now on without a question, in that directory.
     assert_eq!(
-        node.invoke("system.run", &json!({"command": ["uname", "-s"]}))
-            .unwrap()["stdout"],
+        node.invoke(
+            "system.run",
+            &json!({"command": ["uname", "-s"], "cwd": "/"})
+        )
+        .unwrap()["stdout"],
         "Linux\n"
     );
 }
