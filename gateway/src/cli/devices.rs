@@ -51,12 +51,15 @@ pub(super) fn run(common: &Common, command: &DevicesCommand) -> Result<Exit, Fai
             known.show(args, waiting_line, paired_line);
             return Ok(Exit::Good);
         }
-        DevicesCommand::Approve(args) => (
-            Request::Approve {
-                request_id: known.pending(args)?,
-            },
-            "approved; the device may connect now",
-        ),
+        DevicesCommand::Approve(args) => {
+            let approving = known.to_approve(args, asked_for)?;
+            known.carry_out(Request::Approve {
+                request_id: approving.request_id,
+            })?;
+            output::line(&format!("approved: {}", approving.line));
+            output::line("the device may connect now");
+            return Ok(Exit::Good);
+        }
         DevicesCommand::Reject(args) => (
             Request::Reject {
                 request_id: known.pending(args)?,
@@ -98,6 +101,18 @@ fn scopes(row: &Value) -> String {
         .map(|scope| printable(scope.strip_prefix("operator.").unwrap_or(scope), 40))
         .collect();
     scopes.join(",")
+}
+
+/// Who asks for what from where, without the time that is left.
+fn asked_for(row: &Value) -> String {
+    format!(
+        "{}  {}  asks for {}  from {}  ({})",
+        who(row),
+        text(row, "role"),
+        scopes(row),
+        text(row, "remoteIp"),
+        text(row, "requestId"),
+    )
 }
 
 fn waiting_line(row: &Value) -> String {

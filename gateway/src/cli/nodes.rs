@@ -34,12 +34,15 @@ pub(super) fn run(common: &Common, command: &NodesCommand) -> Result<Exit, Failu
             known.show(args, waiting_line, approved_line);
             return Ok(Exit::Good);
         }
-        NodesCommand::Approve(args) => (
-            Request::NodesApprove {
-                request_id: known.pending(args)?,
-            },
-            "approved; its commands may be used now",
-        ),
+        NodesCommand::Approve(args) => {
+            let approving = known.to_approve(args, asked_for)?;
+            known.carry_out(Request::NodesApprove {
+                request_id: approving.request_id,
+            })?;
+            output::line(&format!("approved: {}", approving.line));
+            output::line("its commands may be used now");
+            return Ok(Exit::Good);
+        }
         NodesCommand::Reject(args) => (
             Request::NodesReject {
                 request_id: known.pending(args)?,
@@ -66,12 +69,12 @@ fn commands(row: &Value) -> String {
 }
 
 fn waiting_line(row: &Value) -> String {
-    format!(
-        "waits     {}  {}  asks for {}",
-        text(row, "requestId"),
-        who(row),
-        commands(row),
-    )
+    format!("waits     {}  {}", text(row, "requestId"), asked_for(row))
+}
+
+/// Which node asks for which commands.
+fn asked_for(row: &Value) -> String {
+    format!("{}  asks for {}", who(row), commands(row))
 }
 
 fn approved_line(row: &Value) -> String {

@@ -1,5 +1,6 @@
 //! What `devices` and `nodes` have in common: requests that wait, and those that were approved.
 
+use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
 use clap::Args;
@@ -8,6 +9,10 @@ use serde_json::Value;
 
 use super::{Failure, daemon, output};
 use crate::control::Request;
+
+/// Fewest characters that stand for an id that begins with them. None, as an empty variable of a script
+/// gives, begin every id.
+const MIN_BEGINNING: usize = 4;
 
 /// Options of `list`.
 #[derive(Debug, Args)]
@@ -58,6 +63,32 @@ impl<'a> Known<'a> {
         pick(self.subcommand, &self.lists["pending"], "requestId", given)
     }
 
+    /// The request that is to be approved. Where none was named, whoever asks sees the one that waits
+    /// first: it may not be the one that waited when the list was looked at.
+    pub(super) fn to_approve(
+        &self,
+        args: &RequestArgs,
+        line: fn(&Value) -> String,
+    ) -> Result<Approving, Failure> {
+        let request_id = self.pending(args)?;
+        let rows = self.lists["pending"].as_array().into_iter().flatten();
+        let row = rows.into_iter().find(|row| row["requestId"] == *request_id);
+        let line = row.map(line).unwrap_or_default();
+        if args.request.is_none() {
+            output::line(&line);
+            if !io::stdin().is_terminal() {
+                return Err(Failure::usage(format!(
+                    "nobody is there to be asked; if this is the one, run clawline-gateway {} approve {request_id}",
+                    self.subcommand
+                )));
+            }
+            if !output::confirmed("approve it?") {
+                return Err(Failure::failed("nothing was approved"));
+            }
+        }
+        Ok(Approving { request_id, line })
+    }
+
     /// The id, in this member, of the approved one that is meant.
     pub(super) fn paired(&self, member: &str, given: &str) -> Result<String, Failure> {
         pick(self.subcommand, &self.lists["paired"], member, Some(given))
@@ -83,6 +114,13 @@ impl<'a> Known<'a> {
             output::line(&line);
         }
     }
+}
+
+/// A request that is about to be approved.
+pub(super) struct Approving {
+    pub(super) request_id: String,
+    /// As lists show it.
+    pub(super) line: String,
 }
 
 /// A member of a row, safe to show.
@@ -121,6 +159,16 @@ fn pick(
         .filter_map(|row| row[member].as_str())
         .filter(|id| given.is_none_or(|given| id.starts_with(given)))
         .collect();
+    let is_whole = given.is_none_or(|given| ids.contains(&given));
+    if let Some(given) = given
+        && given.chars().count() < MIN_BEGINNING
+        && !is_whole
+    {
+        return Err(Failure::usage(format!(
+            "\"{}\" is too little of a {member}; write at least {MIN_BEGINNING} characters of it",
+            printable(given, 80)
+        )));
+    }
     match (ids.as_slice(), given) {
         ([one], _) => Ok((*one).to_owned()),
         ([], None) => Err(Failure::failed("nothing waits for an approval")),
@@ -149,14 +197,29 @@ mod tests {
 
     #[test]
     fn a_row_is_named_by_the_beginning_of_its_id_or_by_being_the_only_one() {
-        let one = json!([{"requestId": "abc"}]);
-        let two = json!([{"requestId": "abc"}, {"requestId": "abd"}]);
+        let one = json!([{"requestId": "abcdef"}]);
+        let two = json!([{"requestId": "abcdef"}, {"requestId": "abcdeg"}]);
         let pick = |rows: &Value, given| pick("devices", rows, "requestId", given);
-        assert_eq!(pick(&one, None).unwrap(), "abc");
-        assert_eq!(pick(&two, Some("abd")).unwrap(), "abd");
+        assert_eq!(pick(&one, None).unwrap(), "abcdef");
+        assert_eq!(pick(&one, Some("abcd")).unwrap(), "abcdef");
+        assert_eq!(pick(&two, Some("abcdeg")).unwrap(), "abcdeg");
         assert_eq!(pick(&two, None).unwrap_err().exit, Exit::Usage);
-        assert_eq!(pick(&two, Some("ab")).unwrap_err().exit, Exit::Usage);
-        assert_eq!(pick(&two, Some("x")).unwrap_err().exit, Exit::Failed);
+        assert_eq!(pick(&two, Some("abcd")).unwrap_err().exit, Exit::Usage);
+        assert_eq!(pick(&two, Some("xyzw")).unwrap_err().exit, Exit::Failed);
         assert_eq!(pick(&json!([]), None).unwrap_err().exit, Exit::Failed);
+    }
+
+    #[test]
+    fn next_to_nothing_of_an_id_names_none_and_a_whole_short_one_does() {
+        let one = json!([{"requestId": "abcdef"}]);
+        let pick = |rows: &Value, given| pick("devices", rows, "requestId", Some(given));
+        for little in ["", "a", "abc"] {
+            let failure = pick(&one, little).unwrap_err();
+            assert_eq!(failure.exit, Exit::Usage);
+            assert!(failure.text.contains("at least 4"), "{}", failure.text);
+        }
+        let short = json!([{"requestId": "pi"}, {"requestId": "pi-2"}]);
+        assert!(pick(&short, "p").is_err());
+        assert_eq!(pick(&json!([{"requestId": "pi"}]), "pi").unwrap(), "pi");
     }
 }

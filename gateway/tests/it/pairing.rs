@@ -316,9 +316,39 @@ async fn devices_are_decided_while_the_gateway_is_stopped_too() {
     let listed = command(&gateway, &["devices", "list", "--json"]).await;
     let listed: Value = serde_json::from_slice(&listed.stdout).unwrap();
     assert_eq!(listed["pending"].as_array().unwrap().len(), 1);
-    let done = command(&gateway, &["devices", "approve"]).await;
+    let request = listed["pending"][0]["requestId"].as_str().unwrap();
+    let done = command(&gateway, &["devices", "approve", request]).await;
     assert!(done.status.success(), "{done:?}");
     let gateway = gateway.resume().await;
     gateway.peers.become_user(OTHER_USER);
     Client::connect(gateway.address, &ask).await;
+}
+
+#[tokio::test]
+async fn what_waits_is_not_approved_before_somebody_has_seen_it() {
+    let gateway = TestGateway::start_at("clawline-gateway").await;
+    gateway.peers.become_user(OTHER_USER);
+    let ask = laptop(&gateway.secret, &["operator.read"]);
+    let (error, ..) = Client::refused(gateway.address, &ask).await;
+    let first = error["details"]["requestId"].as_str().unwrap().to_owned();
+    // It asks for more after somebody has looked at the list.
+    let more = laptop(&gateway.secret, &["operator.admin"]);
+    let (error, ..) = Client::refused(gateway.address, &more).await;
+    let request = error["details"]["requestId"].as_str().unwrap().to_owned();
+    assert_ne!(first, request);
+    let done = command(&gateway, &["devices", "approve", &first]).await;
+    assert!(!done.status.success(), "{done:?}");
+    // Nobody can be asked here.
+    let done = command(&gateway, &["devices", "approve"]).await;
+    assert_eq!(done.status.code(), Some(2), "{done:?}");
+    let shown = String::from_utf8(done.stdout).unwrap();
+    assert!(shown.contains("asks for admin"), "{shown}");
+    let words = String::from_utf8(done.stderr).unwrap();
+    let next = format!("clawline-gateway devices approve {request}");
+    assert!(words.contains(&next), "{words}");
+    Client::refused(gateway.address, &more).await;
+    let done = command(&gateway, &["devices", "approve", &request]).await;
+    let shown = String::from_utf8(done.stdout).unwrap();
+    assert!(shown.starts_with("approved: "), "{shown}");
+    assert!(shown.contains("asks for admin"), "{shown}");
 }
