@@ -19,6 +19,7 @@ pub mod lock;
 pub mod logging;
 mod machine;
 mod metrics;
+mod moved_secret;
 mod nodes;
 pub mod pairing;
 #[doc(hidden)]

@@ -120,6 +120,8 @@ checks! {
     whole_in_v3,
     /// An approval is there only for those who may see it.
     approval_privacy,
+    /// A change of the configuration sends no secret that it keeps elsewhere.
+    secrets_stay,
     /// Long messages are read only of connections that may do something.
     long_words,
     /// Incomplete messages of all connections share one room, and have to end.

@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use super::call::off_the_runtime;
 use super::config::{hash, read};
 use super::{Call, Failure, Table};
+use crate::moved_secret;
 use crate::policy::Policy;
 use crate::redact::{merge, redacted, restored};
 use crate::start_check;
@@ -61,6 +62,9 @@ fn whole(raw: &str, old: &Value, path: &Path, policy: &Policy) -> Result<NewText
         return Ok(anew(sent));
     }
     let tree = restored(&sent, old).map_err(refused)?;
+    if policy.secrets_stay {
+        moved_secret::check(&sent, old, &tree).map_err(refused)?;
+    }
     if raw.contains(REDACTED) {
         return Ok(anew(tree));
     }
@@ -76,10 +80,13 @@ fn merged(raw: &str, old: &Value, path: &Path, policy: &Policy) -> Result<NewTex
     let sent = config::parse_text(raw, path).map_err(refused)?;
     let patch = match policy.kept_secrets {
         true => restored(&sent, old).map_err(refused)?,
-        false => sent,
+        false => sent.clone(),
     };
     let mut tree = old.clone();
     merge(&mut tree, patch);
+    if policy.secrets_stay {
+        moved_secret::check(&sent, old, &tree).map_err(refused)?;
+    }
     Ok(anew(tree))
 }
 

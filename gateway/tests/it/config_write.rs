@@ -4,6 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use clawline::protocol::methods::config::REDACTED;
 use serde_json::{Value, json};
 
 use crate::support::{Client, Connect, TestGateway};
@@ -179,4 +180,32 @@ async fn who_only_reads_writes_nothing() {
             "{method}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_key_that_is_kept_goes_to_no_other_address() {
+    let (gateway, mut client) = started(FILE).await;
+    let base = hash(&mut client).await;
+    let patch = r#"{models: {providers: {x: {baseUrl: "http://127.0.0.1:2/v1"}}}}"#;
+    let sent = json!({"raw": patch, "baseHash": base});
+    let error = client.error("config.patch", sent).await;
+    let words = error["message"].as_str().unwrap();
+    assert!(words.contains("models.providers.x.apiKey"), "{words}");
+    let shown = client.ok("config.get", json!({})).await;
+    let raw = shown["raw"].as_str().unwrap();
+    let moved = raw.replace("127.0.0.1:1/v1", "127.0.0.1:2/v1");
+    let moved = moved.replace(&format!("{REDACTED}@"), "");
+    assert_ne!(raw, moved);
+    for method in ["config.set", "config.apply"] {
+        let sent = json!({"raw": moved, "baseHash": base});
+        let error = client.error(method, sent).await;
+        assert_eq!(error["code"], "INVALID_REQUEST", "{error}");
+    }
+    assert_eq!(hash(&mut client).await, base);
+    // With the key it is whoever has it's own affair.
+    let patch = r#"{models: {providers: {x: {baseUrl: "http://127.0.0.1:2/v1", apiKey: "T2P"}}}}"#;
+    let sent = json!({"raw": patch, "baseHash": base});
+    client.ok("config.patch", sent).await;
+    let provider = &parsed(&gateway.settings.config.path)["models"]["providers"]["x"];
+    assert_eq!(provider["baseUrl"], "http://127.0.0.1:2/v1");
 }
