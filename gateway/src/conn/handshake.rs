@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use clawline::protocol::device_auth;
 use clawline::protocol::error::RpcError;
 use clawline::protocol::frame::{Event, Frame, FrameError, Request, Response};
 use clawline::protocol::hello::{CHALLENGE, CONNECT, Challenge, ClientInfo, ConnectParams};
@@ -294,7 +295,7 @@ async fn sign_in(
     };
     let ask = Ask {
         device_id: device.id.clone(),
-        public_key: device.public_key.clone(),
+        public_key: canonical(&device.public_key),
         display_name: client.display_name.clone(),
         platform: client.platform.clone(),
         device_family: client.device_family.clone(),
@@ -323,6 +324,15 @@ async fn sign_in(
     };
     admission.is_own_user = ask.may_be_silent && caller.is_local() && authority.is_own(uid);
     Ok((signed_in, Some(admission)))
+}
+
+/// The one spelling of a key that is stored and compared; the proof has shown that it is one.
+fn canonical(public_key: &str) -> String {
+    let key = device_auth::parse_public_key(public_key);
+    key.map_or_else(
+        || public_key.to_owned(),
+        |key| device_auth::encode(key.as_bytes()),
+    )
 }
 
 /// Whether who calls is known well enough to be let in without a question: the gateway's own user,

@@ -43,9 +43,9 @@ pub fn decide(known: Option<&Device>, ask: &Ask, silent: SilentScopes, policy: &
     let Some(reason) = missing(known, ask, changed) else {
         return Verdict::Approved;
     };
-    let was_revoked = known
-        .and_then(|device| device.roles.get(ask.role.as_str()))
-        .is_some_and(|role| policy.revoked_stays && role.revoked_at.is_some());
+    // In whatever role: who was sent away does not come back by another door.
+    let was_revoked = policy.revoked_stays
+        && known.is_some_and(|device| device.roles.values().any(|role| role.revoked_at.is_some()));
     let is_small_enough = silent.limit(&ask.scopes).covers(&ask.scopes);
     if ask.may_be_silent && is_small_enough && !was_revoked && !changed {
         Verdict::Silent
@@ -226,6 +226,13 @@ mod tests {
         let back = ask("operator.read", true);
         assert_eq!(
             decide(Some(&revoked), &back, SilentScopes::Asked),
+            Verdict::Pending("role-upgrade")
+        );
+        let mut as_node = ask("operator.read", true);
+        as_node.role = Role::Node;
+        as_node.scopes = Scopes::default();
+        assert_eq!(
+            decide(Some(&revoked), &as_node, SilentScopes::Asked),
             Verdict::Pending("role-upgrade")
         );
         let mut moved = ask("operator.read", true);

@@ -393,12 +393,14 @@ impl Pairing {
         let held = device
             .and_then(|mut device| device.roles.remove(role.as_str()))
             .ok_or(PairingError::UnknownRole)?;
-        if let Some(scopes) = &scopes {
-            let wanted = Scopes::from_wire(scopes);
-            if !Scopes::from_wire(&held.scopes).covers(&wanted) {
-                return Err(PairingError::RotationDenied);
-            }
+        // Scopes that we do not know are nobody's, now and when a later release knows them.
+        let wanted = scopes.map(|scopes| Scopes::from_wire(&scopes));
+        if let Some(wanted) = &wanted
+            && !Scopes::from_wire(&held.scopes).covers(wanted)
+        {
+            return Err(PairingError::RotationDenied);
         }
+        let scopes = wanted.map(|wanted| wanted.to_wire());
         let rotated = self
             .devices
             .rotate(device_id, role.as_str(), scopes, now_ms())

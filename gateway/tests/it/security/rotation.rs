@@ -1,10 +1,14 @@
 //! SECURITY S21, S24, S26, F43: secrets that change, and where they are never seen.
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clawline::protocol::device_auth::decode;
 use clawline_gateway::policy::Policy;
 use serde_json::{Value, json};
 
 use super::{enter, enter_keeping, no_change, refused_unless};
 use crate::metrics::get;
+use crate::nodes::node;
 use crate::support::program::command;
 use crate::support::{Connect, Device, TestGateway, log};
 
@@ -88,6 +92,31 @@ async fn s26_a_pairing_session_mints_nothing_wider_and_nothing_for_others() {
 }
 
 #[tokio::test]
+async fn s26_a_revoked_device_comes_back_neither_in_another_role_nor_with_its_key_spelt_otherwise()
+{
+    let refusal = refused_unless(
+        |policy| policy.revoked_stays = false,
+        no_change,
+        async |gateway| {
+            let device = admin(gateway).with_device(Device::new(66));
+            enter(gateway, &[], &device).await.unwrap();
+            let (mut owner, _) = enter_keeping(gateway, &[], &admin(gateway)).await.unwrap();
+            let id = Device::new(66).identity.device_id().to_owned();
+            let target = json!({"deviceId": id, "role": "operator"});
+            owner.ok("device.token.revoke", target).await;
+            let key = decode(&Device::new(66).identity.public_key()).unwrap();
+            let spelt = STANDARD.encode(key);
+            let as_node = node(4, &gateway.secret, 66).set("/device", json!({"publicKey": spelt}));
+            let entered = enter(gateway, &[], &as_node).await;
+            // Nor is the revocation forgotten over it.
+            enter(gateway, &[], &device).await.and(entered)
+        },
+    )
+    .await;
+    assert_eq!(refusal["error"]["details"]["reason"], "role-upgrade");
+}
+
+#[tokio::test]
 async fn s26_a_revoked_device_stays_revoked_after_a_restart_and_a_rotation() {
     let refusal = refused_unless(
         |policy| policy.revoked_stays = false,
@@ -118,7 +147,8 @@ async fn s26_a_revoked_device_stays_revoked_after_a_restart_and_a_rotation() {
     let refusal = enter(&gateway, &[], &device).await.unwrap_err();
     assert_eq!(refusal["error"]["details"]["reason"], "role-upgrade");
     // The owner may change its mind, on the host.
-    let done = command(&gateway, &["devices", "approve"]).await;
+    let request = refusal["error"]["details"]["requestId"].as_str().unwrap();
+    let done = command(&gateway, &["devices", "approve", request]).await;
     assert!(done.status.success(), "{done:?}");
     let hello: Value = enter(&gateway, &[], &device).await.unwrap();
     let old = hello["auth"]["deviceToken"].clone();
