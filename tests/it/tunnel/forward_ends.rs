@@ -240,7 +240,11 @@ async fn while_the_far_end_refuses_programs_are_turned_away_plainly_and_few_chan
 
 #[tokio::test]
 async fn who_waits_too_long_for_the_tunnel_is_turned_away_plainly() {
-    let world = SshWorld::new(LoopbackOptions::default()).await;
+    let world = SshWorld::new(LoopbackOptions {
+        port: free_port(),
+        ..LoopbackOptions::default()
+    })
+    .await;
     let tunnel = start(&world);
     let mut view = tunnel.view();
     until_up(&mut view).await;
