@@ -20,8 +20,9 @@ use crate::events::{DomainEvent, EventSink};
 use crate::sessions::SessionKey;
 use crate::store::{CommandStore, RunStore, SessionStore, Store, StoreError};
 
-/// How long an abort waits for the aborted run to be committed.
-const ABORT_DEADLINE: Duration = Duration::from_secs(5);
+/// How long an abort waits for the aborted run to be committed; in tests, which may run on a machine that
+/// does much else, so long that it never counts.
+const ABORT_DEADLINE: Duration = Duration::from_secs(if cfg!(test) { 60 } else { 5 });
 /// How long stopping waits, after the grace time, for runs to be committed as interrupted.
 const STOP_DEADLINE: Duration = Duration::from_secs(5);
 
