@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Component, Path, PathBuf};
 
+use clawline::bounded_file;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -44,7 +45,7 @@ pub enum ManifestError {
         why: String,
     },
     /// A file is not as it was.
-    #[error("{} is not complete: {file} {why}", path.display())]
+    #[error("{} is not as it was made: {file} {why}", path.display())]
     Incomplete {
         /// The directory.
         path: PathBuf,
@@ -78,9 +79,7 @@ impl Manifest {
             path: dir.to_owned(),
             why,
         };
-        let mut text = String::new();
-        File::open(dir.join(FILE))
-            .and_then(|file| file.take(MAX_BYTES).read_to_string(&mut text))
+        let text = bounded_file::read_text(&dir.join(FILE), MAX_BYTES)
             .map_err(|error| no(format!("{FILE}: {error}")))?;
         let read: Self =
             serde_json::from_str(&text).map_err(|error| no(format!("{FILE}: {error}")))?;
@@ -104,14 +103,11 @@ impl Manifest {
         Ok(read)
     }
 
-    /// Compares every file with what it was.
+    /// Compares every file with what it was; nothing else is there, and no link, pipe or device.
     pub(super) fn verify(&self, dir: &Path) -> Result<(), ManifestError> {
+        self.holds_only_files(dir, dir)?;
         for (name, wanted) in &self.files {
-            let incomplete = |why: String| ManifestError::Incomplete {
-                path: dir.to_owned(),
-                file: name.clone(),
-                why,
-            };
+            let incomplete = |why: String| incomplete(dir, name, why);
             let found = digest(&dir.join(name)).map_err(|error| incomplete(error.to_string()))?;
             if found != *wanted {
                 return Err(incomplete(
@@ -120,6 +116,41 @@ impl Manifest {
             }
         }
         Ok(())
+    }
+
+    /// Everything in it is a directory, or a file that the list names. A link would bring in what is
+    /// elsewhere, and a pipe would be waited for.
+    fn holds_only_files(&self, root: &Path, dir: &Path) -> Result<(), ManifestError> {
+        let entries = std::fs::read_dir(dir).map_err(|error| ManifestError::NoBackup {
+            path: root.to_owned(),
+            why: error.to_string(),
+        })?;
+        for entry in entries {
+            let kind = entry.and_then(|entry| Ok((entry.path(), entry.file_type()?)));
+            let (path, kind) = kind.map_err(|error| ManifestError::NoBackup {
+                path: root.to_owned(),
+                why: error.to_string(),
+            })?;
+            let name = path.strip_prefix(root).unwrap_or(&path).to_string_lossy();
+            if kind.is_dir() {
+                self.holds_only_files(root, &path)?;
+            } else if !kind.is_file() {
+                let why = "is no regular file".to_owned();
+                return Err(incomplete(root, &name, why));
+            } else if name != FILE && !self.files.contains_key(&*name) {
+                let why = "was not in it when it was made; take it away".to_owned();
+                return Err(incomplete(root, &name, why));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn incomplete(dir: &Path, file: &str, why: String) -> ManifestError {
+    ManifestError::Incomplete {
+        path: dir.to_owned(),
+        file: file.to_owned(),
+        why,
     }
 }
 

@@ -141,6 +141,18 @@ async fn a_backup_that_has_changed_or_is_none_is_refused_and_nothing_happens() {
     std::fs::write(saved.join("gateway.db"), &torn).unwrap();
     refused("has changed").await;
     std::fs::write(saved.join("gateway.db"), &database).unwrap();
+    // What was put beside it, a link to elsewhere, a pipe that nobody writes.
+    let more = saved.join("state/more");
+    std::fs::create_dir_all(more.parent().unwrap()).unwrap();
+    std::fs::write(&more, "").unwrap();
+    refused("state/more was not in it").await;
+    std::fs::remove_file(&more).unwrap();
+    std::os::unix::fs::symlink(home.path(), &more).unwrap();
+    refused("state/more is no regular file").await;
+    std::fs::remove_file(&more).unwrap();
+    nix::unistd::mkfifo(&more, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    refused("state/more is no regular file").await;
+    std::fs::remove_file(&more).unwrap();
     let outside = manifest.replace("\"gateway.db\"", "\"../../outside\"");
     std::fs::write(saved.join("manifest.json"), outside).unwrap();
     refused("elsewhere").await;
