@@ -80,12 +80,15 @@ fn delete_needs(version: Protocol, params: Option<&SessionsDeleteParams>) -> Nee
     })
 }
 
-fn create_needs(_: Protocol, params: Option<&SessionsCreateParams>) -> Needs {
+fn create_needs(protocol: Protocol, params: Option<&SessionsCreateParams>) -> Needs {
     let said = |name: &str| params.and_then(|params| params.more.get(name));
+    // What version 3 asks admin for in sessions.patch is not to be had this way.
+    let is_patch = params.is_some_and(|params| params.label.is_some() || params.model.is_some());
     let is_special = ["execNode", "toolOverrides", "incognito"]
         .iter()
         .any(|name| said(name).is_some_and(|value| !value.is_null()))
-        || said("permissionMode").is_some_and(|mode| mode == "full");
+        || said("permissionMode").is_some_and(|mode| mode == "full")
+        || (protocol == Protocol::V3 && is_patch);
     Needs::Operator(if is_special {
         Scope::Admin
     } else {
