@@ -122,6 +122,8 @@ checks! {
     approval_privacy,
     /// A change of the configuration sends no secret that it keeps elsewhere.
     secrets_stay,
+    /// Connections that may do nothing have few places.
+    few_guests,
     /// Long messages are read only of connections that may do something.
     long_words,
     /// Incomplete messages of all connections share one room, and have to end.

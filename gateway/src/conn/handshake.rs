@@ -107,9 +107,12 @@ pub(crate) async fn greet<S: AsyncRead + AsyncWrite + Unpin>(
         .await
         .map_err(too_late)??;
     // Who may do nothing has nothing long to say.
-    let may_something = conn.principal.role == Role::Node || !conn.principal.scopes.is_empty();
-    if may_something || !app.policy.long_words {
+    let is_guest = conn.principal.is_guest();
+    if !is_guest || !app.policy.long_words {
         socket.raise_limit();
+    }
+    if is_guest && app.policy.few_guests {
+        app.registry.make_room_for_guest();
     }
     Ok(Arc::new(conn))
 }

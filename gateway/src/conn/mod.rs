@@ -100,6 +100,11 @@ impl Principal {
         }
     }
 
+    /// Whether there is nothing that it may do but ask how the gateway is.
+    pub fn is_guest(&self) -> bool {
+        self.role == Role::Operator && self.scopes.is_empty()
+    }
+
     /// Whether it may see, and with the scope for it change, what is stored of this device: a device
     /// itself only, unless it is admin. Without a device it is the owner's own command line.
     pub fn manages(&self, device_id: &str) -> bool {

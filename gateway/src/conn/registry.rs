@@ -17,6 +17,8 @@ use super::{Conn, ConnId, Topic};
 
 /// Why connections of a secret that is void are closed.
 pub(super) const AUTH_CHANGED: &str = "gateway auth changed";
+/// Connections that may do nothing.
+const MAX_GUESTS: usize = 64;
 /// Presence names at most so many connections.
 const MAX_PRESENCE: usize = 200;
 
@@ -173,6 +175,23 @@ impl Registry {
             if conn.principal.shared_tag.is_some_and(|held| held != tag) {
                 conn.kick(close::AUTH_CHANGED, AUTH_CHANGED);
             }
+        }
+    }
+
+    /// Ends the oldest of those who may do nothing when there are as many as there may be: whoever has the
+    /// secret and nothing else takes no descriptor from those who may do something.
+    pub(crate) fn make_room_for_guest(&self) {
+        let conns = self.lock();
+        let is_here = |conn: &&Arc<Conn>| conn.principal.is_guest() && !conn.is_leaving();
+        if conns.values().filter(is_here).count() < MAX_GUESTS {
+            return;
+        }
+        let oldest = conns
+            .values()
+            .filter(is_here)
+            .min_by_key(|conn| conn.connected_at);
+        if let Some(oldest) = oldest {
+            oldest.kick(close::TRY_AGAIN, "too many connections without scopes");
         }
     }
 

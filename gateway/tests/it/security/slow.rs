@@ -201,3 +201,36 @@ async fn f53_who_may_do_nothing_is_read_no_long_message() {
     .await;
     assert_eq!(refusal, json!([1009, ""]));
 }
+
+#[tokio::test]
+async fn f58_who_may_do_nothing_takes_few_places_and_the_oldest_goes() {
+    let refusal = refused_unless(
+        |policy| policy.few_guests = false,
+        no_change,
+        async |gateway| {
+            let guest = Connect::cli(4, &gateway.secret, &[]);
+            let mut first = Raw::greeted(gateway.address, &guest).await;
+            let mut others = Vec::new();
+            for _ in 0..64 {
+                others.push(Raw::greeted(gateway.address, &guest).await);
+            }
+            let ask = json!({"type": "req", "id": "1", "method": "health"}).to_string();
+            // It may answer once more before it knows.
+            for _ in 0..50 {
+                first.text(&ask).await;
+                let (code, reason) = first.close_or_answer("1").await;
+                if code != 0 {
+                    return Err(json!([code, reason]));
+                }
+            }
+            let last = others.last_mut().unwrap();
+            last.text(&ask).await;
+            Ok(json!(last.close_or_answer("1").await))
+        },
+    )
+    .await;
+    assert_eq!(
+        refusal,
+        json!([1013, "too many connections without scopes"])
+    );
+}
