@@ -26,7 +26,7 @@ ours_is_refused() {
   local out code=0
   out=$(ours_health "$1" "$2" 2>&1) || code=$?
   echo "$out"
-  [ "$code" != 0 ] && grep -q "pinned is $WRONG" <<<"$out"
+  [ "$code" != 0 ] && grep -q "pinned is sha256:$WRONG" <<<"$out"
 }
 says_use_wss() { says 'wss://' curl -sS -m "$SOON" "http://127.0.0.1:$1/"; }
 start_ours() {
