@@ -12,10 +12,16 @@ use clawline::config::GatewayKind;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|text: &str| {
-    let Some(parts) = discovery::split(text) else {
-        return;
-    };
-    for wanted in [None, Some(GatewayKind::Clawline), Some(GatewayKind::Openclaw)] {
-        let _ = discovery::choose(&parts, wanted, " on desktop");
+    for profile in [None, Some("dev")] {
+        let Some(parts) = discovery::split(text, profile) else {
+            return;
+        };
+        for kind in [None, Some(GatewayKind::Clawline), Some(GatewayKind::Openclaw)] {
+            let wanted = discovery::Wanted { kind, profile };
+            let found = discovery::choose(&parts, wanted, " on desktop");
+            // A profile is ours: OpenClaw's gateway never stands for one unless it was asked for.
+            let is_theirs = found.kind == Some(GatewayKind::Openclaw);
+            assert!(profile.is_none() || !is_theirs || kind == found.kind);
+        }
     }
 });
