@@ -1,6 +1,6 @@
 //! SECURITY S69, S70, F57: peers that take places and time, and the owner who still gets in.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clawline_gateway::policy::Policy;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -210,6 +210,11 @@ async fn f58_who_may_do_nothing_takes_few_places_and_the_oldest_goes() {
         async |gateway| {
             let guest = Connect::cli(4, &gateway.secret, &[]);
             let mut first = Raw::greeted(gateway.address, &guest).await;
+            // Its age is told apart from that of others by whole milliseconds.
+            let greeted = SystemTime::now();
+            while greeted.elapsed().unwrap_or_default() < Duration::from_millis(2) {
+                tokio::task::yield_now().await;
+            }
             let mut others = Vec::new();
             for _ in 0..64 {
                 others.push(Raw::greeted(gateway.address, &guest).await);
