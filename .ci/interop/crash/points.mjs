@@ -33,7 +33,7 @@ async function killed(place, part, kind, n) {
     return code;
   };
   await run({ PREPARE: "1" });
-  const wrapper = ["strace", "-f", "-qq", "--seccomp-bpf", "-o", "/dev/null", "-e", `trace=${kind}`, "-e", "signal=none", "-e", `inject=${kind}:signal=KILL:when=${n}`];
+  const wrapper = ["strace", "-f", "-qq", "-o", "/dev/null", "-e", `trace=${kind}`, "-e", "signal=none", "-e", `inject=${kind}:signal=KILL:when=${n}`];
   const code = await run({}, part, ...wrapper);
   if (code === 0) return false;
   const what = `${part} killed at a thread's ${n}. ${kind}`;
